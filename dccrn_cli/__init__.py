@@ -1,0 +1,36 @@
+"""Speech enhancement with DCCRN: offline, streaming, in one command.
+
+from dccrn_cli import Enhancer
+
+enhancer = Enhancer(sample_rate=48_000)
+clean = enhancer(noisy)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from dccrn_cli.engine.batch import enhance
+    from dccrn_cli.engine.enhancer import Enhancer
+    from dccrn_cli.errors import DccrnError
+    from dccrn_cli.nn.checkpoint import load_model
+
+_HOMES = {
+    "Enhancer": "dccrn_cli.engine.enhancer",
+    "enhance": "dccrn_cli.engine.batch",
+    "DccrnError": "dccrn_cli.errors",
+    "load_model": "dccrn_cli.nn.checkpoint",
+}
+
+__all__ = ["DccrnError", "Enhancer", "__version__", "enhance", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: torch takes seconds, and `dccrn --help` needs none of it.
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'dccrn_cli' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Files to blocks to files: discovery, decoding, resampling, band splitting, encoding."""

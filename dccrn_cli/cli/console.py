@@ -1,0 +1,77 @@
+"""What all commands share: exit codes, errors in one line, units for people."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from dccrn_cli.errors import DccrnError
+
+OK, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_debug = False
+
+
+def set_debug(on: bool) -> None:
+    """Let errors through with their traceback."""
+    global _debug
+    _debug = on
+
+
+def error_line(message: str) -> None:
+    """One line on stderr."""
+    # Names of files may hold bytes that are no text, or control characters.
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    encoding = sys.stderr.encoding or "utf-8"
+    typer.echo(shown.encode(encoding, "replace").decode(encoding, "replace"), err=True)
+
+
+def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """A command whose errors end in one line and exit code 2, 1 for the unforeseen, 130 for Ctrl-C."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except DccrnError as error:
+            if _debug:
+                raise
+            error_line(f"Error: {error}")
+            raise typer.Exit(USAGE) from None
+        except KeyboardInterrupt:
+            error_line("Interrupted.")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # Whoever read our output has gone; keep Python from complaining at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(SOME_FAILED) from None
+        except (OSError, RuntimeError, MemoryError) as error:
+            if _debug or isinstance(error, typer.Exit):
+                raise
+            error_line(f"Error: {type(error).__name__}: {error} (dccrn --debug shows where)")
+            raise typer.Exit(SOME_FAILED) from None
+
+    return wrapped
+
+
+def duration(seconds: float) -> str:
+    """`3.2 s`, `4 min 05 s`, `2 h 03 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,129 @@
+"""Enhancing files: one, and many in a row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dccrn_cli.audio.files import AudioReader, AudioWriter
+from dccrn_cli.audio.plan import Job
+from dccrn_cli.engine.enhancer import Enhancer, HighBand
+from dccrn_cli.engine.models import find_model
+from dccrn_cli.errors import AudioError, InvalidSamples, OptionError
+from dccrn_cli.nn.checkpoint import load_model
+from dccrn_cli.nn.dccrn import DCCRN
+
+BLOCK_S = 3.0
+"""Audio per block of the pipe, seconds."""
+
+Status = Literal["done", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one file.
+
+    Attributes:
+        reason: why it was skipped or failed.
+        seconds: length of its audio.
+        elapsed_s: time that it took.
+        clipped: output samples cut at full scale.
+    """
+
+    source: Path
+    target: Path
+    status: Status
+    reason: str = ""
+    seconds: float = 0.0
+    elapsed_s: float = 0.0
+    clipped: int = 0
+
+
+class BatchEnhancer:
+    """Enhances files with one model.
+
+    Args:
+        model: the network.
+        high_band, device: as for `Enhancer`.
+        overwrite: replace targets that exist; else they are skipped.
+    """
+
+    def __init__(
+        self, model: DCCRN, high_band: HighBand = "gate", device: str = "auto", overwrite: bool = False
+    ) -> None:
+        self._model = model
+        self._high_band = high_band
+        self._device = device
+        self._overwrite = overwrite
+        self._enhancers: dict[int, Enhancer] = {}
+
+    def run(self, jobs: Iterable[Job], progress: Callable[[Job, float], None] | None = None) -> Iterator[FileResult]:
+        """Work through jobs; a file that fails is a result and the rest goes on.
+
+        Args:
+            jobs: what to do.
+            progress: called as each block is done with the job and the seconds of audio in it.
+        """
+        for job in jobs:
+            yield self.enhance_file(job, progress)
+
+    def enhance_file(self, job: Job, progress: Callable[[Job, float], None] | None = None) -> FileResult:
+        """Enhance one file."""
+        if not self._overwrite and job.target.exists():
+            return FileResult(job.source, job.target, "skipped", "exists already")
+        started = time.monotonic()
+        try:
+            seconds, clipped = self._enhance(job, progress)
+        except AudioError as error:
+            return FileResult(job.source, job.target, "failed", error.message, elapsed_s=time.monotonic() - started)
+        return FileResult(job.source, job.target, "done", "", seconds, time.monotonic() - started, clipped)
+
+    def _enhance(self, job: Job, progress: Callable[[Job, float], None] | None) -> tuple[float, int]:
+        with AudioReader(job.source) as reader:
+            info = reader.info
+            enhancer = self._enhancer(info.sample_rate, job.source)
+            with AudioWriter(job.target, info.for_suffix(job.target.suffix)) as writer:
+                try:
+                    for block in reader.blocks(max(round(BLOCK_S * info.sample_rate), 1)):
+                        writer.write(enhancer.process(block))
+                        if progress is not None:
+                            progress(job, len(block) / info.sample_rate)
+                    if reader.frames_read:
+                        writer.write(enhancer.flush())
+                except InvalidSamples as error:
+                    raise InvalidSamples(error.message, job.source) from None
+                finally:
+                    enhancer.reset()
+            return reader.frames_read / info.sample_rate, writer.clipped
+
+    def _enhancer(self, sample_rate: int, source: Path) -> Enhancer:
+        if sample_rate not in self._enhancers:
+            try:
+                self._enhancers[sample_rate] = Enhancer(self._model, sample_rate, self._high_band, self._device)
+            except OptionError as error:
+                raise AudioError(error.message, source) from None
+        return self._enhancers[sample_rate]
+
+
+def enhance(
+    source: str | Path, target: str | Path, model: str | Path | None = None, overwrite: bool = True
+) -> FileResult:
+    """Enhance one audio file into another, its rate, channels, format and length kept.
+
+    Args:
+        source: any file that libsndfile reads.
+        target: the file to write; its suffix sets the container.
+        model: name of a bundled model or path of a model file; None for the default.
+
+    Raises:
+        AudioError: the file cannot be read, enhanced or written.
+        CheckpointError: the model cannot be loaded.
+    """
+    batch = BatchEnhancer(load_model(find_model(model))[0], overwrite=overwrite)
+    result = batch.enhance_file(Job(Path(source), Path(target)))
+    if result.status == "failed":
+        raise AudioError(result.reason, source)
+    return result

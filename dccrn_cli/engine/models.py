@@ -1,0 +1,63 @@
+"""The models that come with the package."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from dccrn_cli.errors import CheckpointError
+
+DEFAULT_MODEL = "dccrn-small"
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class BundledModel:
+    """A model of the package: its name, its file, and where it comes from."""
+
+    name: str
+    path: Path
+    config: Any
+    provenance: dict[str, Any]
+
+
+def models_folder() -> Path:
+    """Folder of the bundled models: inside an installed package, or beside it in a checkout."""
+    package = Path(str(resources.files("dccrn_cli")))
+    inside = package / "pretrained"
+    return inside if inside.is_dir() else package.parent / "pretrained"
+
+
+def model_names() -> list[str]:
+    """Names of the bundled models."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in models_folder().glob(f"*{SUFFIX}"))
+
+
+def find_model(model: str | os.PathLike[str] | None = None) -> Path:
+    """File of a model given by bundled name or by path; None means the default.
+
+    Raises:
+        CheckpointError: neither a bundled name nor a file.
+    """
+    wanted = DEFAULT_MODEL if model is None else os.fspath(model)
+    bundled = models_folder() / f"{wanted}{SUFFIX}"
+    if os.sep not in wanted and bundled.is_file():
+        return bundled
+    if Path(wanted).is_file():
+        return Path(wanted)
+    names = ", ".join(model_names()) or "none"
+    raise CheckpointError(f"no model {wanted!r}: neither a file nor a bundled model ({names})")
+
+
+def bundled_models() -> list[BundledModel]:
+    """All bundled models, the default first."""
+    from dccrn_cli.nn.checkpoint import read_metadata
+
+    models = []
+    for name in sorted(model_names(), key=lambda name: (name != DEFAULT_MODEL, name)):
+        path = models_folder() / f"{name}{SUFFIX}"
+        models.append(BundledModel(name, path, *read_metadata(path)))
+    return models

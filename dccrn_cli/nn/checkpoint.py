@@ -1,0 +1,107 @@
+"""Checkpoints: one safetensors file with half-precision weights; configuration and provenance as metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from dccrn_cli.errors import CheckpointError
+from dccrn_cli.nn.config import DCCRNConfig
+from dccrn_cli.nn.dccrn import DCCRN
+
+FORMAT = "dccrn-1"
+
+
+def save_model(
+    model: DCCRN, path: str | os.PathLike[str], provenance: Mapping[str, Any] | None = None, *, half: bool = True
+) -> None:
+    """Write a model, atomically.
+
+    Args:
+        model: the network.
+        path: the file to write.
+        provenance: where the weights come from, as plain data (data, recipe, figures, licence).
+        half: store the weights in half precision.
+    """
+    path = Path(path)
+    # Vectors (biases, norms and their statistics) are few and span more decades than half precision.
+    tensors = {
+        name: (tensor.half() if half and tensor.dim() > 1 and "running" not in name else tensor)
+        .detach()
+        .cpu()
+        .contiguous()
+        for name, tensor in model.state_dict().items()
+        if tensor.is_floating_point()
+    }
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(model.config.to_dict()),
+        "provenance": json.dumps(dict(provenance or {}), ensure_ascii=False),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(safetensors_bytes(tensors, metadata))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_model(path: str | os.PathLike[str]) -> tuple[DCCRN, dict[str, Any]]:
+    """Read a model, in evaluation mode and full precision, and its provenance.
+
+    Raises:
+        CheckpointError: missing, damaged, or not a DCCRN of this package.
+    """
+    metadata, tensors = _read(path, with_tensors=True)
+    model = DCCRN(_config(metadata, path))
+    state = {name: tensor.float() for name, tensor in tensors.items()}
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"weights do not fit their configuration ({str(error).splitlines()[-1].strip()})", path
+        ) from None
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise CheckpointError(f"weights do not fit their configuration: {', '.join([*missing, *unexpected][:3])}", path)
+    return model.eval(), json.loads(metadata.get("provenance", "{}"))
+
+
+def read_metadata(path: str | os.PathLike[str]) -> tuple[DCCRNConfig, dict[str, Any]]:
+    """Configuration and provenance of a model file, without its weights.
+
+    Raises:
+        CheckpointError: as `load_model`.
+    """
+    metadata, _ = _read(path, with_tensors=False)
+    return _config(metadata, path), json.loads(metadata.get("provenance", "{}"))
+
+
+def _read(path: str | os.PathLike[str], *, with_tensors: bool) -> tuple[dict[str, str], dict[str, Tensor]]:
+    if not Path(path).is_file():
+        raise CheckpointError("no such model file", path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"not a model file ({error})", path) from None
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError("not a dccrn model; `dccrn convert` reads those of the paper's authors", path)
+    return metadata, tensors
+
+
+def _config(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> DCCRNConfig:
+    try:
+        return DCCRNConfig.from_dict(json.loads(metadata["config"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"unreadable configuration ({error})", path) from None
+    except CheckpointError as error:
+        raise CheckpointError(error.message, path) from None

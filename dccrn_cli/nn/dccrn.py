@@ -1,0 +1,154 @@
+"""The DCCRN of Hu et al. (Interspeech 2020): a complex convolutional encoder and decoder around an LSTM."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+
+from dccrn_cli.nn.config import DCCRNConfig, MaskKind
+from dccrn_cli.nn.layers import (
+    ComplexBatchNorm,
+    ComplexConv2d,
+    ComplexConvTranspose2d,
+    ComplexLSTM,
+    PReLU,
+    RealLSTM,
+    complex_cat,
+)
+from dccrn_cli.nn.stft import STFT
+
+LEVEL_RELEASE_DB_PER_S = 6.0
+"""How fast the tracked level falls after the input does; it rises at once."""
+
+LEVEL_FLOOR = 1e-5
+"""Tracked level of silence: spectra are not scaled up beyond this (about -100 dBFS)."""
+
+_TINY = 1e-12
+
+
+class DCCRN(nn.Module):
+    """Deep Complex Convolution Recurrent Network.
+
+    Args:
+        config: sizes and variants, see `DCCRNConfig`.
+
+    A new network starts as the identity: the mask is 1 wherever its input is 0.
+    """
+
+    def __init__(self, config: DCCRNConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stft = STFT(config)
+        sizes = (2, *config.channels)
+        depth = len(config.channels)
+        self.encoder = nn.ModuleList(
+            nn.Sequential(ComplexConv2d(i, o), self._norm(o), PReLU()) for i, o in itertools.pairwise(sizes)
+        )
+        rnn = ComplexLSTM if config.complex_rnn else RealLSTM
+        self.rnn = rnn(config.rnn_features, config.rnn_units, config.rnn_layers)
+        self.decoder = nn.ModuleList()
+        for index in range(depth):
+            inputs, outputs = 2 * sizes[depth - index], sizes[depth - index - 1]
+            conv = ComplexConvTranspose2d(inputs, outputs, look_ahead=index < config.look_ahead)
+            is_mask = index == depth - 1
+            self.decoder.append(nn.Sequential(conv) if is_mask else nn.Sequential(conv, self._norm(outputs), PReLU()))
+        self._start_as_identity(conv)
+
+    def _norm(self, channels: int) -> nn.Module:
+        return ComplexBatchNorm(channels) if self.config.complex_norm else nn.BatchNorm2d(channels)
+
+    def _start_as_identity(self, last: ComplexConvTranspose2d) -> None:
+        real, imag = {"R": (1.0, 1.0), "C": (1.0, 0.0), "E": (1.5, 0.0)}[self.config.mask]
+        with torch.no_grad():
+            last.real_weight.mul_(0.2)
+            last.imag_weight.mul_(0.2)
+            last.real_bias.fill_((imag + real) / 2)
+            last.imag_bias.fill_((imag - real) / 2)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """Enhance `(batch, samples)` at 16 kHz; the same shape comes back."""
+        with torch.autocast(signal.device.type, enabled=False):
+            spectrum = self.stft.analyse(self.stft.pad(signal.float()))
+            features, _ = encoder_input(spectrum, self.config)
+        mask = self.mask(features)
+        with torch.autocast(signal.device.type, enabled=False):
+            estimate = apply_mask(mask.float(), spectrum, self.config.mask)
+            output: Tensor = self.stft.synthesise(estimate, signal.shape[-1])
+        return output.clamp(-1.0, 1.0) if self.config.clamp else output
+
+    def mask(self, features: Tensor) -> Tensor:
+        """Features `(batch, 2, bins, frames)` → mask of the same shape."""
+        x, skips = features.contiguous(memory_format=torch.channels_last), []
+        for layer in self.encoder:
+            x = layer(x)
+            skips.append(x)
+        x = self.rnn(x)[0].contiguous(memory_format=torch.channels_last)
+        for layer, skip in zip(self.decoder, reversed(skips), strict=True):
+            x = layer(complex_cat(x, skip))
+        mask: Tensor = x
+        return mask
+
+
+def encoder_input(spectrum: Tensor, config: DCCRNConfig, level: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """What the encoder sees of a spectrum.
+
+    Args:
+        spectrum: `(batch, 2, n_fft / 2 + 1, frames)`.
+        level: `(batch,)`, the tracked level (natural log) before the first frame; None at the start.
+
+    Returns:
+        features `(batch, 2, n_fft / 2, frames)` without the constant bin, and the level after
+        the last frame, which is None without `config.level_tracking`.
+    """
+    x = spectrum[:, :, 1:]
+    if config.level_tracking:
+        with torch.no_grad():
+            tracked = _track_level(x, config, level)
+        x = x * torch.exp(-tracked)[:, None, None, :]
+        level = tracked[:, -1] if x.shape[-1] else level
+    if config.compression != 1.0:
+        power = x.square().sum(1, keepdim=True)
+        x = x * (power + _TINY) ** ((config.compression - 1.0) / 2)
+    return x, level
+
+
+def _track_level(x: Tensor, config: DCCRNConfig, level: Tensor | None) -> Tensor:
+    """Peak level with release, `(batch, frames)`, natural log of the RMS over bins.
+
+    With a fall of `release` per frame this is max over earlier frames s of
+    `rms(s) - release * (t - s)`, which a running maximum gives for all frames at once.
+    """
+    release = LEVEL_RELEASE_DB_PER_S * math.log(10) / 20 * config.hop_length / 16_000
+    rms = x.square().sum(1).mean(1).clamp_min(LEVEL_FLOOR**2).log() / 2
+    slope = release * torch.arange(1, rms.shape[1] + 1, device=x.device, dtype=torch.float64)
+    raised = rms + slope
+    if level is not None:
+        raised = torch.cat([level.to(raised.dtype)[:, None], raised], dim=1)
+    tracked = torch.cummax(raised, dim=1).values[:, -rms.shape[1] :] if rms.shape[1] else raised[:, :0]
+    return (tracked - slope).clamp_min(math.log(LEVEL_FLOOR)).float()
+
+
+def apply_mask(mask: Tensor, spectrum: Tensor, kind: MaskKind) -> Tensor:
+    """Mask a spectrum; its constant bin becomes 0 (paper eq. 7 to 9).
+
+    Args:
+        mask: `(batch, 2, n_fft / 2, frames)`.
+        spectrum: `(batch, 2, n_fft / 2 + 1, frames)`.
+
+    The polar form E is computed as a complex product with the mask's magnitude `m` replaced by
+    `tanh(m)`; it equals the paper's sum of phases and keeps silence exactly silent.
+    """
+    mask_real, mask_imag = mask.unbind(1)
+    real, imag = spectrum[:, :, 1:].unbind(1)
+    if kind == "R":
+        estimate = torch.stack([real * mask_real, imag * mask_imag], dim=1)
+    else:
+        if kind == "E":
+            magnitude = (mask_real.square() + mask_imag.square() + _TINY).sqrt()
+            bound = torch.tanh(magnitude) / magnitude
+            mask_real, mask_imag = mask_real * bound, mask_imag * bound
+        estimate = torch.stack([real * mask_real - imag * mask_imag, real * mask_imag + imag * mask_real], dim=1)
+    return torch.cat([torch.zeros_like(spectrum[:, :, :1]), estimate], dim=2)

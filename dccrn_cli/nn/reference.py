@@ -1,0 +1,143 @@
+"""Reading models made with the paper authors' public code (huyanxin/DeepComplexCRN)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from dccrn_cli.errors import CheckpointError
+from dccrn_cli.nn.config import DCCRNConfig
+from dccrn_cli.nn.dccrn import DCCRN
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_KERNEL_TOLERANCE = 1e-4
+
+_RULES = (
+    (r"(encoder|decoder)\.(\d+)\.0\.(real|imag)_conv\.(weight|bias)", r"\1.\2.0.\3_\4"),
+    (r"(encoder|decoder)\.(\d+)\.1\.(weight|bias|running_mean|running_var)", r"\1.\2.1.\3"),
+    (r"(encoder|decoder)\.(\d+)\.2\.weight", r"\1.\2.2.weight"),
+    (r"enhance\.(weight|bias)_(ih|hh)_l(\d+)", r"rnn.lstm.\1_\2_l\3"),
+    (r"tranform\.(weight|bias)", r"rnn.linear.\1"),
+    (r"enhance\.(\d+)\.(real|imag)_lstm\.(\w+)", r"rnn.\2.\1.\3"),
+    (r"enhance\.\d+\.r_trans\.(weight|bias)", r"rnn.real_linear.\1"),
+    (r"enhance\.\d+\.i_trans\.(weight|bias)", r"rnn.imag_linear.\1"),
+)
+
+_COMPLEX_NORM = {
+    "weight": ("Wrr", "Wri", "Wii"),
+    "bias": ("Br", "Bi"),
+    "running_mean": ("RMr", "RMi"),
+    "running_cov": ("RVrr", "RVri", "RVii"),
+}
+
+
+def read_reference(path: str | os.PathLike[str], preset: DCCRNConfig) -> DCCRN:
+    """Build a DCCRN from a state dict in the authors' layout.
+
+    Args:
+        path: a file of tensors by `torch.save`; nothing else in it is read.
+        preset: tells the mask and the STFT, which a state dict does not; channels, units and the
+            complex variants are read off the tensors.
+
+    Raises:
+        CheckpointError: unreadable, or not of that layout.
+    """
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError("no such model file", path) from None
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"not a file of tensors ({reason})", path) from None
+    try:
+        return from_reference(loaded, preset)
+    except CheckpointError as error:
+        raise CheckpointError(error.message, path) from None
+
+
+def from_reference(state: Mapping[str, object], preset: DCCRNConfig) -> DCCRN:
+    """As `read_reference`, from the state dict itself."""
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"a state dict is needed, this is a {type(state).__name__}")
+    for wrapper in _WRAPPERS:
+        inner = state.get(wrapper)
+        if isinstance(inner, Mapping):
+            state = inner
+            break
+    tensors = {
+        key.removeprefix("module."): value.float()
+        for key, value in state.items()
+        if isinstance(value, Tensor) and not key.endswith("num_batches_tracked")
+    }
+    kernel = tensors.pop("stft.weight", None)
+    tensors = {key: value for key, value in tensors.items() if not key.startswith("istft.")}
+    model = DCCRN(_infer_config(tensors, preset))
+    if kernel is not None:
+        _check_kernel(kernel, model)
+    converted, unknown = _rename(tensors)
+    if unknown:
+        raise CheckpointError(f"unknown tensors, such as {unknown[0]}")
+    try:
+        missing, unexpected = model.load_state_dict(converted, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"tensors do not fit: {str(error).splitlines()[-1].strip()}") from None
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise CheckpointError(f"tensors missing or left over, such as {[*missing, *unexpected][0]}")
+    return model.eval()
+
+
+def _infer_config(tensors: Mapping[str, Tensor], preset: DCCRNConfig) -> DCCRNConfig:
+    channels: list[int] = []
+    while (kernel := tensors.get(f"encoder.{len(channels)}.0.real_conv.weight")) is not None:
+        channels.append(2 * kernel.shape[0])
+    complex_rnn = "enhance.0.real_lstm.weight_hh_l0" in tensors
+    recurrent = tensors.get("enhance.0.real_lstm.weight_hh_l0" if complex_rnn else "enhance.weight_hh_l0")
+    if not channels or recurrent is None:
+        raise CheckpointError("not in the layout of the authors' code: no encoder or no LSTM in it")
+    pattern = r"enhance\.(\d+)\.real_lstm\.weight_hh_l0" if complex_rnn else r"enhance\.weight_hh_l(\d+)"
+    layers = sum(1 for key in tensors if re.fullmatch(pattern, key))
+    return dataclasses.replace(
+        preset,
+        channels=tuple(channels),
+        rnn_units=recurrent.shape[1] * (2 if complex_rnn else 1),
+        rnn_layers=layers,
+        complex_rnn=complex_rnn,
+        complex_norm="encoder.0.1.Wrr" in tensors,
+        look_ahead=len(channels),
+        compression=1.0,
+        level_tracking=False,
+        clamp=True,
+    )
+
+
+def _check_kernel(kernel: Tensor, model: DCCRN) -> None:
+    ours = model.stft.analysis.T[:, None]
+    if kernel.shape != ours.shape or (kernel - ours).abs().max() > _KERNEL_TOLERANCE:
+        raise CheckpointError("its STFT (window, sizes) differs from that of the preset")
+
+
+def _rename(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    converted: dict[str, Tensor] = {}
+    unknown: list[str] = []
+    for key, value in tensors.items():
+        for pattern, target in _RULES:
+            if re.fullmatch(pattern, key):
+                converted[re.sub(pattern, target, key)] = value
+                break
+        else:
+            unknown.append(key)
+    norms = sorted({key.rpartition(".")[0] for key in unknown if key.endswith(".Wrr")})
+    for norm in norms:
+        for name, parts in _COMPLEX_NORM.items():
+            keys = [f"{norm}.{part}" for part in parts]
+            if all(key in tensors for key in keys):
+                converted[f"{norm}.{name}"] = torch.stack([tensors[key].flatten() for key in keys])
+                unknown = [key for key in unknown if key not in keys]
+    return converted, unknown

@@ -1,0 +1,1 @@
+"""Training: mixing, losses, the loop, validation."""

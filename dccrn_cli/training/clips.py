@@ -1,0 +1,141 @@
+"""Clips to train on: audio files in folders or .tar archives, decoded when first asked for."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import soundfile
+import soxr
+
+from dccrn_cli.errors import DataError
+from dccrn_cli.nn.config import SAMPLE_RATE
+
+SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"})
+INT16_FULL_SCALE = 32768.0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Where one clip lies.
+
+    Attributes:
+        name: path below the folder or inside the archive.
+        source: the file, or the archive that holds it.
+        offset, size: position in the archive in bytes; size -1 for a plain file.
+    """
+
+    name: str
+    source: Path
+    offset: int = 0
+    size: int = -1
+
+    @property
+    def group(self) -> str:
+        """Folder of the clip: a speaker, a class of noise."""
+        return str(PurePosixPath(self.name).parent)
+
+    def read(self) -> np.ndarray:
+        """Mono samples at 16 kHz, int16 `(samples,)`.
+
+        Raises:
+            DataError: not readable as audio, or empty.
+        """
+        try:
+            if self.size < 0:
+                data, rate = soundfile.read(self.source, dtype="float32", always_2d=True)
+            else:
+                with open(self.source, "rb") as archive:
+                    archive.seek(self.offset)
+                    data, rate = soundfile.read(io.BytesIO(archive.read(self.size)), dtype="float32", always_2d=True)
+        except (OSError, soundfile.SoundFileError) as error:
+            raise DataError(f"cannot be read as audio ({error})", self.name) from None
+        if len(data) == 0 or not np.isfinite(data).all():
+            raise DataError("holds no usable samples", self.name)
+        mono = soxr.resample(data.mean(axis=1), rate, SAMPLE_RATE) if rate != SAMPLE_RATE else data.mean(axis=1)
+        samples: np.ndarray = np.clip(np.rint(mono * INT16_FULL_SCALE), -32768, 32767).astype(np.int16)
+        return samples
+
+
+def find_clips(paths: Iterable[str | Path]) -> list[Clip]:
+    """All clips in files, folders (recursive) and .tar archives, in a fixed order.
+
+    Raises:
+        DataError: a path that does not exist, or no audio in any.
+    """
+    clips: list[Clip] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            clips += [Clip(p.relative_to(path).as_posix(), p) for p in files]
+        elif not path.is_file():
+            raise DataError("no such file or folder", path)
+        elif path.suffix == ".tar":
+            clips += sorted(_archived(path), key=lambda clip: clip.name)
+        else:
+            clips.append(Clip(path.name, path))
+    if not clips:
+        raise DataError(f"no audio found in {', '.join(map(str, paths)) or 'an empty list of paths'}")
+    return clips
+
+
+def _archived(path: Path) -> list[Clip]:
+    try:
+        with tarfile.open(path, "r:") as archive:
+            return [
+                Clip(member.name, path, member.offset_data, member.size)
+                for member in archive
+                if member.isfile() and PurePosixPath(member.name).suffix.lower() in SUFFIXES
+            ]
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(f"cannot be read as an archive ({error})", path) from None
+
+
+def split_clips(clips: Sequence[Clip], share: float) -> tuple[list[Clip], list[Clip]]:
+    """Split by file into (training, held out); a clip stays on its side when others come or go."""
+    cut = int(share * 2**32)
+    held = [clip for clip in clips if zlib.crc32(clip.name.encode()) < cut]
+    kept = [clip for clip in clips if zlib.crc32(clip.name.encode()) >= cut]
+    return kept, held
+
+
+class ClipPool:
+    """Clips, drawn at random and kept in memory once decoded.
+
+    Args:
+        clips: what to draw from.
+        balance: exponent on the size of a group when one is drawn: 1 draws all clips alike, 0 all
+            groups alike.
+    """
+
+    def __init__(self, clips: Sequence[Clip], balance: float = 0.5) -> None:
+        if not clips:
+            raise DataError("no clips to draw from")
+        self.clips = list(clips)
+        self._audio: dict[int, np.ndarray] = {}
+        groups: dict[str, list[int]] = {}
+        for index, clip in enumerate(self.clips):
+            groups.setdefault(clip.group, []).append(index)
+        self.groups = list(groups.values())
+        sizes = np.array([len(group) for group in self.groups], dtype=float) ** balance
+        self._cumulative = np.cumsum(sizes / sizes.sum())
+
+    def draw_group(self, rng: np.random.Generator) -> int:
+        """A random group, as its number."""
+        return min(int(np.searchsorted(self._cumulative, rng.random())), len(self.groups) - 1)
+
+    def draw(self, rng: np.random.Generator, group: int | None = None) -> np.ndarray:
+        """A random clip, float32 `(samples,)`, of the given group or of any."""
+        members = self.groups[self.draw_group(rng) if group is None else group]
+        return self.load(members[int(rng.integers(len(members)))])
+
+    def load(self, index: int) -> np.ndarray:
+        """Clip number `index`, float32 `(samples,)`."""
+        if index not in self._audio:
+            self._audio[index] = self.clips[index].read()
+        return self._audio[index].astype(np.float32) / INT16_FULL_SCALE

@@ -1,0 +1,329 @@
+"""The training loop: one for training from nothing, warm starts and fine-tuning."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dccrn_cli.errors import CheckpointError, DataError
+from dccrn_cli.nn.checkpoint import save_model
+from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.training.losses import LossOptions, training_loss
+from dccrn_cli.training.mixing import Mixer
+from dccrn_cli.training.validation import Pair, validate
+
+LAST = "last.pt"
+BEST = "best.safetensors"
+LOG = "log.jsonl"
+
+MAX_BAD_STEPS = 10
+"""Steps in a row without a finite gradient after which training gives up."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train.
+
+    Attributes:
+        steps: steps in all; the cosine schedule ends there.
+        batch: examples per step.
+        lr: peak learning rate of Adam.
+        weight_decay: decoupled (AdamW).
+        warmup: steps of linear rise of the learning rate.
+        schedule: "plateau" halves the rate when `patience` validations bring nothing better;
+            "cosine" falls to 1 % of it at the last step.
+        patience: validations without a better loss before a halving.
+        early_stop: validations without a better loss before the end; 0 for never.
+        clip: largest norm of the gradient.
+        ema: decay of the running average of weights, which is what is validated and saved.
+        bf16: bfloat16 autocast.
+        validate_every: steps.
+        save_every_s: seconds between resumable checkpoints.
+        seed: sets initial weights and data.
+    """
+
+    steps: int = 100_000
+    batch: int = 4
+    lr: float = 1e-3
+    weight_decay: float = 1e-5
+    warmup: int = 200
+    schedule: Literal["plateau", "cosine"] = "plateau"
+    patience: int = 2
+    early_stop: int = 10
+    clip: float = 1.0
+    ema: float = 0.999
+    bf16: bool = True
+    validate_every: int = 2000
+    save_every_s: float = 60.0
+    seed: int = 0
+
+
+@dataclass
+class Progress:
+    """State of a run after a step, for display and for the log.
+
+    Attributes:
+        step: steps done.
+        loss: running mean of the training loss.
+        lr: learning rate of the last step.
+        seconds_seen: seconds of audio trained on, over all sessions of the run.
+        speed: seconds of audio per second of this session.
+        skipped: steps left out for a gradient that was not finite.
+        figures: of a validation that has just ended, else None.
+        best: figures of the best validation.
+    """
+
+    step: int = 0
+    loss: float = math.nan
+    lr: float = 0.0
+    seconds_seen: float = 0.0
+    speed: float = 0.0
+    skipped: int = 0
+    figures: dict[str, float] | None = None
+    best: dict[str, float] | None = None
+
+
+class Trainer:
+    """Trains a DCCRN in a folder that holds `last.pt`, `best.safetensors` and `log.jsonl`.
+
+    A run that was stopped at any moment goes on from its last checkpoint; batch n is the same
+    whether or not the run was interrupted.
+
+    Args:
+        model: the network, with its starting weights.
+        mixer: makes the batches.
+        pairs: fixed validation pairs.
+        folder: of the run; made if missing.
+        options, loss_options: see there.
+        provenance: stored in the model file, with figures and hours added.
+    """
+
+    def __init__(
+        self,
+        model: DCCRN,
+        mixer: Mixer,
+        pairs: Sequence[Pair],
+        folder: str | Path,
+        options: TrainOptions,
+        loss_options: LossOptions | None = None,
+        device: str | torch.device = "cpu",
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).train()
+        self.mixer = mixer
+        self.pairs = pairs
+        self.folder = Path(folder)
+        self.options = options
+        self.loss_options = loss_options or LossOptions()
+        self.provenance = provenance or {}
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.98)
+        )
+        self.average = _Average(self.model, options.ema)
+        self.progress = Progress()
+        self.rate_scale = 1.0
+        self.since_best = 0
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def resume(self) -> bool:
+        """Take up the run of this folder, if there is one.
+
+        Raises:
+            CheckpointError: `last.pt` is damaged or of another network.
+        """
+        path = self.folder / LAST
+        if not path.exists():
+            return False
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average.load(state["average"])
+            self.progress = Progress(**state["progress"])
+            self.rate_scale = state["rate_scale"]
+            self.since_best = state["since_best"]
+        except Exception as error:  # a damaged file fails in many ways inside torch
+            raise CheckpointError(f"cannot be resumed ({type(error).__name__}: {error})", path) from error
+        return True
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
+        """Train, yielding after each step. Ends at `steps`, on early stop, or when `stop()`.
+
+        Raises:
+            DataError: no finite loss in many steps.
+        """
+        options = self.options
+        started, seen_before, saved = time.monotonic(), self.progress.seconds_seen, time.monotonic()
+        bad = 0
+        with _Prefetcher(self.mixer, options.batch, self.progress.step) as batches:
+            while self.progress.step < options.steps:
+                if stop():
+                    break
+                noisy, clean = (torch.from_numpy(x).to(self.device) for x in next(batches))
+                loss, finite = self._step(noisy, clean)
+                bad = 0 if finite else bad + 1
+                if bad > MAX_BAD_STEPS:
+                    raise DataError(f"no finite gradient in {bad} steps in a row; the learning rate may be too high")
+                now = self.progress
+                now.step += 1
+                now.skipped += not finite
+                now.seconds_seen += noisy.numel() / 16_000
+                now.speed = (now.seconds_seen - seen_before) / (time.monotonic() - started)
+                if finite:
+                    now.loss = loss if math.isnan(now.loss) else 0.99 * now.loss + 0.01 * loss
+                now.figures = None
+                if now.step % options.validate_every == 0 or now.step == options.steps:
+                    self._validate()
+                if now.figures or time.monotonic() - saved > options.save_every_s:
+                    self.save()
+                    saved = time.monotonic()
+                yield replace(now)
+                if options.early_stop and self.since_best >= options.early_stop:
+                    break
+        self.save()
+
+    def learning_rate(self, step: int) -> float:
+        """Rate at a step, counted from 0."""
+        options = self.options
+        rate = options.lr * min(1.0, (step + 1) / max(options.warmup, 1))
+        if options.schedule == "cosine":
+            return rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(step / options.steps, 1.0))))
+        return rate * self.rate_scale
+
+    def _step(self, noisy: Tensor, clean: Tensor) -> tuple[float, bool]:
+        rate = self.learning_rate(self.progress.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.progress.lr = rate
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+            estimate = self.model(noisy)
+        loss = training_loss(estimate.float(), clean, self.loss_options)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
+        finite = bool(torch.isfinite(norm))
+        if finite:
+            self.optimizer.step()
+            self.average.update(self.model)
+        return float(loss.detach()), finite
+
+    def _validate(self) -> None:
+        now = self.progress
+        model = self.average.model()
+        now.figures = validate(model, self.pairs, self.loss_options)
+        better = now.best is None or now.figures["loss"] < now.best["loss"]
+        if better:
+            now.best = now.figures
+            self.since_best = 0
+            save_model(model, self.folder / BEST, self._provenance(now.figures))
+        else:
+            self.since_best += 1
+            if self.options.schedule == "plateau" and self.since_best % max(self.options.patience, 1) == 0:
+                self.rate_scale /= 2
+        record = {k: v for k, v in asdict(now).items() if k not in ("best", "figures")} | now.figures
+        with open(self.folder / LOG, "a", encoding="utf-8") as log:
+            log.write(json.dumps(record) + "\n")
+
+    def _provenance(self, figures: dict[str, float]) -> dict[str, Any]:
+        return {
+            **self.provenance,
+            "steps": self.progress.step,
+            "hours_seen": round(self.provenance.get("hours_seen", 0.0) + self.progress.seconds_seen / 3600, 2),
+            "training": asdict(self.options),
+            "loss": asdict(self.loss_options),
+            "mixing": asdict(self.mixer.options),
+            "held_out": figures,
+        }
+
+    def save(self) -> None:
+        """Write `last.pt`, atomically."""
+        path = self.folder / LAST
+        temporary = path.with_suffix(".tmp")
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state(),
+            "progress": asdict(replace(self.progress, figures=None)),
+            "rate_scale": self.rate_scale,
+            "since_best": self.since_best,
+        }
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+
+
+class _Average:
+    """Running average of weights; statistics of batch norm are taken as they are."""
+
+    def __init__(self, model: DCCRN, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self._model = DCCRN(model.config).to(next(model.parameters()).device).eval().requires_grad_(False)
+        self._model.load_state_dict(model.state_dict())
+
+    @torch.no_grad()
+    def update(self, model: DCCRN) -> None:
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(list(self._model.parameters()), list(model.parameters()), 1 - decay)
+        for mine, theirs in zip(self._model.buffers(), model.buffers(), strict=True):
+            mine.copy_(theirs)
+
+    def model(self) -> DCCRN:
+        return self._model
+
+    def state(self) -> dict[str, Any]:
+        return {"updates": self.updates, "model": self._model.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.updates = state["updates"]
+        self._model.load_state_dict(state["model"])
+
+
+class _Prefetcher:
+    """Makes batches ahead of the training step in a thread, in order."""
+
+    def __init__(self, mixer: Mixer, size: int, first: int, ahead: int = 4) -> None:
+        self._queue: queue.Queue[tuple[np.ndarray, np.ndarray] | BaseException] = queue.Queue(ahead)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(mixer, size, first), daemon=True)
+
+    def _work(self, mixer: Mixer, size: int, number: int) -> None:
+        while not self._stop.is_set():
+            try:
+                item: tuple[np.ndarray, np.ndarray] | BaseException = mixer.batch(number, size)
+            except Exception as error:  # handed to the thread that waits for the batch
+                item = error
+            number += 1
+            while not self._stop.is_set():
+                try:
+                    self._queue.put(item, timeout=0.2)
+                    break
+                except queue.Full:
+                    continue
+
+    def __enter__(self) -> _Prefetcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def __next__(self) -> tuple[np.ndarray, np.ndarray]:
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
