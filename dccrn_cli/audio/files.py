@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
 from collections.abc import Iterator
@@ -15,40 +16,10 @@ import soundfile
 from dccrn_cli.errors import AudioError, UnreadableAudio, UnsupportedFormat
 
 SUFFIXES = frozenset(
-    [
-        ".aif",
-        ".aifc",
-        ".aiff",
-        ".au",
-        ".avr",
-        ".caf",
-        ".flac",
-        ".htk",
-        ".ircam",
-        ".mat",
-        ".mp3",
-        ".mp2",
-        ".mpc2k",
-        ".nist",
-        ".oga",
-        ".ogg",
-        ".opus",
-        ".paf",
-        ".pvf",
-        ".rf64",
-        ".sd2",
-        ".sds",
-        ".sf",
-        ".snd",
-        ".sph",
-        ".svx",
-        ".voc",
-        ".w64",
-        ".wav",
-        ".wave",
-        ".wve",
-        ".xi",
-    ]
+    """
+    .aif .aifc .aiff .au .avr .caf .flac .htk .ircam .mat .mp2 .mp3 .mpc2k .nist .oga .ogg .opus .paf .pvf
+    .rf64 .sd2 .sds .sf .snd .sph .svx .voc .w64 .wav .wave .wve .xi
+    """.split()  # noqa: SIM905
 )
 """Suffixes (lower case) by which files are found in folders."""
 
@@ -59,6 +30,7 @@ _FORMAT_OF_SUFFIX = {
 }  # fmt: skip
 
 _FLOATING = frozenset({"FLOAT", "DOUBLE"})
+_TWO_FILES = frozenset({"SD2"})  # a second file holds the header
 _EXACT_LENGTH = frozenset({"FLAC"})
 
 
@@ -194,7 +166,7 @@ class AudioWriter:
         self.clipped = 0
         digest = zlib.crc32(os.fsencode(self.path.name))
         self._temporary = self.path.with_name(f".dccrn-{digest:08x}.part")
-        if not soundfile.check_format(info.format, info.subtype, info.endian):
+        if info.format in _TWO_FILES or not soundfile.check_format(info.format, info.subtype, info.endian):
             raise UnsupportedFormat(f"{info.format} with {info.subtype} samples can be read but not written", path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -208,7 +180,8 @@ class AudioWriter:
                 endian=info.endian,
             )
         except (soundfile.SoundFileError, OSError) as error:
-            self._temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
             raise AudioError(f"cannot be written ({_reason(error)})", self.path) from None
 
     def write(self, block: np.ndarray) -> None:

@@ -103,7 +103,7 @@ def _walk(root: Path, skip: Path) -> Iterator[Path]:
         for entry in entries:
             if _is_folder(entry):
                 yield from visit(Path(entry.path), (*above, real))
-            elif entry.is_file() or entry.is_symlink():
+            elif entry.is_symlink() or entry.is_file():
                 yield Path(entry.path)
 
     yield from visit(root, ())

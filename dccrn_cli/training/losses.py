@@ -9,7 +9,7 @@ from torch import Tensor
 
 _EPS = 1e-8
 _CEILING = 10**-3.5
-"""SI-SNR above 35 dB earns nothing more, so that clean examples do not rule a batch."""
+"""A ratio above 35 dB earns nothing more, so that clean examples do not rule a batch."""
 
 
 @dataclass(frozen=True)
@@ -17,14 +17,16 @@ class LossOptions:
     """Weights of the terms.
 
     Attributes:
-        si_snr: per dB.
+        si_snr: per dB; blind to the level of the output.
+        snr: per dB; holds the level.
         magnitude: mean squared error of magnitudes raised to `exponent`.
         complex: mean squared error of complex spectra with such magnitudes.
         exponent: compression of the spectra.
         n_fft: frame of the spectra; the hop is half of it.
     """
 
-    si_snr: float = 0.05
+    si_snr: float = 0.025
+    snr: float = 0.025
     magnitude: float = 7.0
     complex: float = 3.0
     exponent: float = 0.3
@@ -42,11 +44,19 @@ def si_snr_db(estimate: Tensor, clean: Tensor, ceiling: float = 0.0) -> Tensor:
     return 10 * torch.log10((signal + _EPS) / (error + ceiling * signal + _EPS))
 
 
+def snr_db(estimate: Tensor, clean: Tensor, ceiling: float = 0.0) -> Tensor:
+    """Plain signal-to-noise ratio in dB, `(batch,)`."""
+    signal = clean.square().sum(-1)
+    error = (estimate - clean).square().sum(-1)
+    return 10 * torch.log10((signal + _EPS) / (error + ceiling * signal + _EPS))
+
+
 def training_loss(estimate: Tensor, clean: Tensor, options: LossOptions) -> Tensor:
-    """Weighted sum of SI-SNR and compressed spectra, both signals scaled by the level of the clean one."""
+    """Weighted sum of the terms, both signals scaled by the level of the clean one."""
     scale = 1.0 / (clean.square().mean(-1, keepdim=True).sqrt() + 1e-5)
     estimate, clean = estimate * scale, clean * scale
     loss = -options.si_snr * si_snr_db(estimate, clean, _CEILING).mean()
+    loss = loss - options.snr * snr_db(estimate, clean, _CEILING).mean()
     got, got_magnitude = _compressed(estimate, options)
     want, want_magnitude = _compressed(clean, options)
     loss = loss + options.magnitude * (got_magnitude - want_magnitude).square().mean()
@@ -57,7 +67,7 @@ def _compressed(signal: Tensor, options: LossOptions) -> tuple[Tensor, Tensor]:
     """Compressed complex spectrum `(batch, bins, frames, 2)` and its magnitude."""
     window = torch.hann_window(options.n_fft, device=signal.device)
     spectrum = torch.view_as_real(
-        torch.stft(signal, options.n_fft, options.n_fft // 2, window=window, normalized=True, return_complex=True)
+        torch.stft(signal, options.n_fft, options.n_fft // 2, window=window, return_complex=True)
     )
     power = spectrum.square().sum(-1) + 1e-6
     magnitude = power ** (options.exponent / 2)

@@ -1,0 +1,64 @@
+"""Shared by all tests."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dccrn_cli.nn.checkpoint import save_model
+from dccrn_cli.nn.config import PRESETS, DCCRNConfig
+from dccrn_cli.nn.dccrn import DCCRN
+
+torch.set_num_threads(1)
+
+
+def lively(config: DCCRNConfig, seed: int = 0) -> DCCRN:
+    """An untrained network with biases and statistics as if trained, so that every part matters."""
+    torch.manual_seed(seed)
+    model = DCCRN(config)
+    with torch.no_grad():
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            if "running_var" in name:
+                tensor.copy_(0.5 + torch.rand_like(tensor))
+            elif "running_cov" in name:
+                tensor.copy_(torch.tensor([1.2, 0.3, 0.8])[:, None].expand_as(tensor))
+            elif "bias" in name or "running_mean" in name:
+                tensor.add_(0.1 * torch.randn_like(tensor))
+    return model.eval()
+
+
+TINY = dataclasses.replace(PRESETS["dccrn-small"], channels=(4, 4, 8, 8, 8, 8), rnn_units=8)
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> DCCRN:
+    """A very small network of the same kind as the bundled ones."""
+    return lively(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_file(tiny_model: DCCRN, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a file."""
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(tiny_model, path, {"data": "none"})
+    return path
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Seeded."""
+    return np.random.default_rng(0)
+
+
+def speechlike(frames: int, sample_rate: int = 16_000, channels: int = 1, seed: int = 0) -> np.ndarray:
+    """Modulated harmonics and noise up to half the rate, float32 `(frames, channels)`."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(frames) / sample_rate
+    tone = sum(np.sin(2 * np.pi * 130 * k * time + k) / k for k in range(1, 25))
+    envelope = 0.5 + 0.5 * np.sin(2 * np.pi * 3 * time)
+    noise = rng.standard_normal((frames, channels))
+    return (0.08 * (tone * envelope)[:, None] + 0.03 * noise).astype(np.float32)

@@ -1,0 +1,245 @@
+"""The command as a person uses it: exit code, what is printed, what is on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import TINY, lively, speechlike
+from typer.testing import CliRunner
+
+from dccrn_cli import __version__, enhance
+from dccrn_cli.cli.app import app
+from dccrn_cli.errors import AudioError
+from dccrn_cli.nn.checkpoint import load_model, save_model
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def noisy(tmp_path: Path) -> Path:
+    folder = tmp_path / "noisy"
+    (folder / "sub").mkdir(parents=True)
+    soundfile.write(folder / "a.wav", speechlike(20_000), 16_000)
+    soundfile.write(folder / "sub" / "b.flac", speechlike(44_100, 44_100, 2), 44_100, subtype="PCM_24")
+    return folder
+
+
+def test_folder(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    out = tmp_path / "out"
+    result = run("enhance", noisy, "-o", out, "--model", tiny_model_file)
+    assert result.exit_code == 0, result.output
+    assert "2 files enhanced" in result.output
+    for name in ("a.wav", "sub/b.flac"):
+        before, after = soundfile.info(noisy / name), soundfile.info(out / name)
+        for attribute in ("samplerate", "channels", "frames", "format", "subtype", "endian"):
+            assert getattr(before, attribute) == getattr(after, attribute)
+    assert {p.name for p in out.rglob("*")} == {"a.wav", "sub", "b.flac"}
+
+
+def test_existing_results_are_skipped_or_replaced(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.wav").write_bytes(b"mine")
+    result = run("enhance", noisy, "-o", out, "--model", tiny_model_file)
+    assert result.exit_code == 0
+    assert "1 skipped" in result.output
+    assert (out / "a.wav").read_bytes() == b"mine"
+    result = run("enhance", noisy, "-o", out, "--model", tiny_model_file, "--overwrite")
+    assert result.exit_code == 0
+    assert soundfile.info(out / "a.wav").frames == 20_000
+
+
+def test_a_hostile_folder(tmp_path: Path, tiny_model_file: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    good = {
+        'it\'s "quoted" and naïve 音.wav': (speechlike(9000), 16_000, "WAV", "PCM_16"),
+        "no samples.wav": (np.zeros((0, 1), np.float32), 16_000, "WAV", "PCM_16"),
+        "eight.wav": (speechlike(30_000, 96_000, 8), 96_000, "WAV", "FLOAT"),
+        "phone.wav": (speechlike(8000, 8000), 8000, "WAV", "ULAW"),
+        "one sample.wav": (speechlike(1), 44_100, "WAV", "PCM_24"),
+        "song.mp3": (speechlike(44_100, 44_100, 2), 44_100, "MP3", "MPEG_LAYER_III"),
+    }
+    for name, (x, rate, container, subtype) in good.items():
+        soundfile.write(folder / name, x, rate, subtype=subtype, format=container)
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("I am text")
+    soundfile.write(folder / "cut.flac", speechlike(90_000), 16_000)
+    data = (folder / "cut.flac").read_bytes()
+    (folder / "cut.flac").write_bytes(data[: len(data) // 3])
+    broken = speechlike(40_000)
+    broken[32_000] = np.nan
+    soundfile.write(folder / "nan.wav", broken, 16_000, subtype="FLOAT")
+    (folder / "loop").symlink_to(folder)
+    (folder / "readme.txt").write_text("not audio")
+
+    result = run("enhance", folder, "-o", out, "--model", tiny_model_file)
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    for name in ("empty.wav", "text.wav", "cut.flac", "nan.wav"):
+        assert name in result.output
+    assert "nan.wav: NaN sample at 2.000 s" in result.output
+    assert {p.name for p in out.rglob("*")} == set(good)
+    for name, (x, rate, container, subtype) in good.items():
+        info = soundfile.info(out / name)
+        assert (info.frames, info.samplerate, info.channels) == (len(x), rate, x.shape[1])
+        assert (info.format, info.subtype) == (container, subtype)
+
+
+def test_alignment_and_silence_through_the_file_pipe(tmp_path: Path) -> None:
+    """With a network that passes everything, files come back as they were, to the sample."""
+    import torch
+
+    from dccrn_cli.nn.dccrn import DCCRN
+
+    model = DCCRN(TINY)
+    with torch.no_grad():
+        model.decoder[-1][0].real_weight.zero_()
+        model.decoder[-1][0].imag_weight.zero_()
+    save_model(model, tmp_path / "identity.safetensors")
+    for rate in (8000, 16_000, 22_050, 44_100, 48_000):
+        x = speechlike(rate * 7 // 2 + 11, rate, 2)
+        x[rate : 2 * rate] = 0
+        soundfile.write(tmp_path / "x.wav", x, rate, subtype="PCM_24")
+        arguments = ("-o", tmp_path / "y.wav", "--model", tmp_path / "identity.safetensors", "--overwrite")
+        assert run("enhance", tmp_path / "x.wav", *arguments).exit_code == 0
+        y, _ = soundfile.read(tmp_path / "y.wav", dtype="float32")
+        assert y.shape == x.shape
+        middle = slice(rate // 10, -rate // 10)
+        limit = 0.02 if rate > 8000 else 0.1  # near 4 kHz the resampler cuts noise of an 8 kHz file
+        assert np.abs(y - x)[middle].max() < limit
+        assert not y[rate + rate // 2 : rate + rate // 2 + 100].any()
+
+
+def test_usage_errors(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    cases = [
+        ("enhance", noisy, "-o", noisy),
+        ("enhance", tmp_path / "missing", "-o", tmp_path / "out"),
+        ("enhance", noisy, "-o", tmp_path / "out", "--model", "nothing"),
+        ("enhance", noisy, "-o", tmp_path / "out", "--model", noisy / "a.wav"),
+        ("enhance", noisy, "-o", tmp_path / "out", "--device", "cuda") if not _has_cuda() else ("enhance",),
+        ("enhance", noisy),
+    ]
+    for case in cases:
+        result = run(*case)
+        assert result.exit_code == 2, (case, result.output)
+        assert "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def test_a_missing_file_among_others_fails_alone(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    result = run("enhance", noisy, tmp_path / "gone.wav", "-o", tmp_path / "out", "--model", tiny_model_file)
+    assert result.exit_code == 1
+    assert "gone.wav" in result.output
+    assert (tmp_path / "out" / "a.wav").exists()
+
+
+def test_quiet_prints_errors_only(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    assert run("enhance", noisy, "-o", tmp_path / "out", "--model", tiny_model_file, "-q").output == ""
+    (noisy / "bad.wav").write_bytes(b"")
+    result = run("enhance", noisy, "-o", tmp_path / "out", "--model", tiny_model_file, "-q")
+    assert result.output.count("\n") == 1
+    assert "bad.wav" in result.output
+
+
+def test_results_do_not_depend_on_company(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    """A file in a batch, after a failure, gives the bytes that it gives alone."""
+    soundfile.write(noisy / "0.wav", np.full((4000, 1), np.nan), 16_000, subtype="FLOAT")
+    run("enhance", noisy, "-o", tmp_path / "all", "--model", tiny_model_file)
+    run("enhance", noisy / "a.wav", "-o", tmp_path / "alone", "--model", tiny_model_file)
+    assert (tmp_path / "all" / "a.wav").read_bytes() == (tmp_path / "alone" / "a.wav").read_bytes()
+
+
+def test_python_function(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    result = enhance(noisy / "a.wav", tmp_path / "deep" / "a.flac", model=tiny_model_file)
+    assert result.seconds == 1.25
+    assert soundfile.info(tmp_path / "deep" / "a.flac").format == "FLAC"
+    with pytest.raises(AudioError, match="no such file"):
+        enhance(noisy / "none.wav", tmp_path / "x.wav", model=tiny_model_file)
+
+
+def test_version_and_help() -> None:
+    assert run("--version").output == f"dccrn {__version__}\n"
+    for command in ([], ["enhance"], ["models"], ["train"], ["convert"]):
+        result = run(*command, "--help")
+        assert result.exit_code == 0
+        assert "Usage" in result.output
+
+
+def test_help_does_not_import_torch() -> None:
+    code = (
+        "import sys; from dccrn_cli.cli.app import app; app(['--help'], standalone_mode=False); "
+        "print('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("False\n")
+
+
+def test_models_lists_what_is_bundled() -> None:
+    from dccrn_cli.engine.models import DEFAULT_MODEL, bundled_models, find_model
+
+    result = run("models")
+    assert result.exit_code == 0
+    assert f"{DEFAULT_MODEL} (default)" in result.output
+    for word in ("parameters", "GMAC", "latency", "trained on", "licence", "PESQ"):
+        assert word in result.output
+    assert find_model() == bundled_models()[0].path
+    import json
+
+    assert json.loads(run("models", "--json").output)[0]["name"] == DEFAULT_MODEL
+
+
+def test_checkpoint_keeps_the_network(tmp_path: Path) -> None:
+    config = dataclasses.replace(TINY, complex_norm=True, complex_rnn=True, mask="E")
+    model = lively(config)
+    x = speechlike(5000).T
+    import torch
+
+    for half, tolerance in ((True, 1e-2), (False, 0.0)):
+        save_model(model, tmp_path / "m.safetensors", {"data": "ünïcode"}, half=half)
+        again, provenance = load_model(tmp_path / "m.safetensors")
+        assert provenance == {"data": "ünïcode"}
+        assert again.config == config
+        with torch.inference_mode():
+            torch.testing.assert_close(again(torch.from_numpy(x)), model(torch.from_numpy(x)), atol=tolerance, rtol=0)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_killed_run_leaves_no_partial_output_and_goes_on(tmp_path: Path, tiny_model_file: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for index in range(30):
+        soundfile.write(folder / f"{index:02}.wav", speechlike(16_000 * 20, seed=index), 16_000)
+    command = [sys.executable, "-m", "dccrn_cli", "enhance", folder, "-o", out, "--model", tiny_model_file]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(list(out.glob("*.wav"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = sorted(out.glob("*.wav"))
+    assert 3 <= len(finished) < 30
+    for path in finished:
+        assert soundfile.info(path).frames == 16_000 * 20
+    result = run("enhance", folder, "-o", out, "--model", tiny_model_file)
+    assert result.exit_code == 0
+    assert f"{len(finished)} skipped" in result.output
+    assert sorted(os.listdir(out)) == [f"{index:02}.wav" for index in range(30)]

@@ -1,0 +1,210 @@
+"""The engine: any blocks give the whole-file result, at any rate."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, lively, speechlike
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dccrn_cli import Enhancer
+from dccrn_cli.audio.resample import LAG_S, Resampler
+from dccrn_cli.engine.spectral import SpectralEnhancer
+from dccrn_cli.errors import CheckpointError, InvalidSamples, OptionError
+from dccrn_cli.nn.config import PRESETS
+from dccrn_cli.nn.dccrn import DCCRN
+
+TOLERANCE = 1e-5
+
+
+def stream(enhancer: Enhancer, x: np.ndarray, sizes: list[int]) -> np.ndarray:
+    out, start = [], 0
+    for size in sizes:
+        out.append(enhancer.process(x[start : start + size]))
+        start += size
+    assert start >= len(x)
+    return np.concatenate([*out, enhancer.flush()])
+
+
+VARIANTS = {
+    "paper-e": dataclasses.replace(PRESETS["dccrn-e"], channels=(8, 8, 8, 8, 8, 8), rnn_units=16),
+    "paper-cl": dataclasses.replace(PRESETS["dccrn-cl"], channels=(8, 8, 8, 8, 8, 8), rnn_units=16),
+    "complex-norm": dataclasses.replace(
+        PRESETS["dccrn-c"], channels=(8, 8, 8, 8, 8, 8), rnn_units=8, complex_norm=True
+    ),
+    "small": TINY,
+    "no-look-ahead": dataclasses.replace(TINY, look_ahead=0),
+    "some-look-ahead": dataclasses.replace(TINY, look_ahead=3),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_stream_equals_the_network_on_the_whole_signal(variant: str) -> None:
+    model = lively(VARIANTS[variant])
+    enhancer = Enhancer(model)
+    for frames in (1, 130, 1000, 9001):
+        x = speechlike(frames, channels=2)
+        with torch.inference_mode():
+            expected = model(torch.from_numpy(x.T.copy())).T.numpy()
+        np.testing.assert_allclose(enhancer(x), expected, atol=TOLERANCE)
+        for size in (7, 100, 1000, 16_000):
+            np.testing.assert_allclose(stream(enhancer, x, [size] * -(-frames // size)), expected, atol=TOLERANCE)
+
+
+def test_blocks_of_one_sample() -> None:
+    x = speechlike(3000)[:, 0]
+    enhancer = Enhancer(lively(TINY))
+    np.testing.assert_allclose(stream(enhancer, x, [1] * 3000), enhancer(x), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("high_band", ["gate", "keep", "drop"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("sample_rate", [8000, 16_000, 22_050, 44_100, 48_000])
+@given(data=st.data())
+@settings(max_examples=4, deadline=None)
+def test_any_cut_at_any_rate(sample_rate: int, channels: int, high_band: str, data: st.DataObject) -> None:
+    frames = data.draw(st.integers(1, sample_rate))
+    x = speechlike(frames, sample_rate, channels, seed=frames)
+    enhancer = Enhancer(lively(TINY), sample_rate, high_band)
+    whole = enhancer(x)
+    assert whole.shape == x.shape
+    assert whole.dtype == np.float32
+    sizes, left = [], frames
+    while left > 0:
+        sizes.append(data.draw(st.sampled_from([1, 7, 100, 1000, 16_000])))
+        left -= sizes[-1]
+        if len(sizes) > 50:
+            sizes.append(max(left, 0))
+            break
+    np.testing.assert_allclose(stream(enhancer, x, sizes), whole, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000])
+def test_latency_bounds_the_lag(sample_rate: int) -> None:
+    enhancer = Enhancer(lively(TINY), sample_rate)
+    x = speechlike(sample_rate * 2, sample_rate)
+    received = emitted = 0
+    for start in range(0, len(x), 331):
+        block = x[start : start + 331]
+        received += len(block)
+        emitted += len(enhancer.process(block))
+        assert emitted >= received - enhancer.latency
+    emitted += len(enhancer.flush())
+    assert emitted == received
+
+
+@pytest.mark.parametrize(
+    "rates", [(44_100, 16_000), (8000, 16_000), (16_000, 8000), (16_000, 192_000), (11_025, 16_000)]
+)
+def test_resampler_keeps_back_little(rates: tuple[int, int]) -> None:
+    resampler = Resampler(*rates, 1)
+    received = emitted = 0
+    for _ in range(300):
+        received += 101
+        emitted += len(resampler.process(np.zeros((101, 1), np.float32)))
+        assert received / rates[0] - emitted / rates[1] <= LAG_S
+
+
+def test_high_band() -> None:
+    """An identity network shows what the bands do: keep and gate pass all, drop stops at 8 kHz."""
+    model = DCCRN(TINY)
+    with torch.no_grad():
+        for name in ("real_weight", "imag_weight"):
+            getattr(model.decoder[-1][0], name).zero_()
+    rate = 48_000
+    time = np.arange(rate) / rate
+    low, high = np.sin(2 * np.pi * 1000 * time), np.sin(2 * np.pi * 15_000 * time)
+    x = (0.3 * low + 0.1 * high).astype(np.float32)
+    middle = slice(rate // 4, -rate // 4)
+    for mode in ("keep", "gate"):
+        np.testing.assert_allclose(Enhancer(model, rate, mode)(x)[middle], x[middle], atol=2e-3)
+    dropped = Enhancer(model, rate, "drop")(x)
+    np.testing.assert_allclose(dropped[middle], 0.3 * low[middle], atol=2e-3)
+
+
+def test_gate_follows_the_networks_gain() -> None:
+    """A network that halves everything halves the high band too when gated, and not when kept."""
+    model = DCCRN(TINY)
+    with torch.no_grad():
+        last = model.decoder[-1][0]
+        for tensor in (last.real_weight, last.imag_weight):
+            tensor.zero_()
+        last.real_bias.mul_(0.5)
+        last.imag_bias.mul_(0.5)
+    rng = np.random.default_rng(0)
+    x = (0.1 * rng.standard_normal(48_000)).astype(np.float32)
+    np.testing.assert_allclose(Enhancer(model, 48_000, "gate")(x)[9000:-9000], 0.5 * x[9000:-9000], atol=5e-3)
+    kept = Enhancer(model, 48_000, "keep")(x)
+    assert np.abs(kept - 0.5 * x)[9000:-9000].max() > 0.05
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 16_000, 44_100])
+def test_silence_stays_silence(sample_rate: int) -> None:
+    enhancer = Enhancer(lively(TINY), sample_rate)
+    assert not enhancer(np.zeros((sample_rate, 2), np.float32)).any()
+
+
+def test_silence_after_speech_becomes_silent() -> None:
+    x = speechlike(32_000)[:, 0]
+    x[16_000:] = 0
+    assert not Enhancer(lively(TINY))(x)[16_000 + TINY.win_length :].any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_bad_samples_are_refused_with_their_time(value: float) -> None:
+    x = speechlike(48_000)
+    x[24_000] = value
+    enhancer = Enhancer(lively(TINY))
+    with pytest.raises(InvalidSamples, match=r"at 1\.500 s"):
+        enhancer(x)
+    enhancer.process(x[:20_000])
+    with pytest.raises(InvalidSamples, match=r"at 1\.500 s"):
+        enhancer.process(x[20_000:])
+    clean = speechlike(4000)
+    np.testing.assert_array_equal(enhancer(clean), Enhancer(lively(TINY))(clean))  # nothing lingers
+
+
+def test_reset_starts_anew() -> None:
+    enhancer = Enhancer(lively(TINY), 44_100)
+    x = speechlike(44_100, 44_100)
+    first = enhancer(x)
+    enhancer.process(x[:10_000])
+    enhancer.reset()
+    np.testing.assert_array_equal(enhancer(x), first)
+
+
+def test_empty_signals() -> None:
+    enhancer = Enhancer(lively(TINY))
+    assert enhancer(np.zeros(0, np.float32)).shape == (0,)
+    assert enhancer(np.zeros((0, 2), np.float32)).shape == (0, 2)
+    assert enhancer.flush().shape == (0,)
+
+
+def test_memory_of_the_stream_is_bounded() -> None:
+    core = SpectralEnhancer(lively(TINY))
+    sizes = []
+    for _ in range(6):
+        core.process(speechlike(20_000))
+        held = [core._input, *core._network._skips, *core._network._pending, core._network._spectrum]
+        sizes.append(sum(t.untyped_storage().nbytes() for t in held if t is not None))
+    # The input waiting for a whole frame may vary by less than a hop.
+    assert max(sizes[1:]) - min(sizes[1:]) < 4 * TINY.hop_length
+
+
+def test_wrong_arguments_are_said() -> None:
+    enhancer = Enhancer(lively(TINY))
+    with pytest.raises(OptionError, match="floating point"):
+        enhancer(np.zeros(10, np.int16))
+    with pytest.raises(OptionError, match="channels"):
+        enhancer.process(np.zeros((10, 2), np.float32))
+        enhancer.process(np.zeros((10, 1), np.float32))
+    with pytest.raises(OptionError, match="high_band"):
+        Enhancer(lively(TINY), 44_100, "some")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="not supported"):
+        Enhancer(lively(TINY), 10)
+    with pytest.raises(CheckpointError, match="neither a file nor a bundled model"):
+        Enhancer("no-such-model")

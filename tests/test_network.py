@@ -1,0 +1,156 @@
+"""The network: shapes, STFT, variants, causality, level."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from conftest import TINY, lively, speechlike
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dccrn_cli.errors import CheckpointError, OptionError
+from dccrn_cli.nn.config import PRESETS, DCCRNConfig, preset
+from dccrn_cli.nn.cost import count_parameters, macs_per_second
+from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv2d
+from dccrn_cli.nn.stft import STFT
+
+STFTS = [
+    DCCRNConfig(),
+    PRESETS["dccrn-small"],
+    DCCRNConfig(win_length=480, hop_length=160, window="sqrt_hann"),
+    DCCRNConfig(win_length=320, hop_length=160),
+]
+
+
+@pytest.mark.parametrize("config", STFTS, ids=lambda c: f"{c.win_length}-{c.hop_length}-{c.window}")
+@given(length=st.integers(1, 3000))
+@settings(max_examples=30, deadline=None)
+def test_stft_reconstructs_any_length(config: DCCRNConfig, length: int) -> None:
+    stft = STFT(config)
+    x = torch.randn(2, length, generator=torch.Generator().manual_seed(length))
+    y = stft.synthesise(stft.analyse(stft.pad(x)), length)
+    # Where a Hann window alone fades over the last samples, the division by its square costs digits.
+    torch.testing.assert_close(y, x, atol=2e-4, rtol=0)
+
+
+def test_stft_places_the_window_at_the_start_of_the_frame() -> None:
+    config = DCCRNConfig()
+    x = torch.randn(1, 400, dtype=torch.float64).float()
+    got = STFT(config).analyse(x)[0, :, :, 0]
+    expected = torch.fft.rfft(torch.nn.functional.pad(x[0] * torch.hann_window(400), (0, 112)))
+    torch.testing.assert_close(got, torch.view_as_real(expected).T, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_keep_any_length(name: str) -> None:
+    model = lively(preset(name))
+    for length in (1, 2, 99, 100, 101, 399, 1000):
+        with torch.inference_mode():
+            y = model(torch.randn(2, length) * 0.1)
+        assert y.shape == (2, length)
+        assert torch.isfinite(y).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "gmacs"), [("dccrn-e", 6.07), ("dccrn-cl", 8.57)]
+)  # measured by others on the authors' code
+def test_cost_of_the_papers_networks(name: str, gmacs: float) -> None:
+    assert macs_per_second(preset(name)) / 1e9 == pytest.approx(gmacs, rel=0.02)
+
+
+def test_small_preset_is_small() -> None:
+    assert count_parameters(DCCRN(preset("dccrn-small"))) < 1_000_000
+
+
+@pytest.mark.parametrize("mask", ["R", "C", "E"])
+@pytest.mark.parametrize("complex_rnn", [False, True])
+def test_a_new_network_is_close_to_the_identity(mask: str, complex_rnn: bool) -> None:
+    torch.manual_seed(0)
+    model = DCCRN(dataclasses.replace(TINY, mask=mask, complex_rnn=complex_rnn)).eval()
+    x = torch.from_numpy(speechlike(8000).T)
+    x = x - x.mean()
+    with torch.inference_mode():
+        y = model(x)
+    correlation = torch.corrcoef(torch.cat([x, y]))[0, 1]
+    assert correlation > 0.95
+
+
+@pytest.mark.parametrize("look_ahead", [0, 2, 6])
+def test_the_future_matters_only_within_the_look_ahead(look_ahead: int) -> None:
+    model = lively(dataclasses.replace(TINY, look_ahead=look_ahead, level_tracking=True))
+    x = torch.from_numpy(speechlike(12_000).T)
+    changed = x.clone()
+    at = 8_000
+    changed[:, at:] += 0.1
+    with torch.inference_mode():
+        moved = (model(x) - model(changed)).abs()[0]
+    first = int(moved.nonzero()[0])
+    assert at - model.config.latency_samples <= first
+    assert first < at - look_ahead * model.config.hop_length + model.config.hop_length
+
+
+def test_gain_of_the_input_is_gain_of_the_output() -> None:
+    model = lively(TINY)
+    x = torch.from_numpy(speechlike(16_000).T)
+    with torch.inference_mode():
+        y = model(x)
+        for gain in (10 ** (-42 / 20), 3.0):
+            torch.testing.assert_close(model(x * gain) / gain, y, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_silence_stays_silence(name: str) -> None:
+    with torch.inference_mode():
+        assert not lively(preset(name))(torch.zeros(1, 5000)).any()
+
+
+def test_complex_convolution_is_complex() -> None:
+    layer = ComplexConv2d(4, 6)
+    x = torch.randn(2, 4, 16, 7)
+    z = torch.complex(*x.chunk(2, 1))
+    weight = torch.complex(layer.real_weight, layer.imag_weight)
+    padded = torch.nn.functional.pad(z, (1, 0))
+    expected = torch.nn.functional.conv2d(padded, weight, stride=(2, 1), padding=(2, 0))
+    got = torch.complex(*layer(x).chunk(2, 1))
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_complex_batch_norm_whitens() -> None:
+    torch.manual_seed(0)
+    norm = ComplexBatchNorm(4, momentum=1.0).train()
+    real = 3 * torch.randn(8, 2, 16, 20) + 1
+    x = torch.cat([real, 0.5 * real + torch.randn_like(real) - 2], 1)
+    y = norm(x)
+    for index in range(2):
+        parts = torch.stack([y[:, index].flatten(), y[:, index + 2].flatten()])
+        torch.testing.assert_close(torch.cov(parts), torch.eye(2), atol=1e-3, rtol=0)
+        torch.testing.assert_close(parts.mean(1), torch.zeros(2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(norm.eval()(x), y, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"channels": ()}, "empty"),
+        ({"channels": (3, 4)}, "even"),
+        ({"n_fft": 500}, "divisible"),
+        ({"hop_length": 300}, "hop_length"),
+        ({"look_ahead": 7}, "look_ahead"),
+        ({"mask": "X"}, "mask"),
+    ],
+)
+def test_impossible_configurations_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        dataclasses.replace(DCCRNConfig(), **change)
+
+
+def test_configuration_round_trip() -> None:
+    for config in PRESETS.values():
+        assert DCCRNConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(CheckpointError):
+        DCCRNConfig.from_dict({"colour": "blue"})
+    with pytest.raises(OptionError, match="dccrn-cl"):
+        preset("dccrn-x")

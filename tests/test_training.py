@@ -1,0 +1,314 @@
+"""Training: clips, mixing, losses, the loop, its resumption, and the command."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import TINY, speechlike
+from typer.testing import CliRunner
+
+from dccrn_cli.cli.app import app
+from dccrn_cli.errors import CheckpointError, DataError
+from dccrn_cli.nn.checkpoint import load_model
+from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.training.clips import ClipPool, find_clips, split_clips
+from dccrn_cli.training.losses import LossOptions, si_snr_db, snr_db, training_loss
+from dccrn_cli.training.mixing import Mixer, MixingOptions, active_rms, synthetic_noise
+from dccrn_cli.training.trainer import Trainer, TrainOptions
+from dccrn_cli.training.validation import mixed_pairs, read_pairs, validate
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders speech/ (4 speakers) and noise/, and speech.tar with the same clips."""
+    root = tmp_path_factory.mktemp("data")
+    for index in range(40):
+        path = root / "speech" / f"speaker{index % 4}" / f"{index}.flac"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clip = speechlike(20_000 + 500 * index, seed=index)[:, 0]
+        soundfile.write(path, clip * (np.sin(np.arange(len(clip)) / 2500) > -0.3), 16_000)
+        path = root / "noise" / f"class{index % 5}" / f"{index}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = synthetic_noise(24_000, np.random.default_rng(index))
+        soundfile.write(path, 0.2 * noise / np.abs(noise).max(), 16_000)
+    with tarfile.open(root / "speech.tar", "w") as archive:
+        archive.add(root / "speech", arcname=".")
+    return root
+
+
+def mixer(data: Path, seed: int = 0, **options: object) -> Mixer:
+    mixing = MixingOptions(**{"seconds": 1.0, **options})  # type: ignore[arg-type]
+    return Mixer(ClipPool(find_clips([data / "speech"])), ClipPool(find_clips([data / "noise"])), None, mixing, seed)
+
+
+def trainer(data: Path, folder: Path, **options: object) -> Trainer:
+    torch.manual_seed(0)
+    chosen = {"steps": 30, "batch": 2, "lr": 2e-3, "warmup": 5, "bf16": False, "validate_every": 10, **options}
+    pairs = mixed_pairs(mixer(data, seed=9), 3)
+    return Trainer(DCCRN(TINY), mixer(data), pairs, folder, TrainOptions(**chosen))  # type: ignore[arg-type]
+
+
+def test_folders_and_archives_hold_the_same_clips(data: Path) -> None:
+    folder, archive = find_clips([data / "speech"]), find_clips([data / "speech.tar"])
+    assert len(folder) == len(archive) == 40
+    assert [clip.group for clip in folder] == [clip.group for clip in archive]
+    np.testing.assert_array_equal(folder[7].read(), archive[7].read())
+
+
+def test_clips_are_resampled_and_made_mono(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros((44_100, 2)), 44_100)
+    assert find_clips([tmp_path])[0].read().shape == (16_000,)
+
+
+def test_bad_data_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no audio"):
+        find_clips([tmp_path])
+    with pytest.raises(DataError, match="no such"):
+        find_clips([tmp_path / "none"])
+    (tmp_path / "a.wav").write_bytes(b"text")
+    with pytest.raises(DataError, match=r"a\.wav"):
+        find_clips([tmp_path])[0].read()
+    (tmp_path / "b.tar").write_bytes(b"text")
+    with pytest.raises(DataError, match=r"b\.tar"):
+        find_clips([tmp_path / "b.tar"])
+
+
+def test_split_does_not_depend_on_company(data: Path) -> None:
+    clips = find_clips([data / "speech"])
+    kept, held = split_clips(clips, 0.3)
+    assert kept
+    assert held
+    assert not {c.name for c in kept} & {c.name for c in held}
+    fewer_kept, fewer_held = split_clips(clips[::2], 0.3)
+    assert set(fewer_kept) <= set(kept)
+    assert set(fewer_held) <= set(held)
+
+
+def test_an_example_is_set_by_seed_and_number(data: Path) -> None:
+    one, two = mixer(data, seed=3), mixer(data, seed=3)
+    for number in (5, 0, 11):
+        for a, b in zip(one.example(number), two.example(number), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(one.example(0)[0], mixer(data, seed=4).example(0)[0])
+    np.testing.assert_array_equal(one.batch(2, 3)[0][1], one.example(7)[0])
+
+
+def test_mixtures_have_the_ratio_and_level_asked_for(data: Path) -> None:
+    quiet = {"clean": 0.0, "reverb": 0.0, "equaliser": 0.0, "band_limit": 0.0}
+    mixed = mixer(data, snr_db=(5.0, 5.0), level_db=(-30.0, -30.0), **quiet)
+    for number in range(12):
+        noisy, clean = mixed.example(number)
+        assert noisy.shape == clean.shape == (16_000,)
+        level = active_rms(clean)
+        assert 20 * np.log10(level) == pytest.approx(-30, abs=0.5)
+        noise_rms = np.sqrt(np.mean((noisy - clean) ** 2))
+        assert 20 * np.log10(level / noise_rms) == pytest.approx(5, abs=0.5)
+
+
+@pytest.mark.parametrize("kind", ["babble", "synthetic", "reverb", "clean", "band_limit", "equaliser", "second_noise"])
+def test_every_kind_of_example(kind: str, data: Path) -> None:
+    made = mixer(data, **{kind: 1.0})
+    for number in range(6):
+        noisy, clean = made.example(number)
+        assert np.isfinite(noisy).all()
+        assert np.abs(noisy).max() <= 1
+        assert np.abs(clean).max() > 1e-4
+        assert np.array_equal(noisy, clean) == (kind == "clean")
+
+
+def test_losses_know_their_values() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(2, 1, 16_000, generator=generator)
+    noise = noise - (noise * clean).sum() / clean.square().sum() * clean
+    estimate = clean + 0.1 * noise
+    assert float(snr_db(estimate, clean)) == pytest.approx(20, abs=0.1)
+    assert float(si_snr_db(estimate, clean)) == pytest.approx(20, abs=0.1)
+    assert float(si_snr_db(0.01 * estimate + 3, clean)) == pytest.approx(20, abs=0.1)
+    assert float(snr_db(0.5 * estimate, clean)) == pytest.approx(6, abs=0.2)
+    better, worse = training_loss(estimate, clean, LossOptions()), training_loss(clean + noise, clean, LossOptions())
+    assert better < worse
+    scaled = training_loss(estimate * 0.01, clean * 0.01, LossOptions())
+    assert float(scaled) == pytest.approx(float(better), abs=0.02)
+
+
+@pytest.mark.parametrize("silent", ["estimate", "clean", "both"])
+def test_losses_have_finite_gradients_in_silence(silent: str) -> None:
+    clean, estimate = torch.randn(2, 4000), torch.randn(2, 4000)
+    if silent in ("clean", "both"):
+        clean = torch.zeros_like(clean)
+    if silent in ("estimate", "both"):
+        estimate = torch.zeros_like(estimate)
+    estimate.requires_grad_()
+    training_loss(estimate, clean, LossOptions()).backward()
+    assert torch.isfinite(estimate.grad).all()
+
+
+def test_a_network_learns(data: Path, tmp_path: Path) -> None:
+    run = trainer(data, tmp_path / "run", steps=150, validate_every=150, ema=0.9, lr=5e-3)
+    run.mixer = mixer(data, snr_db=(-5.0, 0.0))
+    run.pairs = mixed_pairs(mixer(data, seed=9, snr_db=(-5.0, 0.0)), 6)
+    before = validate(run.model, run.pairs, LossOptions())
+    list(run.run())
+    after = run.progress.best
+    assert after is not None
+    assert after["loss"] < 0.9 * before["loss"]
+    assert after["si_snr"] > before["si_snr"] + 0.3
+    model, provenance = load_model(tmp_path / "run" / "best.safetensors")
+    assert provenance["steps"] == 120
+    assert validate(model, run.pairs, LossOptions())["loss"] == pytest.approx(after["loss"], abs=0.02)
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:
+    whole = trainer(data, tmp_path / "whole")
+    losses = [progress.loss for progress in whole.run()]
+    first = trainer(data, tmp_path / "parts")
+    for _ in first.run(stop=lambda: first.progress.step >= 13):
+        pass
+    assert first.progress.step == 13
+    second = trainer(data, tmp_path / "parts")
+    assert second.resume()
+    rest = [progress.loss for progress in second.run()]
+    np.testing.assert_allclose(rest, losses[13:], rtol=1e-5)
+    for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    log = (tmp_path / "parts" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == [10, 20, 30]
+
+
+def test_damaged_run_is_said(data: Path, tmp_path: Path) -> None:
+    run = trainer(data, tmp_path)
+    assert not run.resume()
+    (tmp_path / "last.pt").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match=r"last\.pt"):
+        run.resume()
+
+
+def test_schedules(data: Path, tmp_path: Path) -> None:
+    cosine = trainer(data, tmp_path, schedule="cosine", steps=100, warmup=10, lr=1.0)
+    assert cosine.learning_rate(0) == pytest.approx(0.1, rel=0.01)
+    assert cosine.learning_rate(50) == pytest.approx(0.505, abs=0.01)
+    assert cosine.learning_rate(99) < 0.02
+    plateau = trainer(data, tmp_path, schedule="plateau", patience=1, early_stop=2, lr=1e-30, steps=100)
+    steps = [progress.step for progress in plateau.run()]
+    assert plateau.rate_scale < 1  # no progress at such a rate: halved, then stopped early
+    assert steps[-1] < 100
+
+
+def test_a_step_that_is_not_finite_is_left_out(data: Path, tmp_path: Path) -> None:
+    run = trainer(data, tmp_path, steps=8, validate_every=100)
+    good = run.mixer.batch
+
+    def batch(number: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        noisy, clean = good(number, size)
+        return (noisy * np.float32("nan"), clean) if number == 3 else (noisy, clean)
+
+    run.mixer.batch = batch  # type: ignore[method-assign]
+    *_, last = run.run()
+    assert last.skipped == 1
+    assert all(torch.isfinite(p).all() for p in run.model.parameters())
+    run.mixer.batch = lambda number, size: (good(number, size)[0] * np.float32("nan"), good(number, size)[1])  # type: ignore[method-assign]
+    run.options = dataclasses.replace(run.options, steps=100)
+    with pytest.raises(DataError, match="no finite gradient"):
+        list(run.run())
+
+
+def test_an_unreadable_clip_ends_the_run_with_its_name(data: Path, tmp_path: Path) -> None:
+    run = trainer(data, tmp_path)
+    (tmp_path / "bad.wav").write_bytes(b"text")
+    run.mixer.noise = ClipPool(find_clips([tmp_path / "bad.wav"]))
+    with pytest.raises(DataError, match=r"bad\.wav"):
+        list(run.run())
+
+
+def test_bf16_on_a_cpu(data: Path, tmp_path: Path) -> None:
+    run = trainer(data, tmp_path, steps=3, bf16=True, validate_every=100)
+    assert all(np.isfinite(progress.loss) for progress in run.run())
+    assert run.progress.skipped == 0
+
+
+def test_pairs_from_a_folder(data: Path, tmp_path: Path) -> None:
+    for index in range(3):
+        noisy, clean = mixer(data).example(index)
+        for part, x in (("noisy", noisy), ("clean", clean)):
+            (tmp_path / part).mkdir(exist_ok=True)
+            soundfile.write(tmp_path / part / f"{index}.wav", x, 16_000)
+    assert len(read_pairs(tmp_path)) == 3
+    (tmp_path / "noisy" / "0.wav").unlink()
+    with pytest.raises(DataError, match="without a partner"):
+        read_pairs(tmp_path)
+
+
+@pytest.fixture
+def command(data: Path, tmp_path: Path) -> list[str]:
+    """A training run of the smallest preset, short enough for a test."""
+    sizes = ["--seconds", "0.5", "--batch", "1", "--validate-every", "6", "--threads", "1", "--fp32"]
+    validation = tmp_path / "pairs"
+    for part in ("noisy", "clean"):
+        (validation / part).mkdir(parents=True)
+        soundfile.write(validation / part / "0.wav", speechlike(16_000, seed=part == "noisy"), 16_000)
+    sources = ["--clean", str(data / "speech.tar"), "--noise", str(data / "noise"), "--validation", str(validation)]
+    return ["train", *sources, "-o", str(tmp_path / "run"), *sizes]
+
+
+def test_train_command_and_use_of_its_model(command: list[str], tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, [*command, "--steps", "6"])
+    assert result.exit_code == 0, result.output
+    assert "Best:" in result.output
+    result = CliRunner().invoke(app, [*command, "--steps", "12", "--init", str(tmp_path / "run" / "best.safetensors")])
+    assert result.exit_code == 0, result.output
+    assert "going on after step 6" in result.output
+    soundfile.write(tmp_path / "x.wav", speechlike(8000), 16_000)
+    model = tmp_path / "run" / "best.safetensors"
+    arguments = ["enhance", str(tmp_path / "x.wav"), "-o", str(tmp_path / "y.wav"), "--model", str(model)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(command: list[str], tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dccrn_cli", *command, "--steps", "100000"], stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "run" / "log.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in output
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert state["progress"]["step"] >= 6
+    assert not [name for name in os.listdir(tmp_path / "run") if name.endswith(".tmp")]
+
+
+def test_train_usage_errors(data: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for clean, noise in ((empty, data / "noise"), (data / "speech", tmp_path / "none")):
+        arguments = ["train", "--clean", str(clean), "--noise", str(noise), "-o", str(tmp_path / "run")]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 2
+        assert "Traceback" not in result.output
+
+
+def test_archive_members_are_read_where_they_lie(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.full(500, 0.25), 16_000, format="WAV")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in ("x/1.wav", "x/2.wav"):
+            member = tarfile.TarInfo(name)
+            member.size = len(buffer.getvalue())
+            archive.addfile(member, io.BytesIO(buffer.getvalue()))
+    for clip in find_clips([tmp_path / "a.tar"]):
+        np.testing.assert_array_equal(clip.read(), np.full(500, 8192))
