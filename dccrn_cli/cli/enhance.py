@@ -64,7 +64,9 @@ def enhance(
         bool, typer.Option("--overwrite", help="Replace results that exist; else they are skipped.")
     ] = False,
     device: Annotated[DeviceChoice, typer.Option(help="Where the network runs.")] = DeviceChoice.auto,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for one per core.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=1, help="CPU threads. More help only large models on a machine with nothing else to do.")
+    ] = 1,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
 ) -> None:
     """Remove noise from speech recordings.
@@ -93,8 +95,7 @@ def enhance(
     from dccrn_cli.engine.models import find_model
     from dccrn_cli.nn.checkpoint import load_model
 
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     network, _ = load_model(find_model(model))
     batch = BatchEnhancer(network, high_band.value, device.value, overwrite)

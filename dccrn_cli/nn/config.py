@@ -38,6 +38,8 @@ class DCCRNConfig:
         compression: exponent on the magnitudes that the encoder sees (1: as they are).
         level_tracking: divide what the encoder sees by the running level of the input, so that
             the output follows the input's gain exactly.
+        magnitude_input: show the encoder the magnitudes as well, as a second complex channel
+            with no imaginary part.
         clamp: limit the output to full scale, as the authors' public code does.
     """
 
@@ -54,6 +56,7 @@ class DCCRNConfig:
     look_ahead: int = 6
     compression: float = 1.0
     level_tracking: bool = False
+    magnitude_input: bool = False
     clamp: bool = True
 
     def __post_init__(self) -> None:
@@ -80,6 +83,11 @@ class DCCRNConfig:
     def bins(self) -> int:
         """Frequency bins that the network sees: all but the constant one."""
         return self.n_fft // 2
+
+    @property
+    def input_channels(self) -> int:
+        """Channels that the encoder sees, real and imaginary counted together."""
+        return 4 if self.magnitude_input else 2
 
     @property
     def rnn_features(self) -> int:
@@ -127,6 +135,7 @@ PRESETS: Mapping[str, DCCRNConfig] = {
         window="sqrt_hann",
         compression=0.3,
         level_tracking=True,
+        magnitude_input=True,
         clamp=False,
     ),
 }

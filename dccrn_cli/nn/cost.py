@@ -23,7 +23,8 @@ def macs_per_second(config: DCCRNConfig) -> float:
     """
     taps = FREQ_KERNEL * TIME_KERNEL
     sizes = (2, *config.channels)
-    bins, macs = config.bins, 0
+    bins = config.bins
+    macs = (config.input_channels - 2) * config.channels[0] * taps * bins // FREQ_STRIDE
     for inputs, outputs in itertools.pairwise(sizes):
         bins //= FREQ_STRIDE
         encoder = inputs * outputs * taps * bins

@@ -43,9 +43,10 @@ class DCCRN(nn.Module):
         self.config = config
         self.stft = STFT(config)
         sizes = (2, *config.channels)
+        inputs = (config.input_channels, *config.channels)
         depth = len(config.channels)
         self.encoder = nn.ModuleList(
-            nn.Sequential(ComplexConv2d(i, o), self._norm(o), PReLU()) for i, o in itertools.pairwise(sizes)
+            nn.Sequential(ComplexConv2d(i, o), self._norm(o), PReLU()) for i, o in itertools.pairwise(inputs)
         )
         rnn = ComplexLSTM if config.complex_rnn else RealLSTM
         self.rnn = rnn(config.rnn_features, config.rnn_units, config.rnn_layers)
@@ -80,7 +81,7 @@ class DCCRN(nn.Module):
         return output.clamp(-1.0, 1.0) if self.config.clamp else output
 
     def mask(self, features: Tensor) -> Tensor:
-        """Features `(batch, 2, bins, frames)` → mask of the same shape."""
+        """Features `(batch, input_channels, bins, frames)` → mask `(batch, 2, bins, frames)`."""
         x, skips = features.contiguous(memory_format=torch.channels_last), []
         for layer in self.encoder:
             x = layer(x)
@@ -100,7 +101,7 @@ def encoder_input(spectrum: Tensor, config: DCCRNConfig, level: Tensor | None = 
         level: `(batch,)`, the tracked level (natural log) before the first frame; None at the start.
 
     Returns:
-        features `(batch, 2, n_fft / 2, frames)` without the constant bin, and the level after
+        features `(batch, config.input_channels, n_fft / 2, frames)` without the constant bin, and the level after
         the last frame, which is None without `config.level_tracking`.
     """
     x = spectrum[:, :, 1:]
@@ -112,6 +113,9 @@ def encoder_input(spectrum: Tensor, config: DCCRNConfig, level: Tensor | None = 
     if config.compression != 1.0:
         power = x.square().sum(1, keepdim=True)
         x = x * (power + _TINY) ** ((config.compression - 1.0) / 2)
+    if config.magnitude_input:
+        magnitude = (x.square().sum(1, keepdim=True) + _TINY).sqrt()
+        x = torch.cat([x[:, :1], magnitude, x[:, 1:], torch.zeros_like(magnitude)], dim=1)
     return x, level
 
 
