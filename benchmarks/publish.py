@@ -34,11 +34,14 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--name", required=True)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--hours", type=float, help="audio seen, where several runs made the model")
     parser.add_argument("--force", action="store_true", help="publish even if it is not better")
     arguments = parser.parse_args()
 
     target = models_folder() / f"{arguments.name}{SUFFIX}"
     model, provenance = load_model(arguments.model)
+    if arguments.hours is not None:
+        provenance["hours_seen"] = arguments.hours
     results = evaluate(arguments.data, str(arguments.model))
     print(table(results))
     enhanced = {part: groups["enhanced"] for part, groups in results.items()}
@@ -50,7 +53,7 @@ def main() -> None:
     card = target.with_suffix(".md")
     if card.exists():
         text = card.read_text(encoding="utf-8")
-        hours = f"{provenance.get('hours_seen', 0):.0f} hours of mixtures seen in {provenance.get('steps', 0):,} steps."
+        hours = f"After {provenance.get('hours_seen', 0):.0f} hours of mixtures."
         block = f"{START}\n{hours}\n\n{table(results)}\n{END}"
         text = re.sub(re.escape(START) + ".*?" + re.escape(END), lambda _: block, text, flags=re.DOTALL)
         card.write_text(text, encoding="utf-8")

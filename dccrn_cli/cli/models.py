@@ -9,6 +9,13 @@ import typer
 
 from dccrn_cli.cli.console import plain_errors
 
+FIGURES = {
+    "si_snr": "SI-SNR {:.2f} dB",
+    "pesq_wb": "PESQ-WB {:.2f}",
+    "stoi": "STOI {:.3f}",
+    "level_db": "level {:+.1f} dB",
+}
+
 
 @plain_errors
 def models(
@@ -50,6 +57,6 @@ def _describe(row: dict[str, Any]) -> str:
         f"  licence     {row['licence'] or 'not stated'}",
     ]
     for part, figures in (row["validation"] or {}).items():
-        shown = ", ".join(f"{name} {value}" for name, value in figures.items())
+        shown = ", ".join(text.format(figures[name]) for name, text in FIGURES.items() if name in figures)
         lines.append(f"  validation  {part}: {shown}")
     return "\n".join(lines)

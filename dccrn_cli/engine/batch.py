@@ -10,7 +10,7 @@ from typing import Literal
 
 from dccrn_cli.audio.files import AudioReader, AudioWriter
 from dccrn_cli.audio.plan import Job
-from dccrn_cli.engine.enhancer import Enhancer, HighBand
+from dccrn_cli.engine.enhancer import Enhancer, HighBand, pick_device
 from dccrn_cli.engine.models import find_model
 from dccrn_cli.errors import AudioError, InvalidSamples, OptionError
 from dccrn_cli.nn.checkpoint import load_model
@@ -49,6 +49,9 @@ class BatchEnhancer:
         model: the network.
         high_band, device: as for `Enhancer`.
         overwrite: replace targets that exist; else they are skipped.
+
+    Raises:
+        OptionError: the device is not there.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class BatchEnhancer:
     ) -> None:
         self._model = model
         self._high_band = high_band
-        self._device = device
+        self._device = pick_device(device)
         self._overwrite = overwrite
         self._enhancers: dict[int, Enhancer] = {}
 

@@ -21,12 +21,14 @@ HighBand = Literal["gate", "keep", "drop"]
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 2_000, 768_000
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str | torch.device) -> torch.device:
     """`auto`, `cpu`, `cuda` or `mps` as a device; `auto` takes the fastest there is.
 
     Raises:
         OptionError: unknown or not present.
     """
+    if isinstance(name, torch.device):
+        return name
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -59,7 +61,7 @@ class Enhancer:
         model: str | os.PathLike[str] | DCCRN | None = None,
         sample_rate: int = SAMPLE_RATE,
         high_band: HighBand = "gate",
-        device: str = "auto",
+        device: str | torch.device = "auto",
     ) -> None:
         if high_band not in ("gate", "keep", "drop"):
             raise OptionError(f"high_band must be gate, keep or drop, not {high_band!r}")

@@ -43,10 +43,10 @@ class DCCRN(nn.Module):
         self.config = config
         self.stft = STFT(config)
         sizes = (2, *config.channels)
-        inputs = (config.input_channels, *config.channels)
         depth = len(config.channels)
         self.encoder = nn.ModuleList(
-            nn.Sequential(ComplexConv2d(i, o), self._norm(o), PReLU()) for i, o in itertools.pairwise(inputs)
+            nn.Sequential(ComplexConv2d(i, o), self._norm(o), PReLU())
+            for i, o in itertools.pairwise((config.input_channels, *config.channels))
         )
         rnn = ComplexLSTM if config.complex_rnn else RealLSTM
         self.rnn = rnn(config.rnn_features, config.rnn_units, config.rnn_layers)
@@ -101,8 +101,8 @@ def encoder_input(spectrum: Tensor, config: DCCRNConfig, level: Tensor | None = 
         level: `(batch,)`, the tracked level (natural log) before the first frame; None at the start.
 
     Returns:
-        features `(batch, config.input_channels, n_fft / 2, frames)` without the constant bin, and the level after
-        the last frame, which is None without `config.level_tracking`.
+        features `(batch, config.input_channels, n_fft / 2, frames)` without the constant bin, and
+        the level after the last frame, which is None without `config.level_tracking`.
     """
     x = spectrum[:, :, 1:]
     if config.level_tracking:

@@ -11,6 +11,9 @@ _EPS = 1e-8
 _CEILING = 10**-3.5
 """A ratio above 35 dB earns nothing more, so that clean examples do not rule a batch."""
 
+_FLOOR = 1e-3
+"""Power of a bin below which it does not matter how faint it is: about 53 dB below a mean one."""
+
 
 @dataclass(frozen=True)
 class LossOptions:
@@ -27,8 +30,8 @@ class LossOptions:
 
     si_snr: float = 0.025
     snr: float = 0.025
-    magnitude: float = 7.0
-    complex: float = 3.0
+    magnitude: float = 1.0
+    complex: float = 0.5
     exponent: float = 0.3
     n_fft: int = 512
 
@@ -69,6 +72,6 @@ def _compressed(signal: Tensor, options: LossOptions) -> tuple[Tensor, Tensor]:
     spectrum = torch.view_as_real(
         torch.stft(signal, options.n_fft, options.n_fft // 2, window=window, return_complex=True)
     )
-    power = spectrum.square().sum(-1) + 1e-6
+    power = spectrum.square().sum(-1) + _FLOOR
     magnitude = power ** (options.exponent / 2)
     return spectrum * (magnitude / power.sqrt())[..., None], magnitude

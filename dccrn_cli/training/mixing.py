@@ -22,6 +22,9 @@ _TINY = 1e-9
 class MixingOptions:
     """How examples are made. Probabilities are per example.
 
+    Speech and noise go through the same processing, each by its own chance: what only one of
+    them had, such as the edge of a resampler at the top of the band, would give it away.
+
     Attributes:
         seconds: length of an example.
         snr_db: range of the ratio of active speech to noise.
@@ -33,7 +36,8 @@ class MixingOptions:
         reverb: speech (and half of the time the noise) in a room; the target keeps the room.
         equaliser: a random tilt and resonance on speech and noise.
         band_limit: speech and noise lose their high frequencies.
-        speed: relative change of speed, either way.
+        speed: share of clips, of speech and of noise, whose speed is changed.
+        speed_range: largest relative change, either way.
         floor_db: range of the faint noise that speech and target both carry, below active speech.
     """
 
@@ -47,7 +51,8 @@ class MixingOptions:
     reverb: float = 0.25
     equaliser: float = 0.3
     band_limit: float = 0.05
-    speed: float = 0.1
+    speed: float = 0.4
+    speed_range: float = 0.1
     floor_db: tuple[float, float] = (-80.0, -60.0)
 
     @property
@@ -117,8 +122,7 @@ class Mixer:
             total = 0
             while total < length:
                 clip = self.speech.draw(rng, speaker)
-                if self.options.speed:
-                    clip = _change_speed(clip, 1 + rng.uniform(-self.options.speed, self.options.speed))
+                clip = self._vary_speed(clip, rng)
                 clip = clip / (active_rms(clip) + _TINY) * 10 ** (rng.uniform(-2, 2) / 20)
                 if total == 0 and len(clip) > length:
                     start = int(rng.integers(len(clip) - length + 1))
@@ -132,6 +136,12 @@ class Mixer:
             if _rms(segment) > 0.05:  # active speech has an RMS of 1: not mainly a pause
                 break
         return segment, speaker
+
+    def _vary_speed(self, clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if rng.random() >= self.options.speed:
+            return clip
+        reach = self.options.speed_range
+        return _change_speed(clip, 1 + rng.uniform(-reach, reach))
 
     def _noises(self, rng: np.random.Generator, speaker: int, room: np.ndarray | None) -> np.ndarray:
         noise = self._one_noise(rng, speaker)
@@ -152,7 +162,7 @@ class Mixer:
         if kind < self.options.babble + self.options.synthetic:
             return synthetic_noise(self.options.samples, rng)
         for _ in range(8):
-            clip = self.noise.draw(rng)
+            clip = self._vary_speed(self.noise.draw(rng), rng)
             noise = _fill(clip, self.options.samples, rng)
             if _rms(noise) > 1e-4:
                 break
@@ -165,7 +175,7 @@ class Mixer:
             group = self.speech.draw_group(rng)
             if group == speaker and len(self.speech.groups) > 1:
                 group = (group + 1) % len(self.speech.groups)
-            clip = _fill(self.speech.draw(rng, group), length, rng)
+            clip = _fill(self._vary_speed(self.speech.draw(rng, group), rng), length, rng)
             total += clip / (active_rms(clip) + _TINY) * 10 ** (rng.uniform(-6, 0) / 20)
         return total
 
