@@ -127,12 +127,12 @@ def _track_level(x: Tensor, config: DCCRNConfig, level: Tensor | None) -> Tensor
     """
     release = LEVEL_RELEASE_DB_PER_S * math.log(10) / 20 * config.hop_length / 16_000
     rms = x.square().sum(1).mean(1).clamp_min(LEVEL_FLOOR**2).log() / 2
-    slope = release * torch.arange(1, rms.shape[1] + 1, device=x.device, dtype=torch.float64)
+    slope = release * torch.arange(1, rms.shape[1] + 1, device=x.device)
     raised = rms + slope
     if level is not None:
         raised = torch.cat([level.to(raised.dtype)[:, None], raised], dim=1)
     tracked = torch.cummax(raised, dim=1).values[:, -rms.shape[1] :] if rms.shape[1] else raised[:, :0]
-    return (tracked - slope).clamp_min(math.log(LEVEL_FLOOR)).float()
+    return (tracked - slope).clamp_min(math.log(LEVEL_FLOOR))
 
 
 def apply_mask(mask: Tensor, spectrum: Tensor, kind: MaskKind) -> Tensor:
