@@ -123,6 +123,20 @@ def test_alignment_and_silence_through_the_file_pipe(tmp_path: Path) -> None:
         assert not y[rate + rate // 2 : rate + rate // 2 + 100].any()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_no_text(tmp_path: Path, tiny_model_file: Path) -> None:
+    folder = os.fsencode(tmp_path / "in")
+    os.mkdir(folder)
+    soundfile.write(tmp_path / "in" / "x.wav", speechlike(4000), 16_000)
+    os.rename(tmp_path / "in" / "x.wav", folder + b"/caf\xe9.wav")
+    with open(folder + b"/bad\xff\n.wav", "wb") as file:
+        file.write(b"text")
+    result = run("enhance", tmp_path / "in", "-o", tmp_path / "out", "--model", tiny_model_file)
+    assert result.exit_code == 1
+    assert os.listdir(os.fsencode(tmp_path / "out")) == [b"caf\xe9.wav"]
+    assert "bad\\udcff\\n.wav" in result.output
+
+
 def test_usage_errors(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     cases = [
         ("enhance", noisy, "-o", noisy),

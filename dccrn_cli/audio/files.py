@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,6 +81,11 @@ def _reason(error: Exception) -> str:
     return text.strip().rstrip(".").removeprefix("Error : ") or type(error).__name__
 
 
+def _native(path: Path) -> str | bytes:
+    # As bytes, since a name on POSIX need not be text, which soundfile takes a str to be.
+    return os.fsencode(path) if os.name == "posix" else os.fspath(path)
+
+
 class AudioReader:
     """An open audio file, read in blocks.
 
@@ -96,7 +101,7 @@ class AudioReader:
         try:
             if self.path.stat().st_size == 0:
                 raise UnreadableAudio("the file is empty (0 bytes)", self.path)
-            self._file = soundfile.SoundFile(os.fspath(path))
+            self._file = soundfile.SoundFile(_native(self.path))
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
             raise UnreadableAudio(_describe(error), self.path) from None
         f = self._file
@@ -164,14 +169,15 @@ class AudioWriter:
         self.path = Path(path)
         self.info = info
         self.clipped = 0
-        digest = zlib.crc32(os.fsencode(self.path.name))
-        self._temporary = self.path.with_name(f".dccrn-{digest:08x}.part")
+        # Not the name itself: with something added to it, it could be too long.
+        digest = hashlib.blake2b(os.fsencode(self.path.name), digest_size=8).hexdigest()
+        self._temporary = self.path.with_name(f".dccrn-{digest}.part")
         if info.format in _TWO_FILES or not soundfile.check_format(info.format, info.subtype, info.endian):
             raise UnsupportedFormat(f"{info.format} with {info.subtype} samples can be read but not written", path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = soundfile.SoundFile(
-                os.fspath(self._temporary),
+                _native(self._temporary),
                 "w",
                 samplerate=info.sample_rate,
                 channels=info.channels,

@@ -26,10 +26,14 @@ def set_debug(on: bool) -> None:
     _debug = on
 
 
+def printable(text: str) -> str:
+    """Text with control characters, and bytes of file names that are no text, shown as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def error_line(message: str) -> None:
     """One line on stderr."""
-    # Names of files may hold bytes that are no text, or control characters.
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    shown = printable(message)
     encoding = sys.stderr.encoding or "utf-8"
     typer.echo(shown.encode(encoding, "replace").decode(encoding, "replace"), err=True)
 

@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import soundfile
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.plan import Job
+from dccrn_cli.cli.console import printable
+from dccrn_cli.errors import AudioError
 
 _MAX_NAME = 40
 
@@ -56,7 +58,7 @@ class BatchProgress:
         self._done_s += seconds
         self._file_s += seconds
         if self._bar is not None:
-            name = job.source.name
+            name = printable(job.source.name)
             shown = name if len(name) <= _MAX_NAME else f"…{name[1 - _MAX_NAME :]}"
             self._bar.update(
                 self._task, advance=seconds, name=shown, speed=f"{self._done_s / self.elapsed_s:.0f} × real time"
@@ -82,6 +84,7 @@ class BatchProgress:
 
 def _seconds(path: Path) -> float:
     try:
-        return float(soundfile.info(str(path)).duration)
-    except (soundfile.SoundFileError, OSError, TypeError, ValueError):
+        with AudioReader(path) as reader:
+            return reader.info.seconds
+    except AudioError:
         return 0.0

@@ -82,6 +82,9 @@ class BatchEnhancer:
             seconds, clipped = self._enhance(job, progress)
         except AudioError as error:
             return FileResult(job.source, job.target, "failed", error.message, elapsed_s=time.monotonic() - started)
+        except (OSError, RuntimeError, ValueError, MemoryError) as error:  # out of memory, say: the rest may fit
+            reason = f"{type(error).__name__}: {error}"
+            return FileResult(job.source, job.target, "failed", reason, elapsed_s=time.monotonic() - started)
         return FileResult(job.source, job.target, "done", "", seconds, time.monotonic() - started, clipped)
 
     def _enhance(self, job: Job, progress: Callable[[Job, float], None] | None) -> tuple[float, int]:
