@@ -67,9 +67,8 @@ def main() -> None:
         print(f"3 s file: {statistics.median(short):.2f} s, {ratio:.2f} × the time of importing torch")
         minute_s, minute_mib = enhance("minute")
         long_s, long_mib = enhance("long")
-        print(
-            f"peak memory: 1 min {minute_mib:.0f} MiB, {arguments.hours:g} h {long_mib:.0f} MiB, ratio {long_mib / minute_mib:.2f}"
-        )
+        memory = f"1 min {minute_mib:.0f} MiB, {arguments.hours:g} h {long_mib:.0f} MiB"
+        print(f"peak memory: {memory}, ratio {long_mib / minute_mib:.2f}")
         speed = (arguments.hours * 3600 - 60) / (long_s - minute_s)
         print(f"speed on one thread: {speed:.0f} × real time")
 
