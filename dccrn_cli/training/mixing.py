@@ -14,6 +14,9 @@ from dccrn_cli.training.clips import ClipPool
 ACTIVE_RANGE_DB = 40.0
 """Frames within this range of the loudest count as active speech."""
 
+ROOM_SAMPLES = 2 * SAMPLE_RATE
+"""Longest impulse response used."""
+
 _FRAME = SAMPLE_RATE // 50
 _TINY = 1e-9
 
@@ -48,7 +51,7 @@ class MixingOptions:
     second_noise: float = 0.25
     babble: float = 0.1
     synthetic: float = 0.1
-    reverb: float = 0.25
+    reverb: float = 0.4
     equaliser: float = 0.3
     band_limit: float = 0.05
     speed: float = 0.4
@@ -182,7 +185,7 @@ class Mixer:
     def _room(self, rng: np.random.Generator) -> np.ndarray:
         response = self.rooms.draw(rng) if self.rooms is not None and rng.random() < 0.5 else _simulated_decay(rng)
         start = max(int(np.abs(response).argmax()) - 16, 0)  # keep the direct sound in place
-        response = response[start : start + SAMPLE_RATE]
+        response = response[start : start + ROOM_SAMPLES]
         return response / (math.sqrt(float(np.square(response).sum())) + _TINY)
 
 
@@ -239,13 +242,13 @@ def _fill(clip: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray
 
 
 def _simulated_decay(rng: np.random.Generator) -> np.ndarray:
-    """Direct sound and an exponentially decaying tail, T60 0.15 to 1 s."""
-    t60 = rng.uniform(0.15, 1.0)
-    time = np.arange(int(t60 * SAMPLE_RATE)) / SAMPLE_RATE
+    """Direct sound and an exponentially decaying tail, T60 0.15 to 3 s."""
+    t60 = 0.15 * 20 ** rng.random()
+    time = np.arange(min(int(t60 * SAMPLE_RATE), ROOM_SAMPLES)) / SAMPLE_RATE
     tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / t60)
     tail[: int(rng.uniform(0.001, 0.01) * SAMPLE_RATE)] = 0
     tail = convolve(tail.astype(np.float32), np.array([1, rng.uniform(0, 0.9)], np.float32))
-    direct_to_tail_db = rng.uniform(-3, 12)
+    direct_to_tail_db = rng.uniform(-6, 12)
     tail *= 10 ** (-direct_to_tail_db / 20) / (math.sqrt(float(np.square(tail).sum())) + _TINY)
     tail[0] += 1
     return tail.astype(np.float32)
