@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     """Draw one example before and after."""
-    source = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "noisy" / "interview" / "porch.wav"
+    source = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "noisy" / "lecture.wav"
     picture = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE / "before-after.png"
     noisy, rate = soundfile.read(source, dtype="float32", always_2d=True)
     enhanced = Enhancer(sample_rate=rate)(noisy)

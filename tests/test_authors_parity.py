@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from dccrn_cli import Enhancer
 from dccrn_cli.cli.app import app
-from dccrn_cli.errors import CheckpointError
+from dccrn_cli.errors import CheckpointError, OptionError
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.config import PRESETS
 from dccrn_cli.nn.cost import count_parameters
@@ -82,9 +82,27 @@ def test_what_cannot_be_converted_is_said(tmp_path: Path) -> None:
         from_reference(
             {**authors_model("e", False).state_dict(), "stft.weight": torch.zeros(514, 1, 400)}, PRESETS["dccrn-e"]
         )
+    with pytest.raises(OptionError, match="dccrn-e"):
+        from_reference(state, PRESETS["dccrn-small"])
+    with pytest.raises(CheckpointError, match="no encoder"):
+        from_reference({0: torch.zeros(1), "enhance.weight_hh_l0": torch.zeros(())}, PRESETS["dccrn-e"])
     bad = tmp_path / "bad.pth"
-    bad.write_bytes(b"not a checkpoint")
-    result = CliRunner().invoke(app, ["convert", str(bad), "-o", str(tmp_path / "x.safetensors")])
-    assert result.exit_code == 2
-    assert "bad.pth" in result.output
-    assert "Traceback" not in result.output
+    for content in (b"not a checkpoint", b"", b".", b"K", b"\x80\x02R."):
+        bad.write_bytes(content)
+        result = CliRunner().invoke(app, ["convert", str(bad), "-o", str(tmp_path / "x.safetensors")])
+        assert result.exit_code == 2
+        assert "bad.pth" in result.output
+        assert "Traceback" not in result.output
+
+
+def test_convert_replaces_nothing_unasked(tmp_path: Path) -> None:
+    saved = tmp_path / "reference.pth"
+    torch.save(authors_model("e", False).state_dict(), saved)
+    before = saved.read_bytes()
+    for extra in ([], ["--overwrite"]):
+        assert CliRunner().invoke(app, ["convert", str(saved), "-o", str(saved), *extra]).exit_code == 2
+    assert saved.read_bytes() == before
+    assert (
+        CliRunner().invoke(app, ["convert", str(saved), "-o", str(tmp_path / "new" / "x.safetensors")]).exit_code == 0
+    )
+    assert load_model(tmp_path / "new" / "x.safetensors")[0].config == PRESETS["dccrn-e"]

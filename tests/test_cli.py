@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 
 from dccrn_cli import __version__, enhance
 from dccrn_cli.cli.app import app
-from dccrn_cli.errors import AudioError
+from dccrn_cli.errors import AudioError, CheckpointError, OptionError
 from dccrn_cli.nn.checkpoint import load_model, save_model
 
 
@@ -137,13 +138,14 @@ def test_a_name_that_is_no_text(tmp_path: Path, tiny_model_file: Path) -> None:
     assert "bad\\udcff\\n.wav" in result.output
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="there is such a device")
 def test_usage_errors(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     cases = [
         ("enhance", noisy, "-o", noisy),
         ("enhance", tmp_path / "missing", "-o", tmp_path / "out"),
         ("enhance", noisy, "-o", tmp_path / "out", "--model", "nothing"),
         ("enhance", noisy, "-o", tmp_path / "out", "--model", noisy / "a.wav"),
-        ("enhance", noisy, "-o", tmp_path / "out", "--device", "cuda") if not _has_cuda() else ("enhance",),
+        ("enhance", noisy, "-o", tmp_path / "out", "--model", tiny_model_file, "--device", "mps"),
         ("enhance", noisy),
     ]
     for case in cases:
@@ -151,12 +153,6 @@ def test_usage_errors(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> Non
         assert result.exit_code == 2, (case, result.output)
         assert "Traceback" not in result.output
     assert not (tmp_path / "out").exists()
-
-
-def _has_cuda() -> bool:
-    import torch
-
-    return bool(torch.cuda.is_available())
 
 
 def test_a_missing_file_among_others_fails_alone(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
@@ -186,8 +182,79 @@ def test_python_function(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> 
     result = enhance(noisy / "a.wav", tmp_path / "deep" / "a.flac", model=tiny_model_file)
     assert result.seconds == 1.25
     assert soundfile.info(tmp_path / "deep" / "a.flac").format == "FLAC"
+    for target in ("a.wav", "sub/../a.wav"):
+        with pytest.raises(AudioError, match="overwrite the recording"):
+            enhance(noisy / "a.wav", noisy / target, model=tiny_model_file, overwrite=True)
+    with pytest.raises(OptionError, match="exists"):
+        enhance(noisy / "a.wav", tmp_path / "deep" / "a.flac", model=tiny_model_file)
     with pytest.raises(AudioError, match="no such file"):
         enhance(noisy / "none.wav", tmp_path / "x.wav", model=tiny_model_file)
+
+
+def test_a_name_that_is_wrong_about_its_file_is_kept(tmp_path: Path, tiny_model_file: Path) -> None:
+    soundfile.write(tmp_path / "really.wav", speechlike(9000, 44_100), 44_100, format="MP3", subtype="MPEG_LAYER_III")
+    assert run("enhance", tmp_path / "really.wav", "-o", tmp_path / "out", "--model", tiny_model_file).exit_code == 0
+    assert soundfile.info(tmp_path / "out" / "really.wav").format == "MP3"
+
+
+def test_changes_of_format_are_said(tmp_path: Path, tiny_model_file: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", speechlike(9000), 16_000, subtype="FLOAT")
+    result = run("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.flac", "--model", tiny_model_file)
+    assert result.exit_code == 0
+    assert "FLOAT samples become PCM_24" in result.output
+
+
+def test_a_folder_where_a_result_should_go(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    (tmp_path / "out" / "a.wav").mkdir(parents=True)
+    result = run("enhance", noisy, "-o", tmp_path / "out", "--model", tiny_model_file)
+    assert result.exit_code == 1
+    assert "there is a folder named" in result.output
+    assert (tmp_path / "out" / "sub" / "b.flac").exists()
+
+
+def test_an_unforeseen_failure_is_one_file_s(
+    noisy: Path, tmp_path: Path, tiny_model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dccrn_cli.engine.enhancer import Enhancer
+
+    real = Enhancer.process
+
+    def process(self: Enhancer, block: np.ndarray) -> np.ndarray:
+        if block.shape[1] == 2:
+            raise MemoryError("too much")
+        return real(self, block)
+
+    monkeypatch.setattr(Enhancer, "process", process)
+    result = run("enhance", noisy, "-o", tmp_path / "out", "--model", tiny_model_file)
+    assert result.exit_code == 1
+    assert "b.flac: MemoryError: too much" in result.output
+    assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()] == ["a.wav"]
+
+
+def test_damaged_models_are_said(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    model = lively(TINY)
+    good = dict(model.state_dict())
+    config = json.dumps(TINY.to_dict())
+    cases: list[tuple[dict[str, torch.Tensor], dict[str, str]]] = [
+        ({**good, "encoder.0.0.real_bias": good["encoder.0.0.real_bias"] * float("nan")}, {"config": config}),
+        ({**good, "more": torch.zeros(1)}, {"config": config}),
+        ({k: v for k, v in good.items() if "rnn" not in k}, {"config": config}),
+        (good, {"config": "{"}),
+        (good, {}),
+        (good, {"config": config.replace("256", "256.0")}),
+        (good, {"config": config, "provenance": "{"}),
+        (good, {"config": config, "provenance": "[]"}),
+    ]
+    for tensors, metadata in cases:
+        save_file(tensors, tmp_path / "bad.safetensors", {"format": "dccrn-1", **metadata})
+        with pytest.raises(CheckpointError, match=r"bad\.safetensors"):
+            load_model(tmp_path / "bad.safetensors")
+    save_file(good, tmp_path / "bad.safetensors")
+    with pytest.raises(CheckpointError, match="not a dccrn model"):
+        load_model(tmp_path / "bad.safetensors")
 
 
 def test_version_and_help() -> None:
@@ -216,8 +283,6 @@ def test_models_lists_what_is_bundled() -> None:
     for word in ("parameters", "GMAC", "latency", "trained on", "licence", "PESQ"):
         assert word in result.output
     assert find_model() == bundled_models()[0].path
-    import json
-
     assert json.loads(run("models", "--json").output)[0]["name"] == DEFAULT_MODEL
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,27 @@ def test_collisions_and_overwritten_inputs_are_refused(tmp_path: Path) -> None:
 
 def test_missing_inputs_are_listed(tmp_path: Path) -> None:
     plan = make_plan([str(tmp_path / "no"), str(tmp_path / "*.wav")], tmp_path / "out")
-    assert [path.name for path in plan.missing] == ["no", "*.wav"]
+    assert [path.name for path, _ in plan.unusable] == ["no", "*.wav"]
+    assert len(make_plan([""], tmp_path / "out").unusable) == 1
+
+
+def test_a_pattern_that_finds_earlier_results(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav", "sub/b.wav", "out/a.wav", "out/sub/b.wav")
+    expected = {"a.wav": "out/a.wav", "sub/b.wav": "out/sub/b.wav"}
+    assert targets(tmp_path, [str(tmp_path / "**/*.wav")], tmp_path / "out") == expected
+    by_shell = [str(tmp_path / name) for name in ("a.wav", "out")]
+    assert targets(tmp_path, by_shell, tmp_path / "out") == {"a.wav": "out/a.wav"}
+
+
+def test_where_one_file_goes(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")
+    source = str(tmp_path / "a.wav")
+    assert targets(tmp_path, [source], Path(f"{tmp_path}/x.wav")) == {"a.wav": "x.wav"}
+    (job,) = make_plan([source], f"{tmp_path}/x.wav/").jobs
+    assert job.target == tmp_path / "x.wav" / "a.wav"
+    with pytest.raises(OptionError, match=r"\.m4a cannot be written"):
+        make_plan([source], tmp_path / "x.m4a")
+    assert len(make_plan([source, os.path.relpath(source)], tmp_path / "out").jobs) == 1
 
 
 # RAW has no header, SD2 needs two files, HTK rounds the rate, VOC comes back a sample longer and
@@ -161,6 +182,35 @@ def test_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+def test_results_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="not finite"), AudioWriter(tmp_path / "a.wav", INFO) as writer:
+        writer.write(np.full((3, 1), np.inf, np.float32))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flac_of_unknown_length(tmp_path: Path) -> None:
+    x = speechlike(30_000)
+    soundfile.write(tmp_path / "a.flac", x, 16_000)
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[21] &= 0xF0  # the length in the stream's header: 36 bits from here
+    data[22:26] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(data)
+    with AudioReader(tmp_path / "a.flac") as reader:
+        assert reader.info.frames == 0
+        got = np.concatenate(list(reader.blocks(7000)))
+    np.testing.assert_allclose(got, x, atol=1e-4)
+
+
+def test_a_wav_shorter_than_its_header_says(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", speechlike(30_000), 16_000)
+    with AudioReader(tmp_path / "a.wav") as reader:
+        assert reader.note == ""
+    data = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(data[:30_044])
+    with AudioReader(tmp_path / "a.wav") as reader:
+        assert "cut off: 50%" in reader.note
+
+
 def test_over_range_samples(tmp_path: Path) -> None:
     x = np.array([[0.5], [1.5], [-2.0]], np.float32)
     with AudioWriter(tmp_path / "int.wav", INFO) as writer:
@@ -199,6 +249,7 @@ def test_container_by_suffix() -> None:
     assert INFO.for_suffix(".wav") == INFO
     assert INFO.for_suffix(".dat") == INFO
     floating = AudioInfo(16_000, 1, 0, "WAV", "FLOAT", "FILE")
-    assert floating.for_suffix(".flac").subtype == "PCM_16"
+    assert floating.for_suffix(".flac").subtype == "PCM_24"
+    assert AudioInfo(48_000, 1, 0, "OGG", "VORBIS", "FILE").for_suffix(".opus").subtype == "OPUS"
     assert floating.for_suffix(".opus").subtype == "OPUS"
     assert AudioInfo(16_000, 1, 0, "WAVEX", "FLOAT", "FILE").for_suffix(".wav").format == "WAVEX"

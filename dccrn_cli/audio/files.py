@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,9 +31,27 @@ _FORMAT_OF_SUFFIX = {
     ".rf64": "RF64",
 }  # fmt: skip
 
+_UNWRITABLE = frozenset(".m4a .mp4 .m4v .mov .mkv .webm .aac .wma .avi".split())  # noqa: SIM905
+
 _FLOATING = frozenset({"FLOAT", "DOUBLE"})
 _TWO_FILES = frozenset({"SD2"})  # a second file holds the header
 _EXACT_LENGTH = frozenset({"FLAC"})
+
+
+_UNKNOWN_FRAMES = 2**62
+_CUT_WAV = re.compile(r"data : (\d+) \(should be (\d+)\)")
+_OPEN_ENDED = 0x7FFF0000  # sizes that recorders write before they know better
+
+
+def is_audio(path: Path) -> bool:
+    """A file that is taken for audio by its name."""
+    # "._name" are the companions that macOS leaves on foreign disks.
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
+
+
+def can_be_written(path: Path) -> bool:
+    """False for the suffixes of containers that libsndfile does not know."""
+    return path.suffix.lower() not in _UNWRITABLE
 
 
 @dataclass(frozen=True)
@@ -41,7 +61,7 @@ class AudioInfo:
     Attributes:
         sample_rate: Hz.
         channels: count.
-        frames: length in samples; an estimate for some compressed formats.
+        frames: length in samples; an estimate for some compressed formats, 0 where unknown.
         format, subtype, endian: container, sample format and byte order, in libsndfile's names.
     """
 
@@ -65,19 +85,19 @@ class AudioInfo:
     def for_suffix(self, suffix: str) -> AudioInfo:
         """The same sound in the container that a file name asks for, the sample format kept if it can be."""
         wanted = _FORMAT_OF_SUFFIX.get(suffix.lower())
-        same_family = {"WAV": ("WAV", "WAVEX", "RF64"), "OGG": ("OGG",)}.get(wanted or "", (wanted,))
-        if wanted is None or self.format in same_family:
+        same_family = ("WAV", "WAVEX", "RF64") if wanted == "WAV" else (wanted,)
+        opus = suffix.lower() == ".opus"
+        if wanted is None or (self.format in same_family and not (opus and self.subtype != "OPUS")):
             return self
-        subtype = self.subtype
-        if suffix.lower() == ".opus":
-            subtype = "OPUS"
-        elif not soundfile.check_format(wanted, subtype):
-            subtype = soundfile.default_subtype(wanted)
+        subtype = "OPUS" if opus else self.subtype
+        if not soundfile.check_format(wanted, subtype):
+            finest = "PCM_24" if self.is_float or self.subtype == "PCM_32" else "PCM_16"
+            subtype = finest if soundfile.check_format(wanted, finest) else soundfile.default_subtype(wanted)
         return replace(self, format=wanted, subtype=subtype, endian="FILE")
 
 
 def _reason(error: Exception) -> str:
-    text = getattr(error, "error_string", None) or str(error)
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return text.strip().rstrip(".").removeprefix("Error : ") or type(error).__name__
 
 
@@ -86,11 +106,23 @@ def _native(path: Path) -> str | bytes:
     return os.fsencode(path) if os.name == "posix" else os.fspath(path)
 
 
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
+    """Read from front to back only: soundfile seeks after each block, which not all files bear."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 class AudioReader:
     """An open audio file, read in blocks.
 
     Args:
         path: the file.
+
+    Attributes:
+        info: what it is.
+        frames_read: samples read so far.
+        note: something that a user should know about the file, or "".
 
     Raises:
         UnreadableAudio: not there, not audio, damaged.
@@ -99,14 +131,20 @@ class AudioReader:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
-            if self.path.stat().st_size == 0:
+            status = self.path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableAudio("is not a file", self.path)
+            if status.st_size == 0:
                 raise UnreadableAudio("the file is empty (0 bytes)", self.path)
-            self._file = soundfile.SoundFile(_native(self.path))
+            open(self.path, "rb").close()  # libsndfile does not say why it cannot
+            self._file = _Sequential(_native(self.path))
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
             raise UnreadableAudio(_describe(error), self.path) from None
         f = self._file
-        self.info = AudioInfo(f.samplerate, f.channels, max(f.frames, 0), f.format, f.subtype, f.endian)
+        frames = f.frames if 0 < f.frames < _UNKNOWN_FRAMES else 0
+        self.info = AudioInfo(f.samplerate, f.channels, frames, f.format, f.subtype, f.endian)
         self.frames_read = 0
+        self.note = _cut_short(f.extra_info)
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Blocks of at most `frames` samples, float32 `(frames, channels)`, full scale 1.0.
@@ -138,6 +176,14 @@ class AudioReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _cut_short(log: str) -> str:
+    """What libsndfile noticed of a WAV that is shorter than its header says."""
+    match = _CUT_WAV.search(log)
+    if match and int(match[2]) < int(match[1]) < _OPEN_ENDED:
+        return f"the recording is cut off: {int(match[2]) / int(match[1]):.0%} of the data are there"
+    return ""
 
 
 def _describe(error: Exception) -> str:
@@ -176,6 +222,7 @@ class AudioWriter:
             raise UnsupportedFormat(f"{info.format} with {info.subtype} samples can be read but not written", path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._temporary.touch()  # libsndfile does not say why it cannot
             self._file = soundfile.SoundFile(
                 _native(self._temporary),
                 "w",
@@ -191,7 +238,13 @@ class AudioWriter:
             raise AudioError(f"cannot be written ({_reason(error)})", self.path) from None
 
     def write(self, block: np.ndarray) -> None:
-        """Append float `(frames, channels)`; beyond full scale, integer formats clip and are counted."""
+        """Append float `(frames, channels)`; beyond full scale, integer formats clip and are counted.
+
+        Raises:
+            AudioError: the block is not finite, or cannot be written.
+        """
+        if not np.isfinite(block).all():
+            raise AudioError("the result is not finite", self.path)
         if not self.info.is_float:
             self.clipped += int(np.count_nonzero(np.abs(block) > 1.0))
             block = np.clip(block, -1.0, 1.0)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import soxr
 
 QUALITY = "HQ"
 
-LAG_S = 0.125
-"""Bound on what a resampler keeps back, in seconds; tests hold it to this."""
+MAX_LAG_S, MAX_LAG_SAMPLES = 0.125, 1100
+"""Bounds on what a resampler keeps back, the larger counts; samples of the lower rate. Tests hold it to this."""
 
 
 class Resampler:
@@ -30,7 +32,10 @@ class Resampler:
     @property
     def latency(self) -> int:
         """Samples at the source rate by which the output lags behind at most."""
-        return 0 if self._stream is None else round(LAG_S * self.source_hz)
+        if self._stream is None:
+            return 0
+        lag_s = max(MAX_LAG_S, MAX_LAG_SAMPLES / min(self.source_hz, self.target_hz))
+        return math.ceil(lag_s * self.source_hz)
 
     def reset(self) -> None:
         """Start a new signal."""

@@ -57,8 +57,10 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
             # Whoever read our output has gone; keep Python from complaining at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(SOME_FAILED) from None
-        except (OSError, RuntimeError, MemoryError) as error:
-            if _debug or isinstance(error, typer.Exit):
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if _debug:
                 raise
             error_line(f"Error: {type(error).__name__}: {error} (dccrn --debug shows where)")
             raise typer.Exit(SOME_FAILED) from None

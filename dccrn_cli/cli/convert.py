@@ -15,18 +15,29 @@ def convert(
     reference: Annotated[Path, typer.Argument(help="State dict saved with the paper authors' public code (.pth).")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Model file to write (.safetensors).")],
     preset: Annotated[str, typer.Option(help="Kind of network: dccrn-r, dccrn-c, dccrn-e or dccrn-cl.")] = "dccrn-e",
-    half: Annotated[bool, typer.Option("--half", help="Store half-precision weights: half the size, rounded.")] = False,
+    half: Annotated[
+        bool,
+        typer.Option("--half", help="Half-precision weights: half the size, and the output no longer quite the same."),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model file if it exists.")] = False,
 ) -> None:
     """Read a model made with the DCCRN authors' public code.
 
     The preset tells what a state dict does not, the kind of mask; channels, LSTM sizes and the
     complex variants are read off the weights. The same weights give the same output.
     """
+    from dccrn_cli.errors import OptionError
     from dccrn_cli.nn.checkpoint import save_model
     from dccrn_cli.nn.config import preset as preset_named
     from dccrn_cli.nn.cost import count_parameters
     from dccrn_cli.nn.reference import read_reference
 
+    if output.exists() and not overwrite:
+        raise OptionError("exists already (--overwrite replaces it)", output)
+    if output.exists() and output.samefile(reference):
+        raise OptionError("would overwrite the reference", output)
     model = read_reference(reference, preset_named(preset))
     save_model(model, output, {"data": "not stated", "converted_from": reference.name}, half=half)
-    typer.echo(f"{output}: {preset}, {count_parameters(model) / 1e6:.2f} M parameters")
+    kind = f"mask {model.config.mask}" + (", complex LSTM" if model.config.complex_rnn else "")
+    kind += ", complex batch norm" if model.config.complex_norm else ""
+    typer.echo(f"{output}: DCCRN with {kind}, {count_parameters(model) / 1e6:.2f} M parameters")

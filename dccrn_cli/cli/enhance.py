@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,7 +40,7 @@ def enhance(
         ),
     ],
     output: Annotated[
-        Path,
+        str,
         typer.Option(
             "-o",
             "--output",
@@ -79,8 +78,8 @@ def enhance(
     from dccrn_cli.audio.plan import make_plan
 
     plan = make_plan(paths, output)
-    for path in plan.missing:
-        error_line(f"FAILED {path}: no such file or folder")
+    for path, reason in plan.unusable:
+        error_line(f"FAILED {path}: {reason}")
     if not plan.jobs:
         error_line(
             "Error: no audio files found"
@@ -104,11 +103,11 @@ def enhance(
         for result in batch.run(plan.jobs, progress.advance):
             if result.status == "failed":
                 error_line(f"FAILED {result.source}: {result.reason}")
-            elif result.clipped and not quiet:
-                error_line(f"Note: {result.target}: {count(result.clipped, 'sample')} beyond full scale limited")
+            for note in () if quiet else result.notes:
+                error_line(f"Note: {result.source}: {note}")
             progress.finish(result.source)
             results.append(result)
-    failed = len(plan.missing) + sum(result.status == "failed" for result in results)
+    failed = len(plan.unusable) + sum(result.status == "failed" for result in results)
     if not quiet:
         typer.echo(_summary(results, plan, failed, progress.elapsed_s))
     if failed:

@@ -8,6 +8,7 @@ for the decoder to catch up.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -39,52 +40,51 @@ class _Layer:
         return x if self.slope is None else F.leaky_relu_(x, self.slope)
 
 
-def _fold(block: nn.Module) -> _Layer:
+def _fold(block: nn.Module, device: torch.device) -> _Layer:
+    """A block of a network in float64 as one convolution in float32."""
     assert isinstance(block, nn.Sequential)
-    conv = block[0]
+    conv, *rest = block
     assert isinstance(conv, ComplexConv2d | ComplexConvTranspose2d)
-    weight, bias = conv.weight().detach(), conv.bias().detach()
-    if len(block) == 1:
-        return _Layer(_laid_out(weight), bias, None)
-    norm, activation = block[1], block[2]
-    assert isinstance(activation, PReLU)
-    matrix, shift = _norm_matrix(norm)
-    equation = "oc,ic...->io..." if conv.transposed else "oc,ci...->oi..."
-    weight = torch.einsum(equation, matrix, weight.double()).float()
-    bias = (matrix @ bias.double() + shift).float()
-    return _Layer(_laid_out(weight), bias, float(activation.weight.detach()))
-
-
-def _laid_out(weight: Tensor) -> Tensor:
-    return weight.contiguous(memory_format=torch.channels_last)
+    weight, bias, slope = conv.weight().detach(), conv.bias().detach(), None
+    if rest:
+        norm, activation = rest
+        assert isinstance(activation, PReLU)
+        matrix, shift = _norm_matrix(norm)
+        equation = "oc,ic...->io..." if conv.transposed else "oc,ci...->oi..."
+        weight = torch.einsum(equation, matrix, weight)
+        bias = matrix @ bias + shift
+        slope = float(activation.weight.detach())
+    weight = weight.float().to(device).contiguous(memory_format=torch.channels_last)
+    return _Layer(weight, bias.float().to(device), slope)
 
 
 def _norm_matrix(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """A norm in inference as `matrix (channels, channels)` and `shift (channels,)`, in float64."""
+    """A norm in inference as `matrix (channels, channels)` and `shift (channels,)`."""
     if isinstance(norm, ComplexBatchNorm):
-        blocks, shift = (t.detach().double() for t in norm.double().affine())
-        norm.float()
+        blocks, shift = (t.detach() for t in norm.affine())
         rows = [torch.cat([torch.diag(blocks[:, i, 0]), torch.diag(blocks[:, i, 1])], dim=1) for i in (0, 1)]
         return torch.cat(rows), shift.T.flatten()
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    scale = norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt()
-    return torch.diag(scale), norm.bias.detach().double() - scale * norm.running_mean.double()
+    scale = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
+    return torch.diag(scale), norm.bias.detach() - scale * norm.running_mean
 
 
 class StreamingNetwork:
     """A trained DCCRN from spectrum to masked spectrum, piece by piece.
 
     Args:
-        model: the network; it is left as it is.
+        model: the network; it is copied.
+        device: where to run.
     """
 
-    def __init__(self, model: DCCRN) -> None:
+    def __init__(self, model: DCCRN, device: torch.device) -> None:
         self.config = model.config
-        self._encoder = [_fold(block) for block in model.encoder]
-        self._decoder = [_fold(block) for block in model.decoder]
-        self._rnn = model.rnn
+        exact = copy.deepcopy(model).cpu().double()  # some devices know no float64
+        self._encoder = [_fold(block, device) for block in exact.encoder]
+        self._decoder = [_fold(block, device) for block in exact.decoder]
+        self._rnn = copy.deepcopy(model.rnn).to(device)
         self.reset()
 
     def reset(self) -> None:

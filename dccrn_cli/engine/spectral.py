@@ -9,7 +9,7 @@ from torch import Tensor
 from dccrn_cli.engine.network import StreamingNetwork
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.dccrn import DCCRN
-from dccrn_cli.nn.stft import frame_count
+from dccrn_cli.nn.stft import STFT, frame_count
 
 FRAMES_PER_STEP = 192
 """Frames given to the network at once; more costs memory, fewer costs time."""
@@ -36,9 +36,8 @@ class SpectralEnhancer:
     def __init__(self, model: DCCRN, device: str | torch.device = "cpu") -> None:
         self.config = model.config
         self.device = torch.device(device)
-        model = model.to(self.device).eval()
-        self._stft = model.stft
-        self._network = StreamingNetwork(model)
+        self._stft = STFT(model.config).to(self.device)
+        self._network = StreamingNetwork(model, self.device)
         low, high = (round(hz * self.config.n_fft / SAMPLE_RATE) for hz in GATE_BAND_HZ)
         self._gate = slice(low, high + 1)
         self.reset()

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from dccrn_cli.errors import CheckpointError
+from dccrn_cli.errors import CheckpointError, OptionError
 from dccrn_cli.nn.config import DCCRNConfig
 from dccrn_cli.nn.dccrn import DCCRN
 
@@ -29,8 +30,14 @@ def save_model(
         path: the file to write.
         provenance: where the weights come from, as plain data (data, recipe, figures, licence).
         half: store the weights in half precision.
+
+    Raises:
+        OptionError: the path is a folder.
+        OSError: the file cannot be written.
     """
     path = Path(path)
+    if path.is_dir():
+        raise OptionError("is a folder; a file name is needed", path)
     # Vectors (biases, norms and their statistics) are few and span more decades than half precision.
     tensors = {
         name: (tensor.half() if half and tensor.dim() > 1 and "running" not in name else tensor)
@@ -45,6 +52,7 @@ def save_model(
         "config": json.dumps(model.config.to_dict()),
         "provenance": json.dumps(dict(provenance or {}), ensure_ascii=False),
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(safetensors_bytes(tensors, metadata))
@@ -61,17 +69,31 @@ def load_model(path: str | os.PathLike[str]) -> tuple[DCCRN, dict[str, Any]]:
     """
     metadata, tensors = _read(path, with_tensors=True)
     model = DCCRN(_config(metadata, path))
-    state = {name: tensor.float() for name, tensor in tensors.items()}
+    try:
+        fill(model, {name: tensor.float() for name, tensor in tensors.items()})
+    except CheckpointError as error:
+        raise CheckpointError(error.message, path) from None
+    return model.eval(), _provenance(metadata, path)
+
+
+def fill(model: DCCRN, state: Mapping[str, Tensor]) -> None:
+    """Put tensors into a model.
+
+    Raises:
+        CheckpointError: one is missing, left over, of another shape, or not finite.
+    """
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{name} holds NaN or infinite weights")
     try:
         missing, unexpected = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise CheckpointError(
-            f"weights do not fit their configuration ({str(error).splitlines()[-1].strip()})", path
-        ) from None
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"weights do not fit the configuration ({reason})") from None
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
-        raise CheckpointError(f"weights do not fit their configuration: {', '.join([*missing, *unexpected][:3])}", path)
-    return model.eval(), json.loads(metadata.get("provenance", "{}"))
+        names = ", ".join([*missing, *unexpected][:3])
+        raise CheckpointError(f"weights missing or left over: {names}")
 
 
 def read_metadata(path: str | os.PathLike[str]) -> tuple[DCCRNConfig, dict[str, Any]]:
@@ -81,7 +103,7 @@ def read_metadata(path: str | os.PathLike[str]) -> tuple[DCCRNConfig, dict[str, 
         CheckpointError: as `load_model`.
     """
     metadata, _ = _read(path, with_tensors=False)
-    return _config(metadata, path), json.loads(metadata.get("provenance", "{}"))
+    return _config(metadata, path), _provenance(metadata, path)
 
 
 def _read(path: str | os.PathLike[str], *, with_tensors: bool) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -105,3 +127,13 @@ def _config(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> DCCRNC
         raise CheckpointError(f"unreadable configuration ({error})", path) from None
     except CheckpointError as error:
         raise CheckpointError(error.message, path) from None
+
+
+def _provenance(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        provenance = json.loads(metadata.get("provenance", "{}"))
+    except ValueError as error:
+        raise CheckpointError(f"unreadable provenance ({error})", path) from None
+    if not isinstance(provenance, dict):
+        raise CheckpointError("unreadable provenance", path)
+    return provenance

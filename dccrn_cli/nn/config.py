@@ -62,6 +62,10 @@ class DCCRNConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
         depth = len(self.channels)
+        integers = (*self.channels, self.rnn_units, self.rnn_layers, self.n_fft)
+        integers += (self.win_length, self.hop_length, self.look_ahead)
+        if not all(isinstance(number, int) for number in integers):
+            raise OptionError("sizes must be whole numbers")
         rules = [
             (depth > 0, "channels must not be empty"),
             (all(c > 0 and c % 2 == 0 for c in self.channels), "channels must be even"),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pickle
 import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from dccrn_cli.errors import CheckpointError
+from dccrn_cli.errors import CheckpointError, OptionError
+from dccrn_cli.nn.checkpoint import fill
 from dccrn_cli.nn.config import DCCRNConfig
 from dccrn_cli.nn.dccrn import DCCRN
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _KERNEL_TOLERANCE = 1e-4
 
 _RULES = (
@@ -52,28 +52,32 @@ def read_reference(path: str | os.PathLike[str], preset: DCCRNConfig) -> DCCRN:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError("no such model file", path) from None
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"not a file of tensors ({reason})", path) from None
+    except Exception as error:  # a damaged file fails in many ways inside torch
+        raise CheckpointError(
+            f"not a file of tensors as torch.save writes them ({type(error).__name__})", path
+        ) from None
     try:
         return from_reference(loaded, preset)
     except CheckpointError as error:
         raise CheckpointError(error.message, path) from None
 
 
-def from_reference(state: Mapping[str, object], preset: DCCRNConfig) -> DCCRN:
-    """As `read_reference`, from the state dict itself."""
+def from_reference(state: object, preset: DCCRNConfig) -> DCCRN:
+    """As `read_reference`, from the state dict itself.
+
+    Raises:
+        CheckpointError: not of that layout.
+        OptionError: the preset is not one of the paper's networks.
+    """
+    if preset.input_channels != 2 or preset.compression != 1.0 or preset.level_tracking:
+        raise OptionError("that preset is no network of the authors' code; use dccrn-r, dccrn-c, dccrn-e or dccrn-cl")
+    state = _unwrap(state)
     if not isinstance(state, Mapping):
         raise CheckpointError(f"a state dict is needed, this is a {type(state).__name__}")
-    for wrapper in _WRAPPERS:
-        inner = state.get(wrapper)
-        if isinstance(inner, Mapping):
-            state = inner
-            break
     tensors = {
         key.removeprefix("module."): value.float()
         for key, value in state.items()
-        if isinstance(value, Tensor) and not key.endswith("num_batches_tracked")
+        if isinstance(key, str) and isinstance(value, Tensor) and not key.endswith("num_batches_tracked")
     }
     kernel = tensors.pop("stft.weight", None)
     tensors = {key: value for key, value in tensors.items() if not key.startswith("istft.")}
@@ -83,26 +87,32 @@ def from_reference(state: Mapping[str, object], preset: DCCRNConfig) -> DCCRN:
     converted, unknown = _rename(tensors)
     if unknown:
         raise CheckpointError(f"unknown tensors, such as {unknown[0]}")
-    try:
-        missing, unexpected = model.load_state_dict(converted, strict=False)
-    except RuntimeError as error:
-        raise CheckpointError(f"tensors do not fit: {str(error).splitlines()[-1].strip()}") from None
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        raise CheckpointError(f"tensors missing or left over, such as {[*missing, *unexpected][0]}")
+    fill(model, converted)
     return model.eval()
+
+
+def _unwrap(state: object) -> object:
+    """The state dict inside what training scripts save around it."""
+    while isinstance(state, Mapping):
+        inner = [state[key] for key in _WRAPPERS if isinstance(state.get(key), Mapping)]
+        if not inner:
+            break
+        state = inner[0]
+    return state
 
 
 def _infer_config(tensors: Mapping[str, Tensor], preset: DCCRNConfig) -> DCCRNConfig:
     channels: list[int] = []
     while (kernel := tensors.get(f"encoder.{len(channels)}.0.real_conv.weight")) is not None:
-        channels.append(2 * kernel.shape[0])
+        channels.append(2 * kernel.shape[0] if kernel.dim() else 0)
     complex_rnn = "enhance.0.real_lstm.weight_hh_l0" in tensors
     recurrent = tensors.get("enhance.0.real_lstm.weight_hh_l0" if complex_rnn else "enhance.weight_hh_l0")
-    if not channels or recurrent is None:
+    if not channels or recurrent is None or recurrent.dim() != 2:
         raise CheckpointError("not in the layout of the authors' code: no encoder or no LSTM in it")
     pattern = r"enhance\.(\d+)\.real_lstm\.weight_hh_l0" if complex_rnn else r"enhance\.weight_hh_l(\d+)"
     layers = sum(1 for key in tensors if re.fullmatch(pattern, key))
+    if 0 in channels:
+        raise CheckpointError("not in the layout of the authors' code: a kernel without channels")
     return dataclasses.replace(
         preset,
         channels=tuple(channels),
@@ -111,9 +121,6 @@ def _infer_config(tensors: Mapping[str, Tensor], preset: DCCRNConfig) -> DCCRNCo
         complex_rnn=complex_rnn,
         complex_norm="encoder.0.1.Wrr" in tensors,
         look_ahead=len(channels),
-        compression=1.0,
-        level_tracking=False,
-        clamp=True,
     )
 
 
