@@ -21,7 +21,7 @@ from conftest import TINY, speechlike
 from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
-from dccrn_cli.errors import CheckpointError, DataError
+from dccrn_cli.errors import CheckpointError, DataError, OptionError
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training.clips import ClipPool, find_clips, split_clips
@@ -225,12 +225,31 @@ def test_a_step_that_is_not_finite_is_left_out(data: Path, tmp_path: Path) -> No
         list(run.run())
 
 
-def test_an_unreadable_clip_ends_the_run_with_its_name(data: Path, tmp_path: Path) -> None:
-    run = trainer(data, tmp_path)
+def test_an_unreadable_clip_is_left_out_and_named(data: Path, tmp_path: Path) -> None:
+    run = trainer(data, tmp_path, steps=4, validate_every=100)
     (tmp_path / "bad.wav").write_bytes(b"text")
-    run.mixer.noise = ClipPool(find_clips([tmp_path / "bad.wav"]))
+    bad = find_clips([tmp_path / "bad.wav"])
+    run.mixer.noise = ClipPool([*find_clips([data / "noise"])[:1], *bad], balance=1)
+    list(run.run())
+    assert list(run.mixer.noise.unreadable) == ["bad.wav"]
+    run = trainer(data, tmp_path / "other")
+    run.mixer.noise = ClipPool(bad)
     with pytest.raises(DataError, match=r"bad\.wav"):
         list(run.run())
+
+
+def test_a_run_does_not_change_its_data(data: Path, tmp_path: Path) -> None:
+    list(trainer(data, tmp_path, steps=2, validate_every=100).run())
+    with pytest.raises(OptionError, match="'batch': 2"):
+        trainer(data, tmp_path, batch=3).resume()
+
+
+def test_a_stalled_run_stays_stopped(data: Path, tmp_path: Path) -> None:
+    options = {"lr": 1e-30, "early_stop": 1, "steps": 100, "validate_every": 3}
+    list(trainer(data, tmp_path, **options).run())
+    again = trainer(data, tmp_path, **options)
+    assert again.resume()
+    assert list(again.run()) == []
 
 
 def test_bf16_on_a_cpu(data: Path, tmp_path: Path) -> None:

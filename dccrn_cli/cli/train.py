@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dccrn_cli.cli.console import INTERRUPTED, duration, plain_errors
+from dccrn_cli.cli.console import INTERRUPTED, duration, error_line, plain_errors
 from dccrn_cli.cli.enhance import DeviceChoice
 
 if TYPE_CHECKING:
@@ -49,15 +49,17 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")] = 100_000,
     batch: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 4,
     seconds: Annotated[float, typer.Option(min=0.5, help="Length of an example.")] = 4.0,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    lr: Annotated[float, typer.Option(min=0.0, help="Peak learning rate.")] = 2e-3,
     schedule: Annotated[
         ScheduleChoice, typer.Option(help="Halve the rate when validation stalls, or let it fall along a cosine.")
     ] = ScheduleChoice.plateau,
-    patience: Annotated[int, typer.Option(help="Validations without progress before a halving.")] = 2,
-    early_stop: Annotated[int, typer.Option(help="Validations without progress before the end; 0 for never.")] = 10,
+    patience: Annotated[int, typer.Option(min=1, help="Validations without progress before a halving.")] = 2,
+    early_stop: Annotated[
+        int, typer.Option(min=0, help="Validations without progress before the end; 0 for never.")
+    ] = 10,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 2000,
     bf16: Annotated[bool, typer.Option("--bf16/--fp32", help="Precision of the network's arithmetic.")] = True,
-    seed: Annotated[int, typer.Option(help="Sets initial weights and data.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Sets initial weights and data.")] = 0,
     device: Annotated[DeviceChoice, typer.Option(help="Where to train.")] = DeviceChoice.auto,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for one per core.")] = 0,
 ) -> None:
@@ -115,12 +117,17 @@ def train(
         f"{len(noise_clips):,} of noise, {len(pairs)} validation pairs"
         + (f"; going on after step {trainer.progress.step:,}" if resumed else "")
     )
+    told: set[str] = set()
     with _stop_on_signal() as stopped:
         for progress in trainer.run(stop=lambda: bool(stopped)):
             if progress.figures:
                 typer.echo(f"step {progress.step:,}  validation  {_figures(progress.figures)}")
             elif progress.step % LOG_EVERY == 0:
                 typer.echo(_line(progress))
+            for clip, reason in [*mixer.speech.unreadable.items(), *mixer.noise.unreadable.items()]:
+                if clip not in told:
+                    told.add(clip)
+                    error_line(f"Note: {clip}: {reason}; left out")
     if stopped:
         typer.echo(f"Stopped after step {trainer.progress.step:,}; the same command goes on.")
         raise typer.Exit(INTERRUPTED)

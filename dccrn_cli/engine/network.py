@@ -115,6 +115,11 @@ class StreamingNetwork:
         return self._advance(self._spectrum[..., :0], last=True)
 
     def _advance(self, spectrum: Tensor, *, last: bool) -> tuple[Tensor, Tensor]:
+        # TF32, which cuDNN prefers, would make the result depend on the cut into pieces.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            return self._advance_exactly(spectrum, last=last)
+
+    def _advance_exactly(self, spectrum: Tensor, *, last: bool) -> tuple[Tensor, Tensor]:
         x, self._level = encoder_input(spectrum, self.config, self._level)
         x = x.contiguous(memory_format=torch.channels_last)
         skips = []

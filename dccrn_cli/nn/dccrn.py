@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from dccrn_cli.nn.config import DCCRNConfig, MaskKind
+from dccrn_cli.nn.config import SAMPLE_RATE, DCCRNConfig, MaskKind
 from dccrn_cli.nn.layers import (
     ComplexBatchNorm,
     ComplexConv2d,
@@ -125,7 +125,7 @@ def _track_level(x: Tensor, config: DCCRNConfig, level: Tensor | None) -> Tensor
     With a fall of `release` per frame this is max over earlier frames s of
     `rms(s) - release * (t - s)`, which a running maximum gives for all frames at once.
     """
-    release = LEVEL_RELEASE_DB_PER_S * math.log(10) / 20 * config.hop_length / 16_000
+    release = LEVEL_RELEASE_DB_PER_S * math.log(10) / 20 * config.hop_length / SAMPLE_RATE
     rms = x.square().sum(1).mean(1).clamp_min(LEVEL_FLOOR**2).log() / 2
     slope = release * torch.arange(1, rms.shape[1] + 1, device=x.device)
     raised = rms + slope

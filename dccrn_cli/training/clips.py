@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -13,11 +14,16 @@ import numpy as np
 import soundfile
 import soxr
 
+from dccrn_cli.audio.files import is_audio
 from dccrn_cli.errors import DataError
 from dccrn_cli.nn.config import SAMPLE_RATE
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"})
 INT16_FULL_SCALE = 32768.0
+
+MAX_UNREADABLE = 10
+"""Clips in a row that may be unreadable before that is an error."""
+
+_COMPRESSED = frozenset({".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip"})
 
 
 @dataclass(frozen=True)
@@ -48,16 +54,19 @@ class Clip:
         """
         try:
             if self.size < 0:
-                data, rate = soundfile.read(self.source, dtype="float32", always_2d=True)
+                content = self.source.read_bytes()
             else:
                 with open(self.source, "rb") as archive:
                     archive.seek(self.offset)
-                    data, rate = soundfile.read(io.BytesIO(archive.read(self.size)), dtype="float32", always_2d=True)
+                    content = archive.read(self.size)
+            data, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
         except (OSError, soundfile.SoundFileError) as error:
             raise DataError(f"cannot be read as audio ({error})", self.name) from None
-        if len(data) == 0 or not np.isfinite(data).all():
+        mono = data.mean(axis=1)
+        if rate != SAMPLE_RATE:
+            mono = soxr.resample(mono, rate, SAMPLE_RATE)
+        if len(mono) == 0 or not np.isfinite(mono).all():
             raise DataError("holds no usable samples", self.name)
-        mono = soxr.resample(data.mean(axis=1), rate, SAMPLE_RATE) if rate != SAMPLE_RATE else data.mean(axis=1)
         samples: np.ndarray = np.clip(np.rint(mono * INT16_FULL_SCALE), -32768, 32767).astype(np.int16)
         return samples
 
@@ -71,11 +80,13 @@ def find_clips(paths: Iterable[str | Path]) -> list[Clip]:
     clips: list[Clip] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            files = sorted(p for p in path.rglob("*") if is_audio(p) and p.is_file())
             clips += [Clip(p.relative_to(path).as_posix(), p) for p in files]
         elif not path.is_file():
             raise DataError("no such file or folder", path)
-        elif path.suffix == ".tar":
+        elif path.suffix.lower() in _COMPRESSED:
+            raise DataError("compressed archives cannot be read piece by piece; a plain .tar can", path)
+        elif path.suffix.lower() == ".tar":
             clips += sorted(_archived(path), key=lambda clip: clip.name)
         else:
             clips.append(Clip(path.name, path))
@@ -90,7 +101,7 @@ def _archived(path: Path) -> list[Clip]:
             return [
                 Clip(member.name, path, member.offset_data, member.size)
                 for member in archive
-                if member.isfile() and PurePosixPath(member.name).suffix.lower() in SUFFIXES
+                if member.isfile() and is_audio(Path(member.name))
             ]
     except (tarfile.TarError, OSError) as error:
         raise DataError(f"cannot be read as an archive ({error})", path) from None
@@ -99,8 +110,8 @@ def _archived(path: Path) -> list[Clip]:
 def split_clips(clips: Sequence[Clip], share: float) -> tuple[list[Clip], list[Clip]]:
     """Split by file into (training, held out); a clip stays on its side when others come or go."""
     cut = int(share * 2**32)
-    held = [clip for clip in clips if zlib.crc32(clip.name.encode()) < cut]
-    kept = [clip for clip in clips if zlib.crc32(clip.name.encode()) >= cut]
+    held = [clip for clip in clips if zlib.crc32(os.fsencode(clip.name)) < cut]
+    kept = [clip for clip in clips if zlib.crc32(os.fsencode(clip.name)) >= cut]
     return kept, held
 
 
@@ -111,12 +122,17 @@ class ClipPool:
         clips: what to draw from.
         balance: exponent on the size of a group when one is drawn: 1 draws all clips alike, 0 all
             groups alike.
+
+    Attributes:
+        unreadable: clips that were drawn and could not be read, with the reason. Others are
+            drawn in their place.
     """
 
     def __init__(self, clips: Sequence[Clip], balance: float = 0.5) -> None:
         if not clips:
             raise DataError("no clips to draw from")
         self.clips = list(clips)
+        self.unreadable: dict[str, str] = {}
         self._audio: dict[int, np.ndarray] = {}
         groups: dict[str, list[int]] = {}
         for index, clip in enumerate(self.clips):
@@ -130,9 +146,19 @@ class ClipPool:
         return min(int(np.searchsorted(self._cumulative, rng.random())), len(self.groups) - 1)
 
     def draw(self, rng: np.random.Generator, group: int | None = None) -> np.ndarray:
-        """A random clip, float32 `(samples,)`, of the given group or of any."""
-        members = self.groups[self.draw_group(rng) if group is None else group]
-        return self.load(members[int(rng.integers(len(members)))])
+        """A random clip, float32 `(samples,)`, of the given group or of any.
+
+        Raises:
+            DataError: many clips in a row cannot be read.
+        """
+        for _ in range(MAX_UNREADABLE):
+            members = self.groups[self.draw_group(rng) if group is None else group]
+            try:
+                return self.load(members[int(rng.integers(len(members)))])
+            except DataError as error:
+                self.unreadable[str(error.path)] = error.message
+                failure, group = error, None
+        raise failure
 
     def load(self, index: int) -> np.ndarray:
         """Clip number `index`, float32 `(samples,)`."""

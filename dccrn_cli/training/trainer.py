@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dccrn_cli.errors import CheckpointError, DataError
+from dccrn_cli.errors import CheckpointError, DataError, OptionError
 from dccrn_cli.nn.checkpoint import save_model
+from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training.losses import LossOptions, training_loss
 from dccrn_cli.training.mixing import Mixer
@@ -56,7 +57,7 @@ class TrainOptions:
 
     steps: int = 100_000
     batch: int = 4
-    lr: float = 1e-3
+    lr: float = 2e-3
     weight_decay: float = 1e-5
     warmup: int = 200
     schedule: Literal["plateau", "cosine"] = "plateau"
@@ -136,13 +137,17 @@ class Trainer:
         self.progress = Progress()
         self.rate_scale = 1.0
         self.since_best = 0
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OptionError(f"cannot be the folder of a run ({error.strerror})", self.folder) from None
 
     def resume(self) -> bool:
         """Take up the run of this folder, if there is one.
 
         Raises:
             CheckpointError: `last.pt` is damaged or of another network.
+            OptionError: the run was started with another batch or seed, so its data would change.
         """
         path = self.folder / LAST
         if not path.exists():
@@ -155,8 +160,12 @@ class Trainer:
             self.progress = Progress(**state["progress"])
             self.rate_scale = state["rate_scale"]
             self.since_best = state["since_best"]
+            started_with = state["data"]
         except Exception as error:  # a damaged file fails in many ways inside torch
-            raise CheckpointError(f"cannot be resumed ({type(error).__name__}: {error})", path) from error
+            reason = str(error).strip().partition("\n")[0]
+            raise CheckpointError(f"cannot be resumed ({type(error).__name__}: {reason})", path) from error
+        if started_with != self._data():
+            raise OptionError(f"this run was started with {started_with}, not {self._data()}", path)
         return True
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
@@ -169,9 +178,7 @@ class Trainer:
         started, seen_before, saved = time.monotonic(), self.progress.seconds_seen, time.monotonic()
         bad = 0
         with _Prefetcher(self.mixer, options.batch, self.progress.step) as batches:
-            while self.progress.step < options.steps:
-                if stop():
-                    break
+            while self.progress.step < options.steps and not self._stalled() and not stop():
                 noisy, clean = (torch.from_numpy(x).to(self.device) for x in next(batches))
                 loss, finite = self._step(noisy, clean)
                 bad = 0 if finite else bad + 1
@@ -180,20 +187,23 @@ class Trainer:
                 now = self.progress
                 now.step += 1
                 now.skipped += not finite
-                now.seconds_seen += noisy.numel() / 16_000
+                now.seconds_seen += noisy.numel() / SAMPLE_RATE
                 now.speed = (now.seconds_seen - seen_before) / (time.monotonic() - started)
                 if finite:
                     now.loss = loss if math.isnan(now.loss) else 0.99 * now.loss + 0.01 * loss
                 now.figures = None
                 if now.step % options.validate_every == 0 or now.step == options.steps:
-                    self._validate()
+                    now.figures = self._validate()
                 if now.figures or time.monotonic() - saved > options.save_every_s:
                     self.save()
                     saved = time.monotonic()
+                if now.figures:
+                    self._log()  # once it is sure that this step will not be done again
                 yield replace(now)
-                if options.early_stop and self.since_best >= options.early_stop:
-                    break
         self.save()
+
+    def _stalled(self) -> bool:
+        return 0 < self.options.early_stop <= self.since_best
 
     def learning_rate(self, step: int) -> float:
         """Rate at a step, counted from 0."""
@@ -220,20 +230,24 @@ class Trainer:
             self.average.update(self.model)
         return float(loss.detach()), finite
 
-    def _validate(self) -> None:
+    def _validate(self) -> dict[str, float]:
         now = self.progress
         model = self.average.model()
-        now.figures = validate(model, self.pairs, self.loss_options)
-        better = now.best is None or now.figures["loss"] < now.best["loss"]
+        figures = validate(model, self.pairs, self.loss_options)
+        better = now.best is None or figures["loss"] < now.best["loss"]
         if better:
-            now.best = now.figures
+            now.best = figures
             self.since_best = 0
-            save_model(model, self.folder / BEST, self._provenance(now.figures))
+            save_model(model, self.folder / BEST, self._provenance(figures))
         else:
             self.since_best += 1
             if self.options.schedule == "plateau" and self.since_best % max(self.options.patience, 1) == 0:
                 self.rate_scale /= 2
-        record = {k: v for k, v in asdict(now).items() if k not in ("best", "figures")} | now.figures
+        return figures
+
+    def _log(self) -> None:
+        now = self.progress
+        record = {k: v for k, v in asdict(now).items() if k not in ("best", "figures")} | (now.figures or {})
         with open(self.folder / LOG, "a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
 
@@ -248,6 +262,10 @@ class Trainer:
             "held_out": figures,
         }
 
+    def _data(self) -> dict[str, float]:
+        """What must stay the same for batch n to stay the same."""
+        return {"batch": self.options.batch, "seed": self.mixer.seed, "seconds": self.mixer.options.seconds}
+
     def save(self) -> None:
         """Write `last.pt`, atomically."""
         path = self.folder / LAST
@@ -259,6 +277,7 @@ class Trainer:
             "progress": asdict(replace(self.progress, figures=None)),
             "rate_scale": self.rate_scale,
             "since_best": self.since_best,
+            "data": self._data(),
         }
         torch.save(state, temporary)
         os.replace(temporary, path)

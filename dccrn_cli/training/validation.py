@@ -11,10 +11,13 @@ import torch
 
 from dccrn_cli.errors import DataError
 from dccrn_cli.metrics import MetricError, pesq_wb, si_snr, stoi
+from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training.clips import INT16_FULL_SCALE, find_clips
 from dccrn_cli.training.losses import LossOptions, training_loss
 from dccrn_cli.training.mixing import Mixer
+
+MIN_PAIR_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ def read_pairs(folder: str | Path) -> list[Pair]:
         )
         if len(pair.noisy) != len(pair.clean):
             raise DataError("noisy and clean differ in length", name)
+        if len(pair.noisy) < MIN_PAIR_S * SAMPLE_RATE:
+            raise DataError(f"shorter than {MIN_PAIR_S} s", name)
         pairs.append(pair)
     return pairs
 
