@@ -170,6 +170,28 @@ def test_quiet_prints_errors_only(noisy: Path, tmp_path: Path, tiny_model_file: 
     assert "bad.wav" in result.output
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_progress_on_a_terminal(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    import pty
+
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "dccrn_cli", "enhance", noisy, "-o", tmp_path / "out", "--model", tiny_model_file]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "140"}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=slave, env=environment)
+    os.close(slave)
+    shown = b""
+    try:
+        while chunk := os.read(master, 4096):
+            shown += chunk
+    except OSError:  # how Linux says that the other end has closed
+        pass
+    os.close(master)
+    assert process.wait() == 0
+    text = shown.decode()
+    for part in ("2.2 s of 2.2 s", "2/2 files", "× real time", "b.flac"):
+        assert part in text
+
+
 def test_results_do_not_depend_on_company(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     """A file in a batch, after a failure, gives the bytes that it gives alone."""
     soundfile.write(noisy / "0.wav", np.full((4000, 1), np.nan), 16_000, subtype="FLOAT")

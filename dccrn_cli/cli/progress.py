@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.plan import Job
-from dccrn_cli.cli.console import printable
+from dccrn_cli.cli.console import count, duration, printable
 from dccrn_cli.errors import AudioError
 
 _MAX_NAME = 40
@@ -33,20 +33,23 @@ class BatchProgress:
         self._file_s = 0.0
         self._bar: Progress | None = None
         self._lengths: dict[Path, float] = {}
+        self._total_s = 0.0
         self._task = TaskID(0)
         console = Console(stderr=True)
         if enabled and console.is_terminal:
             self._lengths = {job.source: _seconds(job.source) for job in jobs}
             self._bar = Progress(
                 BarColumn(bar_width=24),
-                TextColumn("{task.percentage:>3.0f}%  {task.fields[files]}  {task.fields[speed]}  left"),
+                TextColumn("{task.fields[audio]}  {task.fields[files]}  {task.fields[speed]}  left"),
                 TimeRemainingColumn(compact=True),
                 TextColumn("{task.fields[name]}", markup=False, style="dim"),
                 console=console,
                 transient=True,
             )
-            total = sum(self._lengths.values())
-            self._task = self._bar.add_task("", total=total or 1, files=f"0/{len(jobs)}", speed="", name="")
+            self._total_s = sum(self._lengths.values())
+            self._task = self._bar.add_task(
+                "", total=self._total_s or 1, audio="", files=f"0/{count(len(jobs), 'file')}", speed="", name=""
+            )
 
     @property
     def elapsed_s(self) -> float:
@@ -61,7 +64,11 @@ class BatchProgress:
             name = printable(job.source.name)
             shown = name if len(name) <= _MAX_NAME else f"…{name[1 - _MAX_NAME :]}"
             self._bar.update(
-                self._task, advance=seconds, name=shown, speed=f"{self._done_s / self.elapsed_s:.0f} × real time"
+                self._task,
+                advance=seconds,
+                name=shown,
+                audio=f"{duration(self._done_s)} of {duration(self._total_s)}",
+                speed=f"{self._done_s / self.elapsed_s:.0f} × real time",
             )
 
     def finish(self, source: Path) -> None:
@@ -69,7 +76,7 @@ class BatchProgress:
         self._files += 1
         if self._bar is not None:
             rest = self._lengths[source] - self._file_s
-            self._bar.update(self._task, advance=rest, files=f"{self._files}/{len(self._jobs)}")
+            self._bar.update(self._task, advance=rest, files=f"{self._files}/{count(len(self._jobs), 'file')}")
         self._file_s = 0.0
 
     def __enter__(self) -> BatchProgress:

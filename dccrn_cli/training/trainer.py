@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +18,10 @@ from dccrn_cli.errors import CheckpointError, DataError, OptionError
 from dccrn_cli.nn.checkpoint import save_model
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.training.average import WeightAverage
 from dccrn_cli.training.losses import LossOptions, training_loss
 from dccrn_cli.training.mixing import Mixer
+from dccrn_cli.training.prefetch import Prefetcher
 from dccrn_cli.training.validation import Pair, validate
 
 LAST = "last.pt"
@@ -133,7 +132,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.98)
         )
-        self.average = _Average(self.model, options.ema)
+        self.average = WeightAverage(self.model, options.ema)
         self.progress = Progress()
         self.rate_scale = 1.0
         self.since_best = 0
@@ -177,7 +176,7 @@ class Trainer:
         options = self.options
         started, seen_before, saved = time.monotonic(), self.progress.seconds_seen, time.monotonic()
         bad = 0
-        with _Prefetcher(self.mixer, options.batch, self.progress.step) as batches:
+        with Prefetcher(self.mixer, options.batch, self.progress.step) as batches:
             while self.progress.step < options.steps and not self._stalled() and not stop():
                 noisy, clean = (torch.from_numpy(x).to(self.device) for x in next(batches))
                 loss, finite = self._step(noisy, clean)
@@ -281,68 +280,3 @@ class Trainer:
         }
         torch.save(state, temporary)
         os.replace(temporary, path)
-
-
-class _Average:
-    """Running average of weights; statistics of batch norm are taken as they are."""
-
-    def __init__(self, model: DCCRN, decay: float) -> None:
-        self.decay = decay
-        self.updates = 0
-        self._model = DCCRN(model.config).to(next(model.parameters()).device).eval().requires_grad_(False)
-        self._model.load_state_dict(model.state_dict())
-
-    @torch.no_grad()
-    def update(self, model: DCCRN) -> None:
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(list(self._model.parameters()), list(model.parameters()), 1 - decay)
-        for mine, theirs in zip(self._model.buffers(), model.buffers(), strict=True):
-            mine.copy_(theirs)
-
-    def model(self) -> DCCRN:
-        return self._model
-
-    def state(self) -> dict[str, Any]:
-        return {"updates": self.updates, "model": self._model.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        self.updates = state["updates"]
-        self._model.load_state_dict(state["model"])
-
-
-class _Prefetcher:
-    """Makes batches ahead of the training step in a thread, in order."""
-
-    def __init__(self, mixer: Mixer, size: int, first: int, ahead: int = 4) -> None:
-        self._queue: queue.Queue[tuple[np.ndarray, np.ndarray] | BaseException] = queue.Queue(ahead)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(mixer, size, first), daemon=True)
-
-    def _work(self, mixer: Mixer, size: int, number: int) -> None:
-        while not self._stop.is_set():
-            try:
-                item: tuple[np.ndarray, np.ndarray] | BaseException = mixer.batch(number, size)
-            except Exception as error:  # handed to the thread that waits for the batch
-                item = error
-            number += 1
-            while not self._stop.is_set():
-                try:
-                    self._queue.put(item, timeout=0.2)
-                    break
-                except queue.Full:
-                    continue
-
-    def __enter__(self) -> _Prefetcher:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def __next__(self) -> tuple[np.ndarray, np.ndarray]:
-        item = self._queue.get()
-        if isinstance(item, BaseException):
-            raise item
-        return item

@@ -1,0 +1,46 @@
+"""The running average of weights (EMA) that is validated and saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from dccrn_cli.nn.dccrn import DCCRN
+
+
+class WeightAverage:
+    """Running average of weights; statistics of batch norm are taken as they are.
+
+    Args:
+        model: what to follow.
+        decay: of the average per update; smaller in the first updates.
+    """
+
+    def __init__(self, model: DCCRN, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self._model = DCCRN(model.config).to(next(model.parameters()).device).eval().requires_grad_(False)
+        self._model.load_state_dict(model.state_dict())
+
+    @torch.no_grad()
+    def update(self, model: DCCRN) -> None:
+        """Take in the weights after a step."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(list(self._model.parameters()), list(model.parameters()), 1 - decay)
+        for mine, theirs in zip(self._model.buffers(), model.buffers(), strict=True):
+            mine.copy_(theirs)
+
+    def model(self) -> DCCRN:
+        """The network with the averaged weights, in evaluation mode."""
+        return self._model
+
+    def state(self) -> dict[str, Any]:
+        """What `load` needs to go on."""
+        return {"updates": self.updates, "model": self._model.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.updates = state["updates"]
+        self._model.load_state_dict(state["model"])
