@@ -79,7 +79,7 @@ class Progress:
         loss: running mean of the training loss.
         lr: learning rate of the last step.
         seconds_seen: seconds of audio trained on, over all sessions of the run.
-        speed: seconds of audio per second of this session.
+        speed: seconds of audio per second since this call of `run`.
         skipped: steps left out for a gradient that was not finite.
         figures: of a validation that has just ended, else None.
         best: figures of the best validation.
