@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,10 @@ from dccrn_cli.cli.console import INTERRUPTED, duration, error_line, plain_error
 from dccrn_cli.cli.enhance import DeviceChoice
 
 if TYPE_CHECKING:
+    from dccrn_cli.nn.dccrn import DCCRN
+    from dccrn_cli.training.mixing import Mixer, MixingOptions
     from dccrn_cli.training.trainer import Progress
+    from dccrn_cli.training.validation import Pair
 
 HELD_OUT_SPEECH, HELD_OUT_NOISE = 0.02, 0.03
 HELD_OUT_PAIRS = 64
@@ -43,7 +46,7 @@ def train(
         typer.Option(help="Folder with noisy/ and clean/; else mixtures of clips that are set aside."),
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="Network: dccrn-r, dccrn-c, dccrn-e, dccrn-cl or dccrn-small.")
+        str, typer.Option(help="Network: dccrn-r, dccrn-c, dccrn-e, dccrn-cl or dccrn-small; --init brings its own.")
     ] = "dccrn-small",
     init: Annotated[str | None, typer.Option(help="Start from this model: bundled name or file.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")] = 100_000,
@@ -71,41 +74,16 @@ def train(
     import torch
 
     from dccrn_cli.engine.enhancer import pick_device
-    from dccrn_cli.engine.models import find_model
-    from dccrn_cli.errors import OptionError
-    from dccrn_cli.nn.checkpoint import load_model
-    from dccrn_cli.nn.config import preset as preset_named
     from dccrn_cli.nn.cost import count_parameters
-    from dccrn_cli.nn.dccrn import DCCRN
-    from dccrn_cli.training.clips import ClipPool, find_clips, split_clips
-    from dccrn_cli.training.mixing import Mixer, MixingOptions
+    from dccrn_cli.training.mixing import MixingOptions
     from dccrn_cli.training.trainer import Trainer, TrainOptions
-    from dccrn_cli.training.validation import mixed_pairs, read_pairs
 
     if threads:
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(seed)
-    speech_clips, noise_clips = find_clips(clean), find_clips(noise)
-    room_pool = ClipPool(find_clips(rooms)) if rooms else None
-    mixing = MixingOptions(seconds=seconds)
-    if validation is not None:
-        pairs = read_pairs(validation)
-    else:
-        speech_clips, held_speech = split_clips(speech_clips, HELD_OUT_SPEECH)
-        noise_clips, held_noise = split_clips(noise_clips, HELD_OUT_NOISE)
-        if not (held_speech and held_noise and speech_clips and noise_clips):
-            raise OptionError("too few clips to set some aside for validation; give --validation")
-        held = Mixer(ClipPool(held_speech), ClipPool(held_noise), room_pool, mixing, seed + 1)
-        pairs = mixed_pairs(held, HELD_OUT_PAIRS)
-    mixer = Mixer(ClipPool(speech_clips), ClipPool(noise_clips), room_pool, mixing, seed)
-
-    provenance: dict[str, object] = {"preset": preset}
-    if init is not None:
-        model, before = load_model(find_model(init))
-        provenance = {"hours_seen": before.get("hours_seen", 0.0), "started_from": Path(init).name}
-    else:
-        model = DCCRN(preset_named(preset))
+    mixer, pairs = _data(clean, noise, rooms, validation, MixingOptions(seconds=seconds), seed)
+    model, provenance = _network(preset, init)
     options = TrainOptions(
         steps=steps, batch=batch, lr=lr, schedule=schedule.value, patience=patience, early_stop=early_stop,
         bf16=bf16, validate_every=validate_every, seed=seed,
@@ -113,8 +91,8 @@ def train(
     trainer = Trainer(model, mixer, pairs, output, options, device=pick_device(device.value), provenance=provenance)
     resumed = trainer.resume()
     typer.echo(
-        f"{count_parameters(model) / 1e6:.2f} M parameters; {len(speech_clips):,} clips of speech, "
-        f"{len(noise_clips):,} of noise, {len(pairs)} validation pairs"
+        f"{count_parameters(model) / 1e6:.2f} M parameters; {len(mixer.speech.clips):,} clips of speech, "
+        f"{len(mixer.noise.clips):,} of noise, {len(pairs)} validation pairs"
         + (f"; going on after step {trainer.progress.step:,}" if resumed else "")
     )
     told: set[str] = set()
@@ -133,6 +111,47 @@ def train(
         raise typer.Exit(INTERRUPTED)
     best = trainer.progress.best
     typer.echo(f"Best: {_figures(best) if best else 'not validated yet'}; {output / 'best.safetensors'}")
+
+
+def _data(
+    clean: list[Path],
+    noise: list[Path],
+    rooms: list[Path] | None,
+    validation: Path | None,
+    mixing: MixingOptions,
+    seed: int,
+) -> tuple[Mixer, list[Pair]]:
+    """What to train on, and the fixed pairs to validate on."""
+    from dccrn_cli.errors import OptionError
+    from dccrn_cli.training.clips import ClipPool, find_clips, split_clips
+    from dccrn_cli.training.mixing import Mixer
+    from dccrn_cli.training.validation import mixed_pairs, read_pairs
+
+    speech_clips, noise_clips = find_clips(clean), find_clips(noise)
+    room_pool = ClipPool(find_clips(rooms)) if rooms else None
+    if validation is not None:
+        pairs = read_pairs(validation)
+    else:
+        speech_clips, held_speech = split_clips(speech_clips, HELD_OUT_SPEECH)
+        noise_clips, held_noise = split_clips(noise_clips, HELD_OUT_NOISE)
+        if not (held_speech and held_noise and speech_clips and noise_clips):
+            raise OptionError("too few clips to set some aside for validation; give --validation")
+        held = Mixer(ClipPool(held_speech), ClipPool(held_noise), room_pool, mixing, seed + 1)
+        pairs = mixed_pairs(held, HELD_OUT_PAIRS)
+    return Mixer(ClipPool(speech_clips), ClipPool(noise_clips), room_pool, mixing, seed), pairs
+
+
+def _network(preset: str, init: str | None) -> tuple[DCCRN, dict[str, Any]]:
+    """The network to train, and what is known of where it comes from."""
+    from dccrn_cli.engine.models import find_model
+    from dccrn_cli.nn.checkpoint import load_model
+    from dccrn_cli.nn.config import preset as preset_named
+    from dccrn_cli.nn.dccrn import DCCRN
+
+    if init is None:
+        return DCCRN(preset_named(preset)), {"preset": preset}
+    model, before = load_model(find_model(init))
+    return model, {"started_from": Path(init).name, "hours_seen": before.get("hours_seen", 0.0)}
 
 
 @contextmanager

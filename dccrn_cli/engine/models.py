@@ -6,9 +6,12 @@ import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dccrn_cli.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from dccrn_cli.nn.config import DCCRNConfig
 
 DEFAULT_MODEL = "dccrn-small"
 SUFFIX = ".safetensors"
@@ -20,7 +23,7 @@ class BundledModel:
 
     name: str
     path: Path
-    config: Any
+    config: DCCRNConfig
     provenance: dict[str, Any]
 
 
