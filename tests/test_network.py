@@ -16,6 +16,7 @@ from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv2d
 from dccrn_cli.nn.stft import STFT
+from dccrn_cli.nn.widen import widen
 
 STFTS = [
     DCCRNConfig(),
@@ -154,3 +155,18 @@ def test_configuration_round_trip() -> None:
         DCCRNConfig.from_dict({"colour": "blue"})
     with pytest.raises(OptionError, match="dccrn-cl"):
         preset("dccrn-x")
+
+
+def test_a_widened_network_starts_as_the_same_function() -> None:
+    narrow = lively(TINY).eval()
+    config = dataclasses.replace(TINY, channels=tuple(2 * c + 2 for c in TINY.channels), rnn_units=TINY.rnn_units + 6)
+    wide = widen(narrow, config)
+    signal = 0.1 * torch.randn(2, 5000)
+    with torch.no_grad():
+        assert torch.allclose(wide(signal), narrow(signal), atol=1e-6)
+    wide.train()(signal).square().sum().backward()
+    gradient = wide.encoder[1][0].real_weight.grad
+    half = TINY.channels[1] // 2
+    assert not torch.allclose(gradient[:half], gradient[half : 2 * half])  # the copies go their own ways
+    with pytest.raises(OptionError, match="wider"):
+        widen(wide, TINY)

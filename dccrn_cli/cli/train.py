@@ -46,9 +46,18 @@ def train(
         typer.Option(help="Folder with noisy/ and clean/; else mixtures of clips that are set aside."),
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="Network: dccrn-r, dccrn-c, dccrn-e, dccrn-cl or dccrn-small; --init brings its own.")
-    ] = "dccrn-small",
-    init: Annotated[str | None, typer.Option(help="Start from this model: bundled name or file.")] = None,
+        str | None,
+        typer.Option(
+            help="Network: dccrn, dccrn-small, or the paper's dccrn-r, dccrn-c, dccrn-e, dccrn-cl.",
+            show_default="dccrn-small, or that of --init",
+        ),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from this model: bundled name or file. With a wider --preset its channels are copied."
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")] = 100_000,
     batch: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 4,
     seconds: Annotated[float, typer.Option(min=0.5, help="Length of an example.")] = 4.0,
@@ -141,16 +150,20 @@ def _data(
     return Mixer(ClipPool(speech_clips), ClipPool(noise_clips), room_pool, mixing, seed), pairs
 
 
-def _network(preset: str, init: str | None) -> tuple[DCCRN, dict[str, Any]]:
+def _network(preset: str | None, init: str | None) -> tuple[DCCRN, dict[str, Any]]:
     """The network to train, and what is known of where it comes from."""
     from dccrn_cli.engine.models import find_model
     from dccrn_cli.nn.checkpoint import load_model
     from dccrn_cli.nn.config import preset as preset_named
     from dccrn_cli.nn.dccrn import DCCRN
+    from dccrn_cli.nn.widen import widen
 
     if init is None:
-        return DCCRN(preset_named(preset)), {"preset": preset}
+        name = preset or "dccrn-small"
+        return DCCRN(preset_named(name)), {"preset": name}
     model, before = load_model(find_model(init))
+    if preset is not None and (config := preset_named(preset)) != model.config:
+        model = widen(model, config)
     return model, {"started_from": Path(init).name, "hours_seen": before.get("hours_seen", 0.0)}
 
 

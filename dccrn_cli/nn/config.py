@@ -125,23 +125,26 @@ class DCCRNConfig:
             raise CheckpointError(f"not a DCCRN configuration: {error}") from None
 
 
+_SMALL = DCCRNConfig(
+    channels=(16, 32, 64, 64, 128, 128),
+    rnn_units=128,
+    mask="C",
+    win_length=512,
+    hop_length=256,
+    window="sqrt_hann",
+    compression=0.3,
+    level_tracking=True,
+    magnitude_input=True,
+    clamp=False,
+)
+
 PRESETS: Mapping[str, DCCRNConfig] = {
     "dccrn-r": DCCRNConfig(mask="R"),
     "dccrn-c": DCCRNConfig(mask="C"),
     "dccrn-e": DCCRNConfig(mask="E"),
     "dccrn-cl": DCCRNConfig(channels=(32, 64, 128, 256, 256, 256), complex_rnn=True),
-    "dccrn-small": DCCRNConfig(
-        channels=(16, 32, 64, 64, 128, 128),
-        rnn_units=128,
-        mask="C",
-        win_length=512,
-        hop_length=256,
-        window="sqrt_hann",
-        compression=0.3,
-        level_tracking=True,
-        magnitude_input=True,
-        clamp=False,
-    ),
+    "dccrn": dataclasses.replace(_SMALL, channels=(32, 64, 128, 128, 256, 256), rnn_units=256),
+    "dccrn-small": _SMALL,
 }
 
 
