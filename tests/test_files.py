@@ -10,7 +10,8 @@ import pytest
 import soundfile
 from conftest import speechlike
 
-from dccrn_cli.audio.files import AudioInfo, AudioReader, AudioWriter
+from dccrn_cli.audio.files import AudioReader, AudioWriter
+from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.plan import make_plan
 from dccrn_cli.errors import AudioError, OptionError, UnreadableAudio, UnsupportedFormat
 
@@ -244,12 +245,12 @@ def test_cut_off_flac(tmp_path: Path) -> None:
 
 
 def test_container_by_suffix() -> None:
-    assert INFO.for_suffix(".flac").format == "FLAC"
-    assert INFO.for_suffix(".flac").subtype == "PCM_16"
-    assert INFO.for_suffix(".wav") == INFO
-    assert INFO.for_suffix(".dat") == INFO
+    assert INFO.adapted(".flac").format == "FLAC"
+    assert INFO.adapted(".flac").subtype == "PCM_16"
+    assert INFO.adapted(".wav") == INFO
+    assert INFO.adapted(".dat") == INFO
     floating = AudioInfo(16_000, 1, 0, "WAV", "FLOAT", "FILE")
-    assert floating.for_suffix(".flac").subtype == "PCM_24"
-    assert AudioInfo(48_000, 1, 0, "OGG", "VORBIS", "FILE").for_suffix(".opus").subtype == "OPUS"
-    assert floating.for_suffix(".opus").subtype == "OPUS"
-    assert AudioInfo(16_000, 1, 0, "WAVEX", "FLOAT", "FILE").for_suffix(".wav").format == "WAVEX"
+    assert floating.adapted(".flac").subtype == "PCM_24"
+    assert AudioInfo(48_000, 1, 0, "OGG", "VORBIS", "FILE").adapted(".opus").subtype == "OPUS"
+    assert floating.adapted(".opus").subtype == "OPUS"
+    assert AudioInfo(16_000, 1, 0, "WAVEX", "FLOAT", "FILE").adapted(".wav").format == "WAVEX"

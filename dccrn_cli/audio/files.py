@@ -3,97 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 import soundfile
 
+from dccrn_cli.audio.atomic import AtomicFile, BusyError, is_nearly_full
+from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.errors import AudioError, UnreadableAudio, UnsupportedFormat
 
-SUFFIXES = frozenset(
-    """
-    .aif .aifc .aiff .au .avr .caf .flac .htk .ircam .mat .mp2 .mp3 .mpc2k .nist .oga .ogg .opus .paf .pvf
-    .rf64 .sd2 .sds .sf .snd .sph .svx .voc .w64 .wav .wave .wve .xi
-    """.split()  # noqa: SIM905
-)
-"""Suffixes (lower case) by which files are found in folders."""
-
-_FORMAT_OF_SUFFIX = {
-    ".wav": "WAV", ".wave": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".oga": "OGG", ".opus": "OGG", ".mp3": "MP3",
-    ".aif": "AIFF", ".aiff": "AIFF", ".aifc": "AIFF", ".au": "AU", ".snd": "AU", ".caf": "CAF", ".w64": "W64",
-    ".rf64": "RF64",
-}  # fmt: skip
-
-_UNWRITABLE = frozenset(".m4a .mp4 .m4v .mov .mkv .webm .aac .wma .avi".split())  # noqa: SIM905
-
-_FLOATING = frozenset({"FLOAT", "DOUBLE"})
 _TWO_FILES = frozenset({"SD2"})  # a second file holds the header
 _EXACT_LENGTH = frozenset({"FLAC"})
-
 
 _UNKNOWN_FRAMES = 2**62
 _CUT_WAV = re.compile(r"data : (\d+) \(should be (\d+)\)")
 _OPEN_ENDED = 0x7FFF0000  # sizes that recorders write before they know better
 
-
-def is_audio(path: Path) -> bool:
-    """A file that is taken for audio by its name."""
-    # "._name" are the companions that macOS leaves on foreign disks.
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
-
-
-def can_be_written(path: Path) -> bool:
-    """False for the suffixes of containers that libsndfile does not know."""
-    return path.suffix.lower() not in _UNWRITABLE
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """What a file is.
-
-    Attributes:
-        sample_rate: Hz.
-        channels: count.
-        frames: length in samples; an estimate for some compressed formats, 0 where unknown.
-        format, subtype, endian: container, sample format and byte order, in libsndfile's names.
-    """
-
-    sample_rate: int
-    channels: int
-    frames: int
-    format: str
-    subtype: str
-    endian: str
-
-    @property
-    def seconds(self) -> float:
-        """Length in seconds."""
-        return self.frames / self.sample_rate
-
-    @property
-    def is_float(self) -> bool:
-        """Samples beyond full scale survive in this sample format."""
-        return self.subtype in _FLOATING
-
-    def for_suffix(self, suffix: str) -> AudioInfo:
-        """The same sound in the container that a file name asks for, the sample format kept if it can be."""
-        wanted = _FORMAT_OF_SUFFIX.get(suffix.lower())
-        same_family = ("WAV", "WAVEX", "RF64") if wanted == "WAV" else (wanted,)
-        opus = suffix.lower() == ".opus"
-        if wanted is None or (self.format in same_family and not (opus and self.subtype != "OPUS")):
-            return self
-        subtype = "OPUS" if opus else self.subtype
-        if not soundfile.check_format(wanted, subtype):
-            finest = "PCM_24" if self.is_float or self.subtype == "PCM_32" else "PCM_16"
-            subtype = finest if soundfile.check_format(wanted, finest) else soundfile.default_subtype(wanted)
-        return replace(self, format=wanted, subtype=subtype, endian="FILE")
+_NEARLY_FULL_BYTES = 1 << 20
+_CHECK_FRAMES = 1 << 16
 
 
 def _reason(error: Exception) -> str:
@@ -123,6 +55,7 @@ class AudioReader:
         info: what it is.
         frames_read: samples read so far.
         note: something that a user should know about the file, or "".
+        tags: title, artist and so on, where the container has them.
 
     Raises:
         UnreadableAudio: not there, not audio, damaged.
@@ -145,6 +78,7 @@ class AudioReader:
         self.info = AudioInfo(f.samplerate, f.channels, frames, f.format, f.subtype, f.endian)
         self.frames_read = 0
         self.note = _cut_short(f.extra_info)
+        self.tags: dict[str, str] = f.copy_metadata()
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Blocks of at most `frames` samples, float32 `(frames, channels)`, full scale 1.0.
@@ -199,42 +133,57 @@ def _describe(error: Exception) -> str:
 class AudioWriter:
     """Writes a file in blocks beside its target and puts it in place when all is well.
 
-    Used as a context manager: an exception inside leaves neither target nor temporary file. The
-    temporary name depends on the target alone, so that a run after a kill takes up its leavings.
+    Used as a context manager: an exception inside leaves neither target nor temporary file.
 
     Args:
         path: the target.
         info: rate, channels and format to write.
+        tags: title, artist and so on; those that the container does not take are left out.
+        mtime_ns: time of modification for the finished file; None for now.
 
     Raises:
         UnsupportedFormat: libsndfile cannot write this combination.
+        BusyError: another run is writing this file.
         AudioError: the file cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], info: AudioInfo) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        info: AudioInfo,
+        tags: Mapping[str, str] | None = None,
+        mtime_ns: int | None = None,
+    ) -> None:
         self.path = Path(path)
         self.info = info
         self.clipped = 0
-        # Not the name itself: with something added to it, it could be too long.
-        digest = hashlib.blake2b(os.fsencode(self.path.name), digest_size=8).hexdigest()
-        self._temporary = self.path.with_name(f".dccrn-{digest}.part")
+        self.frames_written = 0
+        self._mtime_ns = mtime_ns
         if info.format in _TWO_FILES or not soundfile.check_format(info.format, info.subtype, info.endian):
             raise UnsupportedFormat(f"{info.format} with {info.subtype} samples can be read but not written", path)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary.touch()  # libsndfile does not say why it cannot
+            self._atomic = AtomicFile(self.path)
+        except BusyError:
+            raise
+        except OSError as error:
+            raise AudioError(f"cannot be written ({_reason(error)})", self.path) from None
+        try:
+            assert self._atomic.descriptor is not None
             self._file = soundfile.SoundFile(
-                _native(self._temporary),
+                self._atomic.descriptor,
                 "w",
                 samplerate=info.sample_rate,
                 channels=info.channels,
                 format=info.format,
                 subtype=info.subtype,
                 endian=info.endian,
+                closefd=False,
             )
+            for name, text in (tags or {}).items():
+                with contextlib.suppress(soundfile.SoundFileError, UnicodeError):
+                    setattr(self._file, name, text)
         except (soundfile.SoundFileError, OSError) as error:
-            with contextlib.suppress(OSError):
-                self._temporary.unlink()
+            self._atomic.discard()
             raise AudioError(f"cannot be written ({_reason(error)})", self.path) from None
 
     def write(self, block: np.ndarray) -> None:
@@ -252,6 +201,30 @@ class AudioWriter:
             self._file.write(block)
         except (soundfile.SoundFileError, OSError, AssertionError) as error:
             raise AudioError(f"cannot be written ({_reason(error)}); is the disk full?", self.path) from None
+        self.frames_written += len(block)
+
+    def commit(self) -> None:
+        """Put the file in place.
+
+        Raises:
+            AudioError: it cannot be written to its end.
+        """
+        try:
+            self._file.close()
+            if is_nearly_full(self.path, _NEARLY_FULL_BYTES) and not self._is_complete():
+                raise AudioError("cannot be written to its end; is the disk full?", self.path)
+            self._atomic.commit(self._mtime_ns)
+        except (soundfile.SoundFileError, OSError) as problem:
+            raise AudioError(f"cannot be written ({_reason(problem)})", self.path) from None
+
+    def _is_complete(self) -> bool:
+        """All samples can be read back. libsndfile says nothing of failures while it closes a file."""
+        try:
+            with AudioReader(self._atomic.temporary) as reader:
+                frames = sum(len(block) for block in reader.blocks(_CHECK_FRAMES))
+        except UnreadableAudio:
+            return self.frames_written == 0
+        return frames >= self.frames_written
 
     def __enter__(self) -> AudioWriter:
         return self
@@ -260,11 +233,9 @@ class AudioWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._file.close()
             if kind is None:
-                os.replace(self._temporary, self.path)
-        except (soundfile.SoundFileError, OSError) as problem:
-            if kind is None:
-                raise AudioError(f"cannot be written ({_reason(problem)})", self.path) from None
+                self.commit()
         finally:
-            self._temporary.unlink(missing_ok=True)
+            with contextlib.suppress(soundfile.SoundFileError):
+                self._file.close()
+            self._atomic.discard()

@@ -6,18 +6,81 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
 
-from dccrn_cli.audio.files import SUFFIXES, can_be_written, is_audio
+from dccrn_cli.audio.formats import FORMAT_OF_SUFFIX, SUFFIXES, is_audio
+from dccrn_cli.audio.media import MEDIA_SUFFIXES
+from dccrn_cli.audio.remux import can_remux
 from dccrn_cli.errors import OptionError
+
+MEDIA_RESULT = ".flac"
+"""Suffix of the result for a file whose own container cannot be written."""
+
+KEEP_NAME = "{stem}{ext}"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to read and the file to write."""
+    """One file to read and what to write: the result, and what was removed if that is wanted."""
 
     source: Path
     target: Path
+    noise_target: Path | None = None
+
+    @property
+    def targets(self) -> tuple[Path, ...]:
+        """All that is to be written, the result last."""
+        return (self.target,) if self.noise_target is None else (self.noise_target, self.target)
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What is taken from folders and lists, and how results are named.
+
+    Attributes:
+        include: glob patterns; only files that match one are taken. A pattern is held against the
+            name and against the path below the input folder; `*` also crosses folders.
+        exclude: files and folders that match one are left out.
+        name: of a result, with the fields `{stem}`, `{ext}` (with its dot) and `{folder}`.
+        suffix: of results, which sets their container; empty for that of the source.
+        keep_video: a video stays a video, with the cleaned sound in it.
+        noise_output: folder for what was removed.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    name: str = KEEP_NAME
+    suffix: str = ""
+    keep_video: bool = False
+    noise_output: Path | None = None
+
+    def takes(self, relative: Path) -> bool:
+        """A file with this path below the input folder is wanted."""
+        names = (relative.name, relative.as_posix())
+        if self.include and not any(fnmatchcase(name, pattern) for pattern in self.include for name in names):
+            return False
+        parts = [*relative.parts, *(parent.as_posix() for parent in (relative, *relative.parents))]
+        return not any(fnmatchcase(part, pattern.rstrip("/")) for pattern in self.exclude for part in parts)
+
+    def result_name(self, source: Path) -> Path:
+        """Name of the result for a source, which may have folders in it.
+
+        Raises:
+            OptionError: the template is wrong or leads out of the output folder.
+        """
+        ext = source.suffix
+        if self.suffix:
+            ext = self.suffix
+        elif ext.lower() in MEDIA_SUFFIXES and not (self.keep_video and can_remux(source)):
+            ext = MEDIA_RESULT
+        try:
+            name = self.name.format(stem=source.stem, ext=ext, folder=source.absolute().parent.name)
+        except (KeyError, IndexError, ValueError, AttributeError):
+            raise OptionError(f"{self.name!r} is no template; the fields are {{stem}}, {{ext}}, {{folder}}") from None
+        if not name or name.endswith(("/", os.sep)) or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+            raise OptionError(f"{self.name!r} gives {name!r}, which is no name for a result")
+        return Path(name)
 
 
 @dataclass(frozen=True)
@@ -27,7 +90,7 @@ class Plan:
     Attributes:
         jobs: in the order of the arguments, folders in the order of their names.
         unusable: arguments that name nothing and folders that cannot be read, each with the reason.
-        ignored: files in folders that are not audio by their suffix.
+        ignored: files in folders that are not audio by their suffix or were not asked for.
     """
 
     jobs: tuple[Job, ...]
@@ -35,45 +98,121 @@ class Plan:
     ignored: int = 0
 
 
-def make_plan(inputs: Sequence[str], output: str | os.PathLike[str]) -> Plan:
+def make_plan(
+    inputs: Sequence[str],
+    output: str | os.PathLike[str] | None,
+    options: PlanOptions | None = None,
+    listed: Sequence[str] = (),
+) -> Plan:
     """Match inputs with targets.
 
     Args:
         inputs: files, folders (searched recursively, their tree is kept) and glob patterns.
         output: a folder; or, for a single input file, the file to write if it has an audio suffix
-            and no slash at its end.
+            and no slash at its end; None for results beside their sources.
+        options: selection and naming.
+        listed: files whose tree, below the folder that they have in common, is kept.
 
     Raises:
         OptionError: two inputs would have one target, or an input would be overwritten.
     """
-    as_folder = os.fspath(output).endswith(("/", os.sep))
-    output = Path(output)
-    found: dict[str, tuple[Path, Path]] = {}  # absolute source → source, path below the output folder
-    unusable: list[tuple[Path, str]] = []
-    ignored: set[Path] = set()
-    inside = os.path.realpath(output)
+    options = options or PlanOptions()
+    as_folder = output is not None and os.fspath(output).endswith(("/", os.sep))
+    folder = None if output is None else Path(output)
+    outputs = [path for path in (folder, options.noise_output) if path is not None]
+    found = _find(inputs, outputs, options)
+    for path, base in _listed(listed):
+        if path.is_file():
+            found.files.setdefault(os.path.abspath(path), (path, path.relative_to(base)))
+        else:
+            found.unusable.append((path, "no such file"))
+
+    single = len(inputs) == 1 and not listed and len(found.files) == 1 and not Path(inputs[0]).is_dir()
+    to_file = False
+    if folder is not None:
+        may_be_file = single and not as_folder and not folder.is_dir()
+        to_file = may_be_file and _names_a_file(folder, options, next(iter(found.files.values()))[0])
+        if folder.is_file() and not to_file:
+            raise OptionError("is a file; a folder is needed for the results", folder)
+    jobs = []
+    for source, relative in found.files.values():
+        name = relative.parent / options.result_name(source)
+        target = source.parent / name.relative_to(relative.parent) if folder is None else folder / name
+        noise = None
+        if options.noise_output is not None:
+            noise = options.noise_output / name
+            noise = noise.with_suffix(MEDIA_RESULT) if noise.suffix.lower() in MEDIA_SUFFIXES else noise
+        jobs.append(Job(source, folder if to_file and folder is not None else target, noise))
+    if folder is None:
+        jobs = _without_earlier_results(jobs)
+    _check(jobs)
+    return Plan(tuple(jobs), tuple(found.unusable), len(found.ignored))
+
+
+def _names_a_file(output: Path, options: PlanOptions, source: Path) -> bool:
+    suffix = output.suffix.lower()
+    if suffix in FORMAT_OF_SUFFIX or suffix in SUFFIXES:
+        return True
+    if suffix in MEDIA_SUFFIXES:
+        if options.keep_video and can_remux(source) and suffix == source.suffix.lower():
+            return True
+        hint = "--keep-video keeps the container of a video" if can_remux(source) else "use .wav, .flac or .mp3"
+        raise OptionError(f"{suffix} cannot be written; {hint}", output)
+    return False
+
+
+class _Found:
+    """Files by their absolute path, with the path below the output folder; and what was not taken."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[Path, Path]] = {}
+        self.unusable: list[tuple[Path, str]] = []
+        self.ignored: set[Path] = set()
+
+
+def _find(inputs: Sequence[str], outputs: Sequence[Path], options: PlanOptions) -> _Found:
+    found = _Found()
+    skipped = [os.path.realpath(path) for path in outputs]
     for argument in inputs:
         matches = _expand(argument)
         if not matches:
-            unusable.append((Path(argument), "no such file or folder"))
+            found.unusable.append((Path(argument), "no such file or folder"))
         for path, base, named in matches:
             # A pattern, here or in the shell, finds earlier results too.
-            if _is_within(path, inside) and (not named or (len(inputs) > 1 and path.is_dir())):
+            is_result = any(_is_within(path, folder) for folder in skipped)
+            if is_result and (not named or (len(inputs) > 1 and path.is_dir())):
                 continue
-            for file in _walk(path, output, unusable) if path.is_dir() else (path,):
-                if (named and file == path) or is_audio(file):
-                    found.setdefault(os.path.abspath(file), (file, file.relative_to(base)))
+            for file in _walk(path, skipped, found.unusable) if path.is_dir() else (path,):
+                relative = file.relative_to(base)
+                if (named and file == path) or (_is_sound(file) and options.takes(relative)):
+                    found.files.setdefault(os.path.abspath(file), (file, relative))
                 else:
-                    ignored.add(file)
-    single = len(inputs) == 1 and len(found) == 1 and not Path(inputs[0]).is_dir()
-    if single and not as_folder and not output.is_dir() and not can_be_written(output):
-        raise OptionError(f"{output.suffix} cannot be written; use .wav, .flac, .ogg, .opus or .mp3", output)
-    to_file = single and not as_folder and output.suffix.lower() in SUFFIXES and not output.is_dir()
-    if output.is_file() and not to_file:
-        raise OptionError("is a file; a folder is needed for the results", output)
-    jobs = [Job(source, output if to_file else output / relative) for source, relative in found.values()]
-    _check(jobs)
-    return Plan(tuple(jobs), tuple(unusable), len(ignored))
+                    found.ignored.add(file)
+    return found
+
+
+def _is_sound(path: Path) -> bool:
+    return is_audio(path) or (path.suffix.lower() in MEDIA_SUFFIXES and not path.name.startswith("._"))
+
+
+def _listed(names: Sequence[str]) -> list[tuple[Path, Path]]:
+    paths = [Path(name) for name in names]
+    if not paths:
+        return []
+    if all(not path.is_absolute() and ".." not in path.parts for path in paths):
+        return [(path, Path()) for path in paths]
+    absolute = [Path(os.path.abspath(path)) for path in paths]
+    try:
+        base = Path(os.path.commonpath([path.parent for path in absolute]))
+    except ValueError:  # on several drives
+        return [(path, path.parent) for path in absolute]
+    return [(path, base) for path in absolute]
+
+
+def _without_earlier_results(jobs: list[Job]) -> list[Job]:
+    """Without those whose source is what another job writes beside its own source."""
+    targets = {os.path.realpath(job.target): job.source for job in jobs}
+    return [job for job in jobs if targets.get(os.path.realpath(job.source), job.source) == job.source]
 
 
 def _is_within(path: Path, folder: str) -> bool:
@@ -98,29 +237,32 @@ def _expand(argument: str) -> list[tuple[Path, Path, bool]]:
     return [(Path(match), Path(*plain), False) for match in sorted(glob.glob(argument, recursive=True))]
 
 
-def _walk(root: Path, skip: Path, unusable: list[tuple[Path, str]]) -> Iterator[Path]:
+def _walk(root: Path, skipped: Sequence[str], unusable: list[tuple[Path, str]]) -> Iterator[Path]:
     """Files below a folder in a fixed order; links are followed, but never in a circle.
 
     Folders that cannot be read are added to `unusable`.
     """
-    skipped = os.path.realpath(skip)
+    stack: list[tuple[str, Iterator[os.DirEntry[str]]]] = []
 
-    def visit(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
+    def enter(folder: Path) -> None:
         real = os.path.realpath(folder)
-        if real in above or (real == skipped and above):
+        if any(real == above for above, _ in stack) or (real in skipped and stack):
             return
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            with os.scandir(folder) as entries:
+                stack.append((real, iter(sorted(entries, key=lambda entry: entry.name))))
         except OSError as error:
             unusable.append((folder, f"the folder cannot be read ({error.strerror})"))
-            return
-        for entry in entries:
-            if _is_folder(entry):
-                yield from visit(Path(entry.path), (*above, real))
-            elif entry.is_symlink() or entry.is_file():
-                yield Path(entry.path)
 
-    yield from visit(root, ())
+    enter(root)
+    while stack:
+        entry = next(stack[-1][1], None)
+        if entry is None:
+            stack.pop()
+        elif _is_folder(entry):
+            enter(Path(entry.path))
+        elif entry.is_symlink() or entry.is_file():
+            yield Path(entry.path)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -134,9 +276,12 @@ def _check(jobs: Sequence[Job]) -> None:
     sources = {os.path.realpath(job.source) for job in jobs}
     targets: dict[str, Path] = {}
     for job in jobs:
-        target = os.path.realpath(job.target)
-        if target in sources:
-            raise OptionError("the result would overwrite an input; choose another -o", job.target)
-        if target in targets:
-            raise OptionError(f"both {targets[target]} and {job.source} would be written here", job.target)
-        targets[target] = job.source
+        for path in job.targets:
+            target = os.path.realpath(path)
+            if target in sources:
+                raise OptionError("the result would overwrite an input; choose another -o or a --suffix", path)
+            if target in targets:
+                other = targets[target]
+                both = f"both {other} and {job.source}" if other != job.source else f"result and noise of {other}"
+                raise OptionError(f"{both} would be written here", path)
+            targets[target] = job.source

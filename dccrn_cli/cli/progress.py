@@ -2,96 +2,102 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dccrn_cli.audio.files import AudioReader
-from dccrn_cli.audio.plan import Job
 from dccrn_cli.cli.console import count, duration, printable
-from dccrn_cli.errors import AudioError
+from dccrn_cli.engine.board import ProgressBoard
 
 _MAX_NAME = 40
 
 
 class BatchProgress:
-    """Bar in seconds of audio with speed, time left and the current file; silent without a terminal.
+    """Bar in seconds of audio with speed, time left and the last file; silent without a terminal.
 
     Args:
-        jobs: all of the batch.
+        files: how many.
+        total_s: seconds of audio in all of them.
         enabled: show it if stderr is a terminal.
+
+    Attributes:
+        board: where the work notes how far it is; None without a bar.
     """
 
-    def __init__(self, jobs: Sequence[Job], enabled: bool) -> None:
-        self._jobs = jobs
+    def __init__(self, files: int, total_s: float, enabled: bool) -> None:
+        self._files = files
+        self._total_s = total_s
+        self._done = 0
+        self._name = ""
         self._started = time.monotonic()
-        self._done_s = 0.0
-        self._files = 0
-        self._file_s = 0.0
-        self._bar: Progress | None = None
-        self._lengths: dict[Path, float] = {}
-        self._total_s = 0.0
-        self._task = TaskID(0)
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._bar: _Bar | None = None
+        self.board: ProgressBoard | None = None
         console = Console(stderr=True)
-        if enabled and console.is_terminal:
-            self._lengths = {job.source: _seconds(job.source) for job in jobs}
-            self._bar = Progress(
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[audio]}  {task.fields[files]}  {task.fields[speed]}  left"),
-                TimeRemainingColumn(compact=True),
-                TextColumn("{task.fields[name]}", markup=False, style="dim"),
-                console=console,
-                transient=True,
-            )
-            self._total_s = sum(self._lengths.values())
-            self._task = self._bar.add_task(
-                "", total=self._total_s or 1, audio="", files=f"0/{count(len(jobs), 'file')}", speed="", name=""
-            )
+        if enabled and console.is_terminal and files:
+            self._folder = tempfile.TemporaryDirectory(prefix="dccrn-", ignore_cleanup_errors=True)
+            self.board = ProgressBoard(Path(self._folder.name) / "progress", files, create=True)
+            self._bar = _Bar(self, console)
 
     @property
     def elapsed_s(self) -> float:
         """Time since the start."""
         return time.monotonic() - self._started
 
-    def advance(self, job: Job, seconds: float) -> None:
-        """A block of a file is done."""
-        self._done_s += seconds
-        self._file_s += seconds
-        if self._bar is not None:
-            name = printable(job.source.name)
-            shown = name if len(name) <= _MAX_NAME else f"…{name[1 - _MAX_NAME :]}"
-            self._bar.update(
-                self._task,
-                advance=seconds,
-                name=shown,
-                audio=f"{duration(self._done_s)} of {duration(self._total_s)}",
-                speed=f"{self._done_s / self.elapsed_s:.0f} × real time",
-            )
-
     def finish(self, source: Path) -> None:
         """A file is done, skipped or failed."""
-        self._files += 1
-        if self._bar is not None:
-            rest = self._lengths[source] - self._file_s
-            self._bar.update(self._task, advance=rest, files=f"{self._files}/{count(len(self._jobs), 'file')}")
-        self._file_s = 0.0
+        self._done += 1
+        name = printable(source.name)
+        self._name = name if len(name) <= _MAX_NAME else f"…{name[1 - _MAX_NAME :]}"
+
+    def shown(self) -> dict[str, str | float]:
+        """The state, for the bar."""
+        assert self.board is not None
+        done_s = self.board.total_s
+        return {
+            "completed": done_s,
+            "total": max(self._total_s, done_s, 1e-3),
+            "audio": f"{duration(done_s)} of {duration(self._total_s)}",
+            "files": f"{self._done:,}/{count(self._files, 'file')}",
+            "speed": f"{done_s / self.elapsed_s:.0f} × real time" if done_s else "starting",
+            "name": self._name,
+        }
 
     def __enter__(self) -> BatchProgress:
         if self._bar is not None:
             self._bar.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
-def _seconds(path: Path) -> float:
-    try:
-        with AudioReader(path) as reader:
-            return reader.info.seconds
-    except AudioError:
-        return 0.0
+class _Bar(Progress):
+    """Asks for the state each time it is drawn, since other processes change it."""
+
+    def __init__(self, state: BatchProgress, console: Console) -> None:
+        self._state = state
+        super().__init__(
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[audio]}  {task.fields[files]}  {task.fields[speed]}  left"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[name]}", markup=False, style="dim"),
+            console=console,
+            transient=True,
+        )
+        self._task = self.add_task("", **self._state.shown())  # type: ignore[arg-type]
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.tasks:
+            self.update(self._task, **self._state.shown())  # type: ignore[arg-type]
+        yield from super().get_renderables()

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
 
 import numpy as np
 import torch
 
+from dccrn_cli.audio.queue import SampleQueue
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.engine.models import find_model
+from dccrn_cli.engine.options import HighBand
 from dccrn_cli.engine.spectral import SpectralEnhancer
 from dccrn_cli.errors import InvalidSamples, OptionError
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.dccrn import DCCRN
 
-HighBand = Literal["gate", "keep", "drop"]
+Model = DCCRN
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 2_000, 768_000
 
@@ -50,6 +51,9 @@ class Enhancer:
         high_band: what happens above 8 kHz at higher rates: "gate" scales it by the gain that
             the network gives to 4 to 8 kHz, "keep" leaves it, "drop" removes it.
         device: "auto", "cpu", "cuda" or "mps".
+        attenuation_limit_db: nothing is made fainter by more than this: so much of the input is
+            added to the output, in phase. None for no limit.
+        mix: share of the result in what comes out; the rest is the input as it was, in phase.
 
     Raises:
         CheckpointError: the model cannot be loaded.
@@ -62,7 +66,14 @@ class Enhancer:
         sample_rate: int = SAMPLE_RATE,
         high_band: HighBand = "gate",
         device: str | torch.device = "auto",
+        *,
+        attenuation_limit_db: float | None = None,
+        mix: float = 1.0,
     ) -> None:
+        if attenuation_limit_db is not None and not attenuation_limit_db >= 0:
+            raise OptionError(f"attenuation_limit_db must be 0 or more, not {attenuation_limit_db}")
+        if not 0 <= mix <= 1:
+            raise OptionError(f"mix must be 0 to 1, not {mix}")
         if high_band not in ("gate", "keep", "drop"):
             raise OptionError(f"high_band must be gate, keep or drop, not {high_band!r}")
         if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
@@ -70,6 +81,8 @@ class Enhancer:
         network = model if isinstance(model, DCCRN) else load_model(find_model(model))[0]
         self.sample_rate = sample_rate
         self.high_band = high_band
+        floor = 0.0 if attenuation_limit_db is None else 10 ** (-attenuation_limit_db / 20)
+        self._dry = 1.0 - mix * (1.0 - floor)
         self._core = SpectralEnhancer(network, pick_device(device))
         self._pipe: _Pipe | None = None
 
@@ -115,8 +128,10 @@ class Enhancer:
             raise OptionError(f"audio must be floating point with full scale 1.0, not {block.dtype}")
         columns = block[:, None] if block.ndim == 1 else block
         if self._pipe is None:
-            self._pipe = _Pipe(self._core, self.sample_rate, self.high_band, columns.shape[1], mono=block.ndim == 1)
-        return self._pipe.process(columns.astype(np.float32, copy=False))
+            self._pipe = _Pipe(
+                self._core, self.sample_rate, self.high_band, columns.shape[1], dry=self._dry, mono=block.ndim == 1
+            )
+        return self._pipe.process(columns.astype(np.float32))  # a copy: the caller may reuse the block
 
     def flush(self) -> np.ndarray:
         """The rest of the output, at the end of the signal; the next block starts a new one."""
@@ -141,19 +156,19 @@ class _Pipe:
     """
 
     def __init__(
-        self, core: SpectralEnhancer, sample_rate: int, high_band: HighBand, channels: int, *, mono: bool
+        self, core: SpectralEnhancer, sample_rate: int, high_band: HighBand, channels: int, *, dry: float, mono: bool
     ) -> None:
         self._core = core
         self._rate = sample_rate
         self._high_band = high_band
         self._channels = channels
+        self._dry = dry
         self._mono = mono
         self._full_band = sample_rate > SAMPLE_RATE and high_band != "drop"
         self._down = Resampler(sample_rate, SAMPLE_RATE, channels)
         self._up = Resampler(SAMPLE_RATE, sample_rate, channels * (3 if self._full_band else 1))
-        empty = np.zeros((0, channels), np.float32)
-        self._plain = empty  # at 16 kHz, waiting for the network
-        self._input = empty  # at the signal's rate, waiting for the upsampler
+        self._plain = SampleQueue(channels)  # at 16 kHz, waiting for the network
+        self._input = SampleQueue(channels)  # at the signal's rate, waiting for the upsampler
         self._received = 0
         self._emitted = 0
 
@@ -162,8 +177,8 @@ class _Pipe:
             raise OptionError(f"a block has {block.shape[1]} channels, the one before had {self._channels}")
         self._check_finite(block)
         self._received += len(block)
-        if self._full_band:
-            self._input = np.concatenate([self._input, block])
+        if self._full_band or self._dry:
+            self._input.push(block)
         low = self._down.process(block)
         return self._shape(self._merge(self._up.process(self._stack(low, *self._core.process(low)))))
 
@@ -181,24 +196,24 @@ class _Pipe:
     def _stack(self, low: np.ndarray, enhanced: np.ndarray, gain: np.ndarray) -> np.ndarray:
         if not self._full_band:
             return enhanced.reshape(-1, self._channels)
-        waiting = np.concatenate([self._plain, low])
-        count = len(enhanced)
-        self._plain = waiting[count:]
-        if count == 0:
+        self._plain.push(low)
+        if len(enhanced) == 0:
             return np.zeros((0, self._up.channels), np.float32)
-        return np.concatenate([enhanced, waiting[:count], gain], axis=1)
+        return np.concatenate([enhanced, self._plain.pop(len(enhanced)), gain], axis=1)
 
     def _merge(self, raised: np.ndarray) -> np.ndarray:
         self._emitted += len(raised)
-        if not self._full_band:
+        if not (self._full_band or self._dry):
             return raised
-        enhanced, plain, gain = np.split(raised, 3, axis=1)
-        high: np.ndarray = self._input[: len(raised)] - plain
-        self._input = self._input[len(raised) :]
-        if self._high_band == "gate":
-            high = high * np.clip(gain, 0.0, 1.0)
-        merged: np.ndarray = enhanced + high
-        return merged
+        given = self._input.pop(len(raised))
+        merged = raised
+        if self._full_band:
+            enhanced, plain, gain = np.split(raised, 3, axis=1)
+            high = given - plain
+            if self._high_band == "gate":
+                high = high * np.clip(gain, 0.0, 1.0)
+            merged = enhanced + high
+        return self._dry * given + (1.0 - self._dry) * merged if self._dry else merged
 
     def _shape(self, block: np.ndarray) -> np.ndarray:
         return block[:, 0] if self._mono else block

@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from dccrn_cli.audio.files import is_audio
+from dccrn_cli.audio.formats import is_audio
 from dccrn_cli.errors import DataError
 from dccrn_cli.nn.config import SAMPLE_RATE
 

@@ -1,0 +1,149 @@
+"""Containers and sample formats: what a file is, and what can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import soundfile
+
+from dccrn_cli.errors import OptionError, UnsupportedFormat
+
+SUFFIXES = frozenset(
+    """
+    .aif .aifc .aiff .au .avr .caf .flac .htk .ircam .mat .mp2 .mp3 .mpc2k .nist .oga .ogg .opus .paf .pvf
+    .rf64 .sd2 .sds .sf .snd .sph .svx .voc .w64 .wav .wave .wve .xi
+    """.split()  # noqa: SIM905
+)
+"""Suffixes (lower case) of files that libsndfile reads."""
+
+FORMAT_OF_SUFFIX: Mapping[str, str] = {
+    ".wav": "WAV", ".wave": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".oga": "OGG", ".opus": "OGG", ".mp3": "MP3",
+    ".aif": "AIFF", ".aiff": "AIFF", ".aifc": "AIFF", ".au": "AU", ".snd": "AU", ".caf": "CAF", ".w64": "W64",
+    ".rf64": "RF64",
+}  # fmt: skip
+"""Containers that a result can be written in, by its suffix."""
+
+SAMPLE_FORMATS: Mapping[str, str] = {
+    "u8": "PCM_U8", "s8": "PCM_S8", "s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE",
+}  # fmt: skip
+"""Short names of sample formats; libsndfile's own names can be used as well."""
+
+_RATES = {
+    "OPUS": (8000, 12_000, 16_000, 24_000, 48_000),
+    "MPEG_LAYER_III": (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
+}
+"""Sample rates of formats that know only some."""
+
+_FLOATING = frozenset({"FLOAT", "DOUBLE"})
+_DEEP = frozenset(
+    """
+    FLOAT DOUBLE PCM_32 PCM_24 ALAC_20 ALAC_24 ALAC_32 ALAC FLAC TTA WAVPACK WMALOSSLESS
+    PCM_S24LE PCM_S24BE PCM_S32LE PCM_S32BE PCM_F32LE PCM_F32BE PCM_F64LE PCM_F64BE
+    """.split()  # noqa: SIM905
+)
+"""Sample formats, and codecs of media files, that may hold more than 16 bits."""
+
+
+def is_audio(path: Path) -> bool:
+    """A file that libsndfile is expected to read, by its name."""
+    # "._name" are the companions that macOS leaves on foreign disks.
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
+
+
+def container_suffix(name: str) -> str:
+    """The suffix for a container given as `flac` or `.flac`.
+
+    Raises:
+        OptionError: no such container can be written.
+    """
+    suffix = f".{name.lower().lstrip('.')}"
+    if suffix not in FORMAT_OF_SUFFIX:
+        names = ", ".join(sorted(known.lstrip(".") for known in FORMAT_OF_SUFFIX))
+        raise OptionError(f"{name!r} cannot be written; choose among {names}")
+    return suffix
+
+
+def sample_format(name: str) -> str:
+    """libsndfile's name of a sample format given by that name or a short one, in any case.
+
+    Raises:
+        OptionError: no such sample format.
+    """
+    wanted = SAMPLE_FORMATS.get(name.lower(), name.upper().replace("-", "_"))
+    if wanted not in soundfile.available_subtypes():
+        raise OptionError(f"no sample format {name!r}; choose among {', '.join(SAMPLE_FORMATS)}, vorbis, opus, ulaw …")
+    return wanted
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file is.
+
+    Attributes:
+        sample_rate: Hz.
+        channels: count.
+        frames: length in samples; an estimate for some compressed formats, 0 where unknown.
+        format, subtype, endian: container, sample format and byte order, in libsndfile's names.
+    """
+
+    sample_rate: int
+    channels: int
+    frames: int
+    format: str
+    subtype: str
+    endian: str
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.sample_rate
+
+    @property
+    def is_float(self) -> bool:
+        """Samples beyond full scale survive in this sample format."""
+        return self.subtype in _FLOATING
+
+    def adapted(self, suffix: str = "", subtype: str | None = None, sample_rate: int | None = None) -> AudioInfo:
+        """The same sound in another form; what is not asked for stays as it is where it can.
+
+        Args:
+            suffix: of the file to write, which sets the container; empty for the same one.
+            subtype: sample format, in libsndfile's names.
+            sample_rate: Hz.
+
+        Raises:
+            UnsupportedFormat: the container does not hold such samples.
+        """
+        wanted = FORMAT_OF_SUFFIX.get(suffix.lower(), self.format)
+        same_family = ("WAV", "WAVEX", "RF64") if wanted == "WAV" else (wanted,)
+        opus = suffix.lower() == ".opus" and self.subtype != "OPUS"
+        info = self
+        if self.format not in same_family or (opus and subtype is None):
+            fitting = subtype or self._fitting_subtype(wanted, opus=opus)
+            info = replace(self, format=wanted, subtype=fitting, endian="FILE")
+        elif subtype is not None and subtype != self.subtype:
+            info = replace(self, subtype=subtype, endian="FILE")
+        if info is not self and not soundfile.check_format(info.format, info.subtype, info.endian):
+            raise UnsupportedFormat(f"{info.format} does not hold {info.subtype} samples")
+        rate = sample_rate or self.sample_rate
+        rates = _RATES.get(info.subtype, (rate,))
+        rate = min((r for r in rates if r >= rate), default=rates[-1])
+        return info if rate == self.sample_rate else replace(info, sample_rate=rate, frames=0)
+
+    def _fitting_subtype(self, container: str, *, opus: bool) -> str:
+        subtype = "OPUS" if opus else self.subtype
+        if soundfile.check_format(container, subtype):
+            return subtype
+        finest = "PCM_24" if subtype in _DEEP else "PCM_16"
+        return finest if soundfile.check_format(container, finest) else soundfile.default_subtype(container)
+
+    def changes_to(self, other: AudioInfo) -> list[str]:
+        """What a user should know who gets the other form."""
+        changes = []
+        if self.subtype != other.subtype:
+            changes.append(f"{self.subtype} samples become {other.subtype}")
+        if self.sample_rate != other.sample_rate:
+            changes.append(f"{self.sample_rate} Hz become {other.sample_rate} Hz")
+        return changes

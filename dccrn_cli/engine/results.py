@@ -1,0 +1,59 @@
+"""What became of a file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+Status = Literal["done", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one file.
+
+    Attributes:
+        reason: why it was skipped or failed.
+        notes: what a user should know about the result.
+        seconds: length of its audio.
+        elapsed_s: time that it took.
+        sample_rate, channels, format, sample_format: of the result; 0 and empty if there is none.
+        input_level_dbfs, output_level_dbfs: RMS over the whole file; None for silence.
+        clipped: output samples cut at full scale.
+    """
+
+    source: Path
+    target: Path
+    status: Status
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    elapsed_s: float = 0.0
+    sample_rate: int = 0
+    channels: int = 0
+    format: str = ""
+    sample_format: str = ""
+    input_level_dbfs: float | None = None
+    output_level_dbfs: float | None = None
+    clipped: int = 0
+
+    def failed(self, reason: str) -> FileResult:
+        """The same file, failed."""
+        return replace(self, status="failed", reason=reason)
+
+    def to_record(self) -> dict[str, Any]:
+        """Plain data: one flat row."""
+        record = asdict(self)
+        record.update(
+            source=os.fspath(self.source),
+            target=os.fspath(self.target),
+            notes="; ".join(self.notes),
+            seconds=round(self.seconds, 3),
+            elapsed_s=round(self.elapsed_s, 4),
+        )
+        for name in ("input_level_dbfs", "output_level_dbfs"):
+            level = record[name]
+            record[name] = None if level is None else round(level, 2)
+        return record
