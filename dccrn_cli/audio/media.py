@@ -117,8 +117,7 @@ class MediaReader:
         stream = container.streams.audio[0]
         for other in container.streams:
             if other is not stream:
-                with contextlib.suppress(AttributeError):  # before av 18
-                    other.discard = self._av.stream.Discard.all
+                other.discard = self._av.stream.Discard.all
         frames = self._decode(container.demux(stream))
         first = next(frames, None)
         if first is None:
