@@ -28,7 +28,7 @@ _NEARLY_FULL_BYTES = 1 << 20
 _CHECK_FRAMES = 1 << 16
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return text.strip().rstrip(".").removeprefix("Error : ") or type(error).__name__
 
@@ -72,7 +72,7 @@ class AudioReader:
             open(self.path, "rb").close()  # libsndfile does not say why it cannot
             self._file = _Sequential(_native(self.path))
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-            raise UnreadableAudio(_describe(error), self.path) from None
+            raise UnreadableAudio(describe(error), self.path) from None
         f = self._file
         frames = f.frames if 0 < f.frames < _UNKNOWN_FRAMES else 0
         self.info = AudioInfo(f.samplerate, f.channels, frames, f.format, f.subtype, f.endian)
@@ -90,7 +90,7 @@ class AudioReader:
             try:
                 block = self._file.read(frames, dtype="float32", always_2d=True)
             except (soundfile.SoundFileError, RuntimeError) as error:
-                raise UnreadableAudio(f"damaged at {self._time()} ({_reason(error)})", self.path) from None
+                raise UnreadableAudio(f"damaged at {self._time()} ({reason(error)})", self.path) from None
             if len(block) == 0:
                 break
             self.frames_read += len(block)
@@ -120,14 +120,14 @@ def _cut_short(log: str) -> str:
     return ""
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, PermissionError):
         return "permission denied"
     if isinstance(error, IsADirectoryError):
         return "is a folder"
-    return f"not readable as audio ({_reason(error)})"
+    return f"not readable as audio ({reason(error)})"
 
 
 class AudioWriter:
@@ -166,7 +166,7 @@ class AudioWriter:
         except BusyError:
             raise
         except OSError as error:
-            raise AudioError(f"cannot be written ({_reason(error)})", self.path) from None
+            raise AudioError(f"cannot be written ({reason(error)})", self.path) from None
         try:
             assert self._atomic.descriptor is not None
             self._file = soundfile.SoundFile(
@@ -184,7 +184,7 @@ class AudioWriter:
                     setattr(self._file, name, text)
         except (soundfile.SoundFileError, OSError) as error:
             self._atomic.discard()
-            raise AudioError(f"cannot be written ({_reason(error)})", self.path) from None
+            raise AudioError(f"cannot be written ({reason(error)})", self.path) from None
 
     def write(self, block: np.ndarray) -> None:
         """Append float `(frames, channels)`; beyond full scale, integer formats clip and are counted.
@@ -200,7 +200,7 @@ class AudioWriter:
         try:
             self._file.write(block)
         except (soundfile.SoundFileError, OSError, AssertionError) as error:
-            raise AudioError(f"cannot be written ({_reason(error)}); is the disk full?", self.path) from None
+            raise AudioError(f"cannot be written ({reason(error)}); is the disk full?", self.path) from None
         self.frames_written += len(block)
 
     def commit(self) -> None:
@@ -215,7 +215,7 @@ class AudioWriter:
                 raise AudioError("cannot be written to its end; is the disk full?", self.path)
             self._atomic.commit(self._mtime_ns)
         except (soundfile.SoundFileError, OSError) as problem:
-            raise AudioError(f"cannot be written ({_reason(problem)})", self.path) from None
+            raise AudioError(f"cannot be written ({reason(problem)})", self.path) from None
 
     def _is_complete(self) -> bool:
         """All samples can be read back. libsndfile says nothing of failures while it closes a file."""

@@ -76,7 +76,7 @@ def enhance_batch(
         import joblib
 
         with joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=options.threads):
-            yield from _in_processes(jobs, lengths, count, options, interrupt, board)
+            yield from _in_processes(jobs, lengths, count, options, interrupt, board, os.getpid())
 
 
 def _in_turn(
@@ -103,6 +103,7 @@ def _in_processes(
     options: EnhanceOptions,
     interrupt: Interrupt,
     board: ProgressBoard | None,
+    parent: int | None,
 ) -> Iterator[FileResult]:
     """With the backend that joblib is set to.
 
@@ -116,7 +117,7 @@ def _in_processes(
             chunks = [[alone.pop()]] if alone else _chunks(list(left), lengths, count)
             begun: list[int] = []
             try:
-                for index, result in _pass(chunks, jobs, options, interrupt, board, begun):
+                for index, result in _pass(chunks, jobs, options, interrupt, board, parent, begun):
                     del left[index]
                     yield result
             except Exception as error:
@@ -140,6 +141,7 @@ def _pass(
     options: EnhanceOptions,
     interrupt: Interrupt,
     board: ProgressBoard | None,
+    parent: int | None,
     begun: list[int],
 ) -> Iterator[tuple[int, FileResult]]:
     """One call of joblib; `begun` fills with the files that it has taken up."""
@@ -148,7 +150,8 @@ def _pass(
     def tasks() -> Iterator[Any]:
         for chunk in chunks:
             begun.extend(chunk)
-            yield joblib.delayed(_enhance_chunk)([(index, jobs[index]) for index in chunk], options, board)
+            items = [(index, jobs[index]) for index in chunk]
+            yield joblib.delayed(_enhance_chunk)(items, options, board, parent)
 
     with warnings.catch_warnings():
         # joblib's words on workers that it replaces are none of a user's business.
@@ -169,12 +172,12 @@ def _pass(
 
 
 def _enhance_chunk(
-    items: list[tuple[int, Job]], options: EnhanceOptions, board: ProgressBoard | None
+    items: list[tuple[int, Job]], options: EnhanceOptions, board: ProgressBoard | None, parent: int | None
 ) -> list[tuple[int, FileResult]]:
     # Imported in the worker: the parent process does without torch.
     from dccrn_cli.engine.worker import enhance_chunk
 
-    return enhance_chunk(items, options, board)
+    return enhance_chunk(items, options, board, parent)
 
 
 def _chunks(order: Sequence[int], lengths: Sequence[float], count: int) -> Iterator[list[int]]:
@@ -220,7 +223,7 @@ def _on_cluster(
     everywhere = [_absolute(job) for job in jobs]
     by_source = {there.source: here for there, here in zip(everywhere, jobs, strict=True)}
     try:
-        client = distributed.Client(workers.scheduler, set_as_default=False, timeout=10)
+        client: Any = distributed.Client(workers.scheduler, set_as_default=False, timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise OptionError(f"no dask scheduler at {workers.scheduler} ({error})") from None
     with client:
@@ -228,7 +231,7 @@ def _on_cluster(
         if cores == 0:
             raise OptionError(f"the dask scheduler at {workers.scheduler} has no workers")
         with joblib.parallel_config("dask", client=client, n_jobs=workers.jobs or -1):
-            for result in _in_processes(everywhere, lengths, workers.jobs or cores, options, interrupt, None):
+            for result in _in_processes(everywhere, lengths, workers.jobs or cores, options, interrupt, None, None):
                 here = by_source[result.source]
                 yield replace(result, source=here.source, target=here.target)
 

@@ -1,0 +1,245 @@
+"""The sound of films and of phone recordings, decoded by FFmpeg in blocks.
+
+FFmpeg comes with the optional package `av`, which is imported when a file is opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from dccrn_cli.audio.files import describe, reason
+from dccrn_cli.audio.formats import AudioInfo
+from dccrn_cli.errors import MissingDependency, UnreadableAudio
+
+MEDIA_SUFFIXES = frozenset(
+    """
+    .3g2 .3gp .aac .ac3 .amr .asf .avi .eac3 .flv .m2ts .m4a .m4b .m4v .mka .mkv .mov .mp4 .mpeg .mpg .mts .ts
+    .webm .wma .wmv
+    """.split()  # noqa: SIM905
+)
+"""Suffixes (lower case) of the files that `MediaReader` is for."""
+
+_STRINGS = {
+    **{key: key for key in ("title", "artist", "album", "comment", "date", "genre", "copyright", "license")},
+    "track": "tracknumber",
+}
+_PCM = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE"}
+
+_TIMED = frozenset({"MOV", "MATROSKA", "MPEGTS", "ASF", "FLV"})
+_EXACT_LENGTH = frozenset({"MOV", "MATROSKA"})
+_GAP_S = 0.04  # sound ahead of the picture is noticed from 45 ms (ITU-R BT.1359)
+_JUMP_S = 1.0  # further back, the clock has been set anew
+_CUT_S = 0.5
+AV_CLOCK_HZ = 1_000_000
+
+
+def import_av() -> Any:
+    """The package, told to be quiet.
+
+    Raises:
+        MissingDependency: it is not there.
+    """
+    try:
+        import av
+    except ImportError:
+        raise MissingDependency("av", "av") from None
+    av.logging.set_level(None)
+    return av
+
+
+def open_media(av: Any, file: Any) -> Any:
+    """FFmpeg's view of a file that is open for reading."""
+    # No protocol, so that a playlist in disguise opens no other files.
+    return av.open(file, "r", options={"protocol_whitelist": "none"}, metadata_errors="replace", buffer_size=1 << 18)
+
+
+def silence(frames: int, channels: int, step: int) -> Iterator[np.ndarray]:
+    """Blocks of zeros `(at most step, channels)`, so many frames in all."""
+    for start in range(0, frames, step):
+        yield np.zeros((min(step, frames - start), channels), np.float32)
+
+
+class MediaReader:
+    """The first sound track of an open media file, read in blocks, in step with the picture.
+
+    Where packets are missing there is silence; what an encoder added in front is left out.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        info: what it is; container and codec in FFmpeg's names, except PCM.
+        frames_read: samples read so far.
+        note: something that a user should know about the file, or "".
+        tags: what is said about the recording, by libsndfile's names: title, artist, tracknumber...
+        start_s: where the sound starts, seconds after the container does.
+        layout: which channels there are, in FFmpeg's words.
+
+    Raises:
+        MissingDependency: no package `av`.
+        UnreadableAudio: not there, not media, without sound, damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.frames_read = 0
+        self.note = ""
+        self._av = import_av()
+        try:
+            with contextlib.ExitStack() as stack:
+                status = self.path.stat()
+                if not stat.S_ISREG(status.st_mode):
+                    raise UnreadableAudio("is not a file", self.path)
+                if status.st_size == 0:
+                    raise UnreadableAudio("the file is empty (0 bytes)", self.path)
+                # Opened here, as FFmpeg takes names for addresses and knows no names that are not text.
+                file = stack.enter_context(open(self.path, "rb"))
+                self._container = stack.enter_context(open_media(self._av, file))
+                self._start()
+                self._open_files = stack.pop_all()
+        except (self._av.error.FFmpegError, OSError, ValueError) as error:
+            raise UnreadableAudio(describe(error), self.path) from None
+
+    def _start(self) -> None:
+        container = self._container
+        if not container.streams.audio:
+            raise UnreadableAudio("there is no sound in it", self.path)
+        stream = container.streams.audio[0]
+        for other in container.streams:
+            if other is not stream:
+                other.discard = self._av.stream.Discard.all
+        frames = self._decode(container.demux(stream))
+        first = next(frames, None)
+        if first is None:
+            raise UnreadableAudio("its sound cannot be decoded", self.path)
+        self._frames = chain([first], frames)
+        self.layout: str = first.layout.name
+
+        total_s = (container.duration or 0) / AV_CLOCK_HZ
+        start_s = (container.start_time or 0) / AV_CLOCK_HZ
+        self._end_s = start_s + total_s if total_s else math.inf
+        self._origin_s: float = start_s if first.time is None else first.time
+        self._position = 0
+        self.start_s = max(self._origin_s - start_s, 0.0)
+        self._track_s = _track_s(stream, self._origin_s)
+
+        codec = stream.codec_context.codec.canonical_name
+        pcm = re.match("pcm_([sf][0-9]+)", codec)
+        self.info = AudioInfo(
+            first.sample_rate,
+            first.layout.nb_channels,
+            max(round((self._track_s or total_s - self.start_s) * first.sample_rate), 0),
+            container.format.name.split(",")[0].upper(),
+            _PCM.get(pcm[1], codec.upper()) if pcm else codec.upper(),
+            "FILE",
+        )
+        said = {key.lower(): value for key, value in [*stream.metadata.items(), *container.metadata.items()]}
+        self.tags = {ours: said[key] for key, ours in _STRINGS.items() if said.get(key)}
+
+    def _decode(self, packets: Iterable[Any]) -> Iterator[Any]:
+        """Frames; a packet may be cut at both ends of a recording, but not in between."""
+        begun, error = False, None
+        for packet in packets:
+            try:
+                frames = packet.decode()
+            except self._av.error.FFmpegError as problem:
+                if error:
+                    raise
+                error = problem if begun else None
+                continue
+            if frames and error:
+                raise error
+            begun = begun or bool(frames)
+            yield from frames
+
+    def blocks(self, frames: int) -> Iterator[np.ndarray]:
+        """Blocks of at most `frames` samples, float32 `(frames, channels)`, full scale 1.0.
+
+        Raises:
+            UnreadableAudio: the data cannot be decoded, or end before the header says.
+        """
+        block, filled = np.empty((frames, self.info.channels), np.float32), 0
+        for piece in self._pieces():
+            while len(piece):
+                part = piece[: frames - filled]
+                block[filled : filled + len(part)] = part
+                piece, filled = piece[len(part) :], filled + len(part)
+                if filled == frames:
+                    self.frames_read += frames
+                    yield block
+                    block, filled = np.empty_like(block), 0
+        if filled:
+            self.frames_read += filled
+            yield block[:filled]
+        if self.info.format in _EXACT_LENGTH and self._time_s() < self._track_s - _CUT_S:
+            raise UnreadableAudio(f"cut off: it ends at {self._time_s():.2f} of {self._track_s:.2f} s", self.path)
+
+    def _pieces(self) -> Iterator[np.ndarray]:
+        """The signal as it comes, gaps filled."""
+        try:
+            for frame, samples in self._converted():
+                for piece in chain(self._gap(frame), [samples]):
+                    self._position += len(piece)
+                    yield piece
+        except (self._av.error.FFmpegError, OSError, ValueError) as error:
+            raise UnreadableAudio(f"damaged at {self._time_s():.2f} s ({reason(error)})", self.path) from None
+
+    def _converted(self) -> Iterator[tuple[Any, np.ndarray]]:
+        """Frames, and their samples at the rate and in the channels of the first one."""
+        kind, resampler = None, self._av.AudioResampler()
+        for frame in chain(self._frames, [None]):
+            now = frame and (frame.format.name, frame.layout.name, frame.sample_rate)
+            if now != kind:
+                for last in filter(None, resampler.resample(None)):
+                    yield None, last.to_ndarray().reshape(-1, self.info.channels)
+                kind, resampler = now, self._av.AudioResampler("flt", self.layout, self.info.sample_rate)
+            if frame:
+                for out in resampler.resample(frame):
+                    yield frame, out.to_ndarray().reshape(-1, self.info.channels)
+
+    def _gap(self, frame: Any) -> Iterator[np.ndarray]:
+        """Silence before a frame that is later than the samples so far."""
+        if frame is None or frame.time is None or self.info.format not in _TIMED:
+            return iter(())
+        late_s = frame.time - self._origin_s - self._time_s()
+        if late_s < -_JUMP_S or frame.time > self._end_s + _JUMP_S:
+            self._origin_s += late_s
+            late_s = 0.0
+        missing = round(late_s * self.info.sample_rate) if late_s > _GAP_S else 0
+        return silence(missing, self.info.channels, self.info.sample_rate)
+
+    def _time_s(self) -> float:
+        return self._position / self.info.sample_rate
+
+    def close(self) -> None:
+        """Close the file."""
+        self._open_files.close()
+
+    def __enter__(self) -> MediaReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _track_s(stream: Any, origin_s: float) -> float:
+    """What the header says of the length of a track, seconds; 0 where it does not."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    written = re.fullmatch("([0-9]+):([0-9]+):([0-9.]+)", stream.metadata.get("DURATION", ""))
+    if written is None:
+        return 0.0
+    return 3600 * int(written[1]) + 60 * int(written[2]) + float(written[3]) - origin_s  # Matroska counts from 0

@@ -1,0 +1,256 @@
+"""Sound of media files through FFmpeg, and its way back beside the picture."""
+
+from __future__ import annotations
+
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import speechlike
+
+from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader
+from dccrn_cli.audio.remux import can_remux, remux
+from dccrn_cli.errors import AudioError, MissingDependency, UnreadableAudio, UnsupportedFormat
+
+av: Any = pytest.importorskip("av")
+
+TAGS = {"title": "On Rivers", "artist": "Someone", "track": "3"}
+VIDEOS = {
+    "a.mp4": ("aac", "libx264"), "a.mov": ("aac", "libx264"), "a.m4v": ("aac", "mpeg4"), "a.3gp": ("aac", "mpeg4"),
+    "a.mkv": ("flac", "libx264"), "a.webm": ("libopus", "libvpx"), "a.avi": ("pcm_s16le", "mpeg4"),
+}  # fmt: skip
+LAYOUTS = {1: "mono", 2: "stereo"}
+
+
+def film(
+    path: Path, signal: np.ndarray, rate: int, codec: str, picture: str = "", start_s: float = 0, gap_s: float = 0
+) -> Path:
+    """Sound from `start_s` on, with a gap at its middle; the picture is there from 0 to the end, in dark grey."""
+    with av.open(str(path), "w") as out:
+        out.metadata.update(TAGS)
+        if picture:
+            video = out.add_stream(picture, rate=25, width=64, height=48)
+        audio = out.add_stream(codec, rate=rate, layout=LAYOUTS[signal.shape[1]], bit_rate=128_000)
+        packets = []
+        for number in range(round(25 * (start_s + gap_s + len(signal) / rate))) if picture else ():
+            image = av.VideoFrame.from_ndarray(np.full((72, 64), 3 * number % 200, np.uint8), format="yuv420p")
+            image.pts, image.time_base = number, Fraction(1, 25)
+            packets += video.encode(image)
+        packets += video.encode(None) if picture else []
+        for start in range(0, len(signal), 1024):
+            block = np.ascontiguousarray(signal[start : start + 1024])
+            frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), "flt", LAYOUTS[signal.shape[1]])
+            late_s = start_s + (gap_s if start >= len(signal) / 2 else 0)
+            frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
+            frame.pts = start + round(late_s * rate)
+            packets += audio.encode(frame)
+        for packet in packets + audio.encode(None):
+            out.mux(packet)
+    return path
+
+
+def read(path: Path, frames: int = 5000) -> tuple[MediaReader, np.ndarray]:
+    with MediaReader(path) as reader:
+        blocks = list(reader.blocks(frames))
+    assert all(len(block) == frames for block in blocks[:-1])
+    signal = np.concatenate(blocks)
+    assert signal.dtype == np.float32
+    assert reader.frames_read == len(signal)
+    return reader, signal
+
+
+def lag(later: np.ndarray, signal: np.ndarray) -> int:
+    """Samples by which the first is late."""
+    n = 2 * max(len(later), len(signal))
+    spectrum = np.fft.rfft(later[:, 0], n) * np.conj(np.fft.rfft(signal[:, 0], n))
+    peak = int(np.argmax(np.fft.irfft(spectrum)))
+    return peak if peak < n // 2 else peak - n
+
+
+def packets_of(path: Path) -> list[tuple[Any, ...]]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        times = [
+            (p.pts and p.pts * p.time_base, p.dts and p.dts * p.time_base, bytes(p)) for p in container.demux(stream)
+        ]
+        return [(stream.codec_context.extradata, stream.average_rate), *times]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate", "channels", "kind"),
+    [
+        ("a.m4a", "aac", 44_100, 2, ("MOV", "AAC")),
+        ("a.m4a", "alac", 44_100, 1, ("MOV", "ALAC")),
+        ("a.mov", "pcm_s24le", 48_000, 2, ("MOV", "PCM_24")),
+        ("a.mp4", "aac", 16_000, 1, ("MOV", "AAC")),
+        ("a.mka", "flac", 22_050, 2, ("MATROSKA", "FLAC")),
+        ("a.webm", "libopus", 48_000, 1, ("MATROSKA", "OPUS")),
+        ("a.avi", "pcm_s16le", 44_100, 2, ("AVI", "PCM_16")),
+        ("a.wma", "wmav2", 44_100, 2, ("ASF", "WMAV2")),
+        ("a.aac", "aac", 44_100, 1, ("AAC", "AAC")),
+        ("a.ts", "aac", 48_000, 2, ("MPEGTS", "AAC")),
+    ],
+)
+def test_reading_keeps_rate_channels_length_and_time(
+    tmp_path: Path, name: str, codec: str, rate: int, channels: int, kind: tuple[str, str]
+) -> None:
+    signal = speechlike(2 * rate + 123, rate, channels)
+    reader, got = read(film(tmp_path / name, signal, rate, codec))
+    assert (reader.info.format, reader.info.subtype) == kind
+    assert (reader.info.sample_rate, reader.info.channels, reader.note) == (rate, channels, "")
+    assert abs(reader.info.seconds - len(signal) / rate) < 0.1
+    # These containers say nothing of what the encoder put in front.
+    padded = 2048 if name.endswith((".aac", ".ts", ".wma")) else 0
+    late = lag(got, signal)
+    assert 0 <= late + round(reader.start_s * rate) <= padded  # the decoder of WMA drops its first frame
+    assert 0 <= len(got) - len(signal) - late <= 2 * 2048
+    if codec in ("flac", "alac", "pcm_s16le", "pcm_s24le"):
+        np.testing.assert_allclose(got, signal, atol=1e-4)
+
+
+def test_tags_have_the_names_of_libsndfile(tmp_path: Path) -> None:
+    for name, codec in (("a.m4a", "aac"), ("a.mka", "flac")):
+        reader, _ = read(film(tmp_path / name, speechlike(8000), 16_000, codec))
+        assert reader.tags == {"title": "On Rivers", "artist": "Someone", "tracknumber": "3"}
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm"])
+def test_gaps_are_silence_and_starts_are_told(tmp_path: Path, name: str) -> None:
+    signal = speechlike(96_000, 48_000)
+    reader, got = read(film(tmp_path / name, signal, 48_000, *VIDEOS[name], start_s=0.5, gap_s=0.25))
+    # Encoders that look back spread a gap by one of their frames.
+    assert len(got) / 48_000 == pytest.approx(2.25, abs=0.05)
+    assert reader.start_s == pytest.approx(0.5, abs=0.03)
+    late = round((0.5 - reader.start_s) * 48_000)
+    assert lag(got[:48_000], signal[:46_000]) == pytest.approx(late, abs=48)
+    assert lag(got[60_500:], signal[48_500:]) == pytest.approx(late, abs=1200)
+    assert np.count_nonzero(np.abs(got) < 1e-9) >= 0.2 * 48_000
+
+
+def test_a_change_of_rate_is_resampled(tmp_path: Path) -> None:
+    parts = [
+        film(tmp_path / f"{n}.aac", speechlike(2 * r, r, c), r, "aac") for n, r, c in ((0, 16_000, 1), (1, 48_000, 2))
+    ]
+    both = tmp_path / "both.aac"
+    both.write_bytes(b"".join(part.read_bytes() for part in parts))
+    reader, got = read(both)
+    assert (reader.info.sample_rate, reader.info.channels) == (16_000, 1)
+    assert len(got) / 16_000 == pytest.approx(4, abs=0.3)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".wma", ".ts"])
+def test_what_is_no_media(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / f"a{suffix}"
+    (tmp_path / "secret.wav").write_bytes(b"RIFF")
+    texts = ("", "dear diary\n" * 99, "#EXTM3U\n#EXTINF:1,\nsecret.wav\n", "ffconcat version 1.0\nfile secret.wav\n")
+    for text in texts:
+        path.write_text(text)
+        with pytest.raises(UnreadableAudio, match="not readable as audio" if text else "empty"):
+            MediaReader(path)
+    with pytest.raises(UnreadableAudio, match="no such file"):
+        MediaReader(tmp_path / "b.mp4")
+    with pytest.raises(UnreadableAudio, match="is not a file"):
+        MediaReader(tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_damage_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = film(tmp_path / "a.m4a", speechlike(96_000, 48_000), 48_000, "aac")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(UnreadableAudio, match="not readable as audio"):
+        MediaReader(path)
+    path.write_bytes(data[:16_000] + np.random.default_rng(0).bytes(2000) + data[18_000:])
+    with pytest.raises(UnreadableAudio, match=r"damaged at [01]\.\d\d s \(.+\)"):
+        read(path)
+    path = film(tmp_path / "a.mka", speechlike(96_000, 48_000), 48_000, "flac")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableAudio, match=r"cut off: it ends at [01]\.\d\d of 2\.00 s"):
+        read(path)
+    path = film(tmp_path / "a.aac", speechlike(96_000, 48_000), 48_000, "aac")
+    path.write_bytes(path.read_bytes()[:-10])  # a recorder that was switched off
+    assert len(read(path)[1]) > 94_000
+    assert capfd.readouterr() == ("", "")
+
+
+def test_pictures_without_sound(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg4", rate=25, width=64, height=48)
+        out.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")) + stream.encode(None))
+    with pytest.raises(UnreadableAudio, match="there is no sound in it"):
+        MediaReader(path)
+
+
+def test_without_av(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    with pytest.raises(MissingDependency, match=r"pip install 'dccrn-cli\[av\]'"):
+        MediaReader(tmp_path / "a.mp4")
+    with pytest.raises(MissingDependency, match=r"pip install 'dccrn-cli\[av\]'"):
+        remux(tmp_path / "a.mp4", tmp_path / "a.wav", tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize("start_s", [0.0, 0.5])
+@pytest.mark.parametrize("name", VIDEOS)
+def test_a_new_sound_leaves_the_picture_and_is_in_step(tmp_path: Path, name: str, start_s: float) -> None:
+    rate = 48_000 if name.endswith(".webm") else 44_100
+    start_s = 0.0 if name.endswith(".avi") else start_s  # it knows no other
+    video = film(tmp_path / name, speechlike(2 * rate, rate, 2), rate, *VIDEOS[name], start_s=start_s)
+    reader, sound = read(video)
+    soundfile.write(tmp_path / "clean.flac", 0.5 * sound, rate)
+    target = tmp_path / ".dccrn.part"
+    assert remux(video, tmp_path / "clean.flac", target) == ""
+    assert packets_of(target) == packets_of(video)
+    again, got = read(target)
+    assert (again.info.sample_rate, again.info.channels, again.tags) == (rate, 2, reader.tags)
+    late = round((reader.start_s - again.start_s) * rate)
+    assert lag(got, sound) == late
+    assert np.sqrt(np.mean(got**2)) == pytest.approx(0.5 * np.sqrt(np.mean(sound**2)), rel=0.2)
+
+
+def test_other_streams_and_chapters_are_kept(tmp_path: Path) -> None:
+    video = tmp_path / "a.mkv"
+    chapter = {"id": 1, "start": 0, "end": 1000, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}
+    with av.open(str(video), "w") as out:
+        picture = out.add_stream("mpeg4", rate=25, width=64, height=48)
+        tracks = [out.add_stream("aac", rate=16_000, layout="mono") for _ in range(2)]
+        tracks[0].metadata["language"], tracks[1].metadata["language"] = "deu", "fra"
+        out.add_attachment("notes.txt", "text/plain", b"hello")
+        out.set_chapters([chapter])
+        out.mux(picture.encode(av.VideoFrame(64, 48, "yuv420p")) + picture.encode(None))
+        for track in tracks:
+            frame = av.AudioFrame.from_ndarray(speechlike(16_000).reshape(1, -1), "flt", "mono")
+            frame.sample_rate, frame.pts = 16_000, 0
+            out.mux(track.encode(frame) + track.encode(None))
+    soundfile.write(tmp_path / "clean.wav", speechlike(8000, 8000), 8000)
+    assert remux(video, tmp_path / "clean.wav", tmp_path / "b.mkv") == ""
+    with av.open(str(tmp_path / "b.mkv")) as got:
+        assert [stream.type for stream in got.streams] == ["video", "audio", "audio", "attachment"]
+        assert [stream.metadata["language"] for stream in got.streams.audio] == ["deu", "fra"]
+        assert [stream.codec_context.name for stream in got.streams.audio] == ["flac", "aac"]
+        assert [each["metadata"] for each in got.chapters()] == [{"title": "One"}]
+
+
+def test_what_cannot_be_written(tmp_path: Path) -> None:
+    video = film(tmp_path / "a.mp4", speechlike(16_000), 16_000, "aac", "libx264")
+    soundfile.write(tmp_path / "clean.wav", speechlike(16_000), 16_000)
+    disguised = tmp_path / "a.webm"
+    disguised.write_bytes(video.read_bytes())
+    with pytest.raises(UnsupportedFormat, match=r"a\.webm: cannot be written with another sound"):
+        remux(disguised, tmp_path / "clean.wav", tmp_path / "b")
+    with pytest.raises(UnsupportedFormat, match=r"a\.wmv: sound cannot be put into \.wmv"):
+        remux(tmp_path / "a.wmv", tmp_path / "clean.wav", tmp_path / "b")
+    with pytest.raises(AudioError, match="would overwrite the video"):
+        remux(video, tmp_path / "clean.wav", video)
+    with pytest.raises(AudioError, match=r"cannot be written \(No such file"):
+        remux(video, tmp_path / "clean.wav", tmp_path / "no" / "b.mp4")
+    with pytest.raises(UnreadableAudio, match=r"none\.wav: no such file"):
+        remux(video, tmp_path / "none.wav", tmp_path / "b.mp4")
+    assert can_remux(Path("A.MP4"))
+    assert not can_remux(Path("a.m4a"))
+    assert all(suffix in MEDIA_SUFFIXES for suffix in map(str.lower, (Path(n).suffix for n in VIDEOS)))
