@@ -45,6 +45,13 @@ class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
+class _Unsynced(soundfile.SoundFile):  # type: ignore[misc]
+    """Written without waiting for the disk: soundfile does so on closing, before the header is complete."""
+
+    def flush(self) -> None:
+        pass
+
+
 class AudioReader:
     """An open audio file, read in blocks.
 
@@ -169,7 +176,7 @@ class AudioWriter:
             raise AudioError(f"cannot be written ({reason(error)})", self.path) from None
         try:
             assert self._atomic.descriptor is not None
-            self._file = soundfile.SoundFile(
+            self._file = _Unsynced(
                 self._atomic.descriptor,
                 "w",
                 samplerate=info.sample_rate,
