@@ -1,0 +1,89 @@
+"""Samples without a header."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+
+from dccrn_cli.audio.files import AudioInfo
+from dccrn_cli.errors import OptionError
+
+_WIDE = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE"}
+_NARROW = {"u8": "PCM_U8", "s8": "PCM_S8", "mulaw": "ULAW", "alaw": "ALAW"}
+
+SAMPLE_FORMATS = (*(name + order for name in _WIDE for order in ("le", "be")), *_NARROW)
+"""Names of sample formats, as other programs use them."""
+
+SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8} | dict.fromkeys(_NARROW.values(), 1)
+"""Bytes per sample by libsndfile's names of the same."""
+
+MAX_CHANNELS = 1024
+
+
+@dataclass(frozen=True)
+class RawFormat:
+    """Interleaved samples without a header.
+
+    Args:
+        sample_format: one of `SAMPLE_FORMATS`.
+        sample_rate: Hz.
+        channels: count.
+
+    Raises:
+        OptionError: an unknown sample format, or numbers that cannot be meant.
+    """
+
+    sample_format: str
+    sample_rate: int
+    channels: int
+
+    def __post_init__(self) -> None:
+        if self.sample_format not in SAMPLE_FORMATS:
+            raise OptionError(f"unknown sample format {self.sample_format!r}: one of {', '.join(SAMPLE_FORMATS)}")
+        if not 1 <= self.sample_rate < 1 << 31:
+            raise OptionError(f"a sample rate of {self.sample_rate} Hz cannot be meant")
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise OptionError(f"{self.channels} channels cannot be meant")
+
+    @property
+    def info(self) -> AudioInfo:
+        """The same in the terms of files; the length is not known."""
+        name = self.sample_format
+        subtype = _NARROW.get(name) or _WIDE[name[:3]]
+        return AudioInfo(self.sample_rate, self.channels, 0, "RAW", subtype, byte_order(subtype, name.endswith("be")))
+
+
+def byte_order(subtype: str, big: bool) -> str:
+    """libsndfile's name for it; it wants none named for samples of one byte."""
+    if SAMPLE_BYTES[subtype] == 1:
+        return "FILE"
+    return "BIG" if big else "LITTLE"
+
+
+# Both through libsndfile, so that samples are rounded as they are in files.
+
+
+def decode(data: bytes, info: AudioInfo) -> np.ndarray:
+    """Whole sample frames as float32 `(frames, channels)`, full scale 1.0; of `info`, the container is ignored."""
+    samples: np.ndarray = soundfile.read(
+        io.BytesIO(data),
+        dtype="float32",
+        always_2d=True,
+        samplerate=info.sample_rate,
+        channels=info.channels,
+        format="RAW",
+        subtype=info.subtype,
+        endian=byte_order(info.subtype, info.endian == "BIG"),
+    )[0]
+    return samples
+
+
+def encode(block: np.ndarray, info: AudioInfo) -> bytes:
+    """Inverse of `decode`, for samples within full scale."""
+    data = io.BytesIO()
+    order = byte_order(info.subtype, info.endian == "BIG")
+    soundfile.write(data, block, info.sample_rate, info.subtype, order, "RAW")
+    return data.getvalue()

@@ -1,0 +1,107 @@
+"""Equal samples, equal bytes: what libsndfile adds of time and chance is taken out of a file."""
+
+from __future__ import annotations
+
+import functools
+import os
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+_OGG_SERIAL = 0
+_POLYNOMIAL = 0x04C11DB7
+_MAT5_TEXT, _MAT5_TEXT_BYTES = b"MATLAB 5.0 MAT-file\0", 124
+
+
+def settle(file: BinaryIO, format: str) -> None:
+    """Make a finished file depend on its samples only; what it sounds like stays.
+
+    Ogg: the serial number of the stream, and with it the checksum of each page. WAV and AIFF of
+    floating-point samples: the time in the PEAK chunk. MAT5: the date in its text. Others are left alone.
+
+    Args:
+        file: as libsndfile left it, opened "r+b".
+        format: the container in libsndfile's names.
+
+    Raises:
+        OSError: it cannot be read or written.
+    """
+    if format == "OGG":
+        _settle_ogg(file)
+    elif format in ("WAV", "WAVEX", "RF64", "AIFF"):
+        _settle_peak(file)
+    elif format == "MAT5":
+        file.seek(0)
+        file.write(_MAT5_TEXT.ljust(_MAT5_TEXT_BYTES))
+
+
+def _settle_peak(file: BinaryIO) -> None:
+    for name, at in _chunks(file):
+        if name in (b"data", b"SSND"):
+            return  # libsndfile puts PEAK before the samples
+        if name == b"PEAK":
+            file.seek(at + 4)  # past the version
+            file.write(bytes(4))
+            return
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Name and place of content of each chunk."""
+    file.seek(0)
+    order = "<" if file.read(4) in (b"RIFF", b"RF64") else ">"
+    at = 12
+    while True:
+        file.seek(at)
+        head = file.read(8)
+        if len(head) < 8:
+            return
+        name, size = struct.unpack(order + "4sI", head)
+        yield name, at + 8
+        at += 8 + size + size % 2
+
+
+def _settle_ogg(file: BinaryIO) -> None:
+    end = file.seek(0, os.SEEK_END)
+    at = 0
+    while at + 27 <= end:
+        file.seek(at)
+        head = file.read(27 + 255)
+        count = head[26]
+        if head[:4] != b"OggS" or len(head) < 27 + count:
+            return
+        size = 27 + count + sum(head[27 : 27 + count])
+        serial, number, crc = struct.unpack_from("<III", head, 14)
+        if serial != _OGG_SERIAL:
+            # The checksum is linear: it changes by that of the change, whatever the page holds.
+            crc ^= _crc_of_change(serial ^ _OGG_SERIAL, size - 18)
+            file.seek(at + 14)
+            file.write(struct.pack("<III", _OGG_SERIAL, number, crc))
+        at += size
+
+
+def _crc_of_change(change: int, after: int) -> int:
+    """Checksum of the four bytes of `change`, low byte first, and `after` bytes of zero."""
+    crc = int.from_bytes(change.to_bytes(4, "little"), "big")
+    # The remainder of crc · x^32 · x^(8 after): what precedes the change is zero and adds nothing.
+    return _product(crc, _power(8 * after + 32))
+
+
+def _product(a: int, b: int) -> int:
+    """Of two polynomials over the field of two elements, modulo the one of the checksum."""
+    out = 0
+    for bit in range(31, -1, -1):
+        out = (out << 1) ^ (_POLYNOMIAL if out >> 31 else 0)
+        out &= 0xFFFFFFFF
+        if a >> bit & 1:
+            out ^= b
+    return out
+
+
+@functools.lru_cache(1 << 12)
+def _power(exponent: int) -> int:
+    """x to this power, modulo the polynomial of the checksum."""
+    if exponent == 0:
+        return 1
+    half = _power(exponent // 2)
+    square = _product(half, half)
+    return _product(square, 2) if exponent % 2 else square

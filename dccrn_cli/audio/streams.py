@@ -1,0 +1,216 @@
+"""WAV and headerless samples from and to pipes, which libsndfile cannot serve since it seeks.
+
+On Windows, standard input and output must have been put into binary mode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from dccrn_cli.audio.files import AudioInfo
+from dccrn_cli.audio.raw import SAMPLE_BYTES, RawFormat, decode, encode
+from dccrn_cli.audio.wav import as_wav, read_wav_header, wav_header
+from dccrn_cli.errors import AudioError, OptionError, UnreadableAudio
+
+STDIN, STDOUT = "standard input", "standard output"
+
+_PIECE = 1 << 16
+
+
+class StreamReader:
+    """Audio from a pipe as it arrives; used like `AudioReader`.
+
+    Args:
+        stream: a binary file from which nothing has been read; it is left open.
+        raw: what the samples are; None if there is a WAV header.
+
+    Attributes:
+        info: what it is; frames are 0 if the length is not known.
+        frames_read: samples read so far.
+        note: something that a user should know about the stream, or ""; known at its end.
+        tags: none.
+
+    Raises:
+        UnreadableAudio: nothing there, no WAV, or one of another kind than PCM, float, A-law and µ-law.
+    """
+
+    def __init__(self, stream: BinaryIO, raw: RawFormat | None = None) -> None:
+        self._stream = stream
+        try:
+            self._descriptor: int | None = stream.fileno()
+        except (OSError, AttributeError):
+            self._descriptor = None
+        self.frames_read = 0
+        self.note = ""
+        self.tags: dict[str, str] = {}
+        self._read = 0
+        self._rest = self._some(_PIECE) if raw else b""
+        if raw and not self._rest:
+            raise UnreadableAudio("is empty (0 bytes)", STDIN)
+        self._size: int | None = None  # of the samples in bytes, if known
+        if raw:
+            self.info = raw.info
+            return
+        try:
+            self.info, self._size = read_wav_header(self._upto)
+        except UnreadableAudio as error:
+            raise UnreadableAudio(error.message, STDIN) from None
+
+    def blocks(self, frames: int) -> Iterator[np.ndarray]:
+        """Blocks of what has arrived, at most `frames` samples, float32 `(frames, channels)`, full scale 1.0.
+
+        Raises:
+            UnreadableAudio: the stream cannot be read.
+        """
+        frame_bytes = self.info.channels * SAMPLE_BYTES[self.info.subtype]
+        while True:
+            wanted = frames * frame_bytes - len(self._rest)
+            if self._size is not None:
+                wanted = min(wanted, self._size - self._read)
+            more = self._some(wanted) if wanted > 0 else b""
+            self._read += len(more)
+            data = self._rest + more
+            count = min(len(data) // frame_bytes, frames)
+            self._rest = data[count * frame_bytes :]
+            if count:
+                self.frames_read += count
+                yield decode(data[: count * frame_bytes], self.info)
+            elif not more:
+                break
+        if self._size is not None and self._read < self._size:
+            self.note = f"the recording is cut off: {self._read / self._size:.0%} of the data are there"
+        elif self._rest:
+            self.note = "an incomplete sample at the end is left out"
+
+    def close(self) -> None:
+        """For likeness only."""
+
+    def __enter__(self) -> StreamReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _some(self, count: int) -> bytes:
+        """At most `count` bytes of what is there; nothing at the end only."""
+        try:
+            if self._descriptor is None:
+                data: bytes = getattr(self._stream, "read1", self._stream.read)(count)
+                return data
+            while True:
+                try:
+                    return os.read(self._descriptor, count)
+                except BlockingIOError:
+                    select.select([self._descriptor], [], [])
+        except (OSError, ValueError) as error:
+            raise UnreadableAudio(f"cannot be read ({error})", STDIN) from None
+
+    def _upto(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count and (more := self._some(count - len(data))):
+            data += more
+        return bytes(data)
+
+
+class StreamWriter:
+    """Audio to a pipe, sent on with each block; used like `AudioWriter`.
+
+    A WAV says its length if `info` does; else its sizes are 0xFFFFFFFF, which readers take for "until
+    the end". If the stream turns out to be a file, the sizes are set right at the end.
+
+    Args:
+        stream: a binary file; it is left open.
+        info: rate, channels and sample format; 16-bit PCM takes the place of those that WAV has not.
+        raw: what to write without a header; None for WAV.
+
+    Attributes:
+        info: what is written.
+        clipped: samples cut at full scale.
+
+    Raises:
+        OptionError: rate or channels of `raw` are not those of `info`.
+        AudioError: the stream cannot be written; BrokenPipeError passes as it is.
+    """
+
+    def __init__(self, stream: BinaryIO, info: AudioInfo, raw: RawFormat | None = None) -> None:
+        if raw and (raw.sample_rate, raw.channels) != (info.sample_rate, info.channels):
+            raise OptionError(f"the audio has {info.sample_rate} Hz and {info.channels} channels, not those of {raw}")
+        self._stream = stream
+        self._has_header = raw is None
+        self.info = raw.info if raw else as_wav(info)
+        self.clipped = 0
+        self._start = _position(stream) if self._has_header else None
+        self._declared = info.frames * info.channels * SAMPLE_BYTES[self.info.subtype] or None
+        self._written = 0
+        if self._has_header:
+            self._send(wav_header(self.info, self._declared))
+
+    def write(self, block: np.ndarray) -> None:
+        """Send float `(frames, channels)`; beyond full scale, integer formats clip and are counted.
+
+        Raises:
+            AudioError: the block is not finite, or cannot be written; BrokenPipeError passes as it is.
+        """
+        if not np.isfinite(block).all():
+            raise AudioError("the result is not finite", STDOUT)
+        if not self.info.is_float:
+            self.clipped += int(np.count_nonzero(np.abs(block) > 1.0))
+            block = np.clip(block, -1.0, 1.0)
+        if len(block):
+            data = encode(block, self.info)
+            self._written += len(data)
+            self._send(data)
+
+    def close(self) -> None:
+        """Complete the WAV.
+
+        Raises:
+            AudioError: as for `write`.
+        """
+        if not self._has_header:
+            return
+        if self._written % 2 and (self._start is not None or self._written == self._declared):
+            self._send(b"\0")
+        if self._start is not None and self._written != self._declared:
+            self._send(wav_header(self.info, self._written), at=self._start)
+
+    def _send(self, data: bytes, at: int | None = None) -> None:
+        try:
+            if at is not None:
+                self._stream.seek(at)
+            self._stream.write(data)
+            self._stream.flush()
+            if at is not None:
+                self._stream.seek(0, os.SEEK_END)
+        except BrokenPipeError:
+            raise
+        except (OSError, ValueError) as error:
+            raise AudioError(f"cannot be written ({error})", STDOUT) from None
+
+    def __enter__(self) -> StreamWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with contextlib.suppress(*(() if kind is None else (OSError, AudioError))):
+            self.close()
+
+
+def _position(stream: BinaryIO) -> int | None:
+    """Where the stream stands, if what is written now can be replaced later."""
+    try:
+        if not stream.seekable():
+            return None
+        with contextlib.suppress(ImportError, OSError, AttributeError):
+            import fcntl
+
+            if fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_APPEND:
+                return None
+        return stream.tell()
+    except OSError:
+        return None

@@ -1,0 +1,127 @@
+"""The header of WAV files: RIFF, RIFX and RF64 read, RIFF and RIFX written."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+
+from dccrn_cli.audio.files import AudioInfo
+from dccrn_cli.audio.raw import MAX_CHANNELS, SAMPLE_BYTES
+from dccrn_cli.errors import UnreadableAudio
+
+_PCM, _IEEE, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
+_SUBTYPES = {
+    (_PCM, 1): "PCM_U8", (_PCM, 2): "PCM_16", (_PCM, 3): "PCM_24", (_PCM, 4): "PCM_32",
+    (_IEEE, 4): "FLOAT", (_IEEE, 8): "DOUBLE", (_ALAW, 1): "ALAW", (_MULAW, 1): "ULAW",
+}  # fmt: skip
+_TAGS = {subtype: tag for (tag, _), subtype in _SUBTYPES.items()}
+_GUID_TAIL = bytes.fromhex("800000aa00389b71")
+_SPEAKERS = {1: 0x4, 2: 0x3}
+_BYTE_ORDERS = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">"}
+
+_ENDLESS = 0xFFFFFFFF
+_MAX_SIZE = 0xFFFF0000
+_PIECE = 1 << 16
+
+
+def _is_endless(size: int) -> bool:
+    """What programs write as a size that do not know it, or hope to fill it in later."""
+    return size == 0 or 0x7FFF0000 <= size <= 0x80000000 or size >= _MAX_SIZE
+
+
+def as_wav(info: AudioInfo) -> AudioInfo:
+    """The kind of WAV for this audio; 16-bit PCM takes the place of samples that are not for WAV."""
+    container = "WAVEX" if info.format == "WAVEX" or info.channels > 2 else "WAV"
+    subtype = info.subtype if info.subtype in _TAGS else "PCM_16"
+    endian = info.endian if info.format in ("WAV", "WAVEX") else "FILE"
+    return replace(info, format=container, subtype=subtype, endian=endian)
+
+
+def read_wav_header(read: Callable[[int], bytes]) -> tuple[AudioInfo, int | None]:
+    """Read up to the first sample.
+
+    Args:
+        read: gives the next so many bytes, fewer at the end only.
+
+    Returns:
+        what it is, and the size of the samples in bytes, None if not known (frames are 0 then).
+
+    Raises:
+        UnreadableAudio: no WAV, or one of another kind than PCM, float, A-law and µ-law.
+    """
+
+    def exactly(count: int) -> bytes:
+        data = read(count)
+        if len(data) < count:
+            raise UnreadableAudio("ends within the header of a WAV")
+        return data
+
+    start = read(12)
+    kind = start[:4]
+    if not start:
+        raise UnreadableAudio("is empty (0 bytes)")
+    if kind not in _BYTE_ORDERS or start[8:] != b"WAVE":
+        raise UnreadableAudio("is not WAV, which it must be here; samples without a header need --raw")
+    order = _BYTE_ORDERS[kind]
+    info, long_size = None, 0
+    while True:
+        name, size = struct.unpack(order + "4sI", exactly(8))
+        if name == b"data":
+            break
+        chunk = exactly(min(size, _PIECE))
+        if name == b"fmt ":
+            info = _parse_format(chunk, order)
+        elif name == b"ds64" and size >= 16:
+            (long_size,) = struct.unpack_from(order + "Q", chunk, 8)
+        left = size + size % 2 - len(chunk)
+        while left > 0:
+            left -= len(exactly(min(left, _PIECE)))
+    if info is None:
+        raise UnreadableAudio("a WAV whose samples come before their format")
+    if kind in (b"RF64", b"BW64"):
+        info = replace(info, format="RF64")
+    known = not _is_endless(size)
+    if size == _ENDLESS and 0 < long_size < 1 << 62:
+        size, known = long_size, True
+    frames = size // (info.channels * SAMPLE_BYTES[info.subtype]) if known else 0
+    return replace(info, frames=frames), size if known else None
+
+
+def _parse_format(chunk: bytes, order: str) -> AudioInfo:
+    if len(chunk) < 16:
+        raise UnreadableAudio("a WAV with a damaged header")
+    tag, channels, rate, _, frame_bytes, _ = struct.unpack_from(order + "HHIIHH", chunk)
+    container = "WAVEX" if tag == _EXTENSIBLE else "WAV"
+    if tag == _EXTENSIBLE and len(chunk) >= 40:
+        (tag,) = struct.unpack_from(order + "I", chunk, 24)
+    subtype = _SUBTYPES.get((tag, frame_bytes // max(channels, 1)))
+    if subtype is None or not 1 <= channels <= MAX_CHANNELS or not rate or frame_bytes % channels:
+        raise UnreadableAudio(f"a WAV of kind {tag:#x}, which cannot be read from a pipe; PCM and --raw can")
+    return AudioInfo(rate, channels, 0, container, subtype, "BIG" if order == ">" else "FILE")
+
+
+def wav_header(info: AudioInfo, size: int | None) -> bytes:
+    """Everything before the samples, of which there are `size` bytes; None if that is not known.
+
+    Args:
+        info: a kind of WAV that `as_wav` gives.
+    """
+    order, kind = (">", b"RIFX") if info.endian == "BIG" else ("<", b"RIFF")
+    tag, width = _TAGS[info.subtype], SAMPLE_BYTES[info.subtype]
+    frame_bytes = width * info.channels
+    outer = _EXTENSIBLE if info.format == "WAVEX" else tag
+    bytes_per_s = min(info.sample_rate * frame_bytes, _ENDLESS)
+    fmt = struct.pack(order + "HHIIHH", outer, info.channels, info.sample_rate, bytes_per_s, frame_bytes, 8 * width)
+    if outer == _EXTENSIBLE:
+        fmt += struct.pack(order + "HHI", 22, 8 * width, _SPEAKERS.get(info.channels, 0))
+        fmt += struct.pack(order + "IHH", tag, 0, 16) + _GUID_TAIL
+    elif tag != _PCM:
+        fmt += bytes(2)
+    after_size = 4 + 8 + len(fmt) + (12 if tag != _PCM else 0) + 8
+    riff_size, frames, data_size = _ENDLESS, _ENDLESS, _ENDLESS
+    if size is not None and size <= _MAX_SIZE - 2 * after_size:
+        riff_size, frames, data_size = after_size + size + size % 2, size // frame_bytes, size
+    fact = b"" if tag == _PCM else b"fact" + struct.pack(order + "II", 4, frames)
+    parts = [kind, struct.pack(order + "I", riff_size), b"WAVEfmt ", struct.pack(order + "I", len(fmt)), fmt, fact]
+    return b"".join([*parts, b"data", struct.pack(order + "I", data_size)])
