@@ -5,8 +5,6 @@ Streaming is exact because the network is causal but for its look-ahead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -18,14 +16,12 @@ class Stream:
     """One signal on its way through a network.
 
     Args:
-        network: the network that the states belong to.
-        advance: runs a piece on it, as `FoldedNetwork.advance` does.
+        network: may serve several streams.
     """
 
-    def __init__(self, network: FoldedNetwork, advance: Callable[[Piece], tuple[Tensor, State]]) -> None:
+    def __init__(self, network: FoldedNetwork) -> None:
         self.config = network.config
         self._network = network
-        self._advance = advance
         self.reset()
 
     def reset(self) -> None:
@@ -75,6 +71,9 @@ class Stream:
         self._spectrum = queue[..., done:].clone()
         return apply_mask(mask, queue[..., :done], self.config.mask), queue[..., :done]
 
+    def _advance(self, piece: Piece) -> tuple[Tensor, State]:
+        return self._network.advance([piece])[0]
+
 
 class StreamingNetwork(Stream):
     """A trained DCCRN for one stream.
@@ -85,5 +84,4 @@ class StreamingNetwork(Stream):
     """
 
     def __init__(self, model: DCCRN, device: torch.device) -> None:
-        network = FoldedNetwork(model, device)
-        super().__init__(network, lambda piece: network.advance([piece])[0])
+        super().__init__(FoldedNetwork(model, device))
