@@ -119,15 +119,15 @@ class FoldedNetwork:
         for layer, skip, delay in zip(self._decoder, reversed(skips), self._delays, strict=True):
             late = state.lead(skip, delay)[:, : layout.time] if delay else skip
             x = complex_cat(x, late, dim=2)
-            if silent is not None:
-                x = x.masked_fill(silent[delay][:, None], 0.0)
+            if silent:
+                x.index_fill_(1, silent[delay], 0.0)
             x = layer(state.lead(x))
         masks = layout.split(x, [piece.shape for piece in pieces])
         return list(zip(masks, state.by_piece(), strict=True))
 
     def _encode(self, pieces: list[Piece], layout: Layout, state: _State) -> tuple[Tensor, list[Tensor]]:
         """What the decoder takes: the output of the LSTMs and those of all encoder layers."""
-        x, skips = layout.join(piece.features for piece in pieces), []
+        x, skips = layout.join([piece.features for piece in pieces]), []
         for layer in self._encoder:
             x = layer(state.lead(x))
             skips.append(x)
@@ -142,18 +142,19 @@ class FoldedNetwork:
         skips = [torch.zeros(size, device=self.device) for size in sizes]
         return skips[-1], skips
 
-    def _silent_frames(self, pieces: list[Piece], layout: Layout) -> Tensor | None:
-        """`(delay, time)`: which frames are outside of the signal for a layer so late; None if none."""
+    def _silent_frames(self, pieces: list[Piece], layout: Layout) -> list[Tensor]:
+        """For each delay, the times that lie outside of the signal for a layer so late; empty if all lie inside."""
         late = self.config.look_ahead
         if all(piece.position >= late and piece.total is None for piece in pieces):
-            return None
+            return []
         columns = []
         for piece in pieces:
             rows, frames = piece.shape
             frame = piece.position + np.arange(frames + layout.gap) - np.arange(late + 1)[:, None]
             outside = (frame < 0) | (frame >= (math.inf if piece.total is None else piece.total))
             columns.append(np.tile(outside, (1, rows)))
-        return upload(np.concatenate(columns, axis=1)[:, : layout.time].copy(), self.device)
+        delay, time = np.nonzero(np.concatenate(columns, axis=1)[:, : layout.time])
+        return list(torch.split(upload(time, self.device), np.bincount(delay, minlength=late + 1).tolist()))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ kept from its last piece take their place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -49,13 +49,17 @@ class Layout:
         self._heads, self._tails = heads.view(-1, self.gap), tails.view(-1, self.gap)
         self._step_sizes = torch.from_numpy(np.bincount(step))
 
-    def join(self, parts: Iterable[Tensor]) -> Tensor:
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Lay out parts `(rows, channels, bins, frames)`, the rows of one as long as each other."""
+        if self.rows == 1:
+            return parts[0][0].permute(1, 2, 0)
         padded = [F.pad(part, (0, self.gap)).permute(2, 0, 3, 1).flatten(1, 2) for part in parts]
         return torch.cat(padded, dim=1)[:, : self.time]
 
     def split(self, x: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
         """Undo `join`, the shapes being (rows, frames) of its parts."""
+        if self.rows == 1:
+            return [x.permute(2, 0, 1)[None]]
         parts = torch.split(F.pad(x, (0, 0, 0, self.gap)), [r * (n + self.gap) for r, n in shapes], dim=1)
         return [
             part.reshape(len(part), rows, frames + self.gap, -1)[:, :, :frames].permute(1, 3, 0, 2)
