@@ -31,9 +31,9 @@ class _Request:
 class BatchingNetwork:
     """A trained DCCRN that runs what the streams of many threads bring as batches.
 
-    Each stream gets what it would get alone. This is for GPUs, which few rows leave idle; on a CPU
-    large batches fall out of the caches and cost time. The network runs in a thread of its own, which ends
-    with `close` or the context.
+    Each stream gets what it would get alone. This is meant for GPUs; on a CPU large batches are
+    slower than one stream after another. The network runs in a thread of its own, which ends with
+    `close` or the context.
 
     Args:
         model: the network; it is copied.
