@@ -9,6 +9,7 @@ import torch
 
 from dccrn_cli.audio.queue import SampleQueue
 from dccrn_cli.audio.resample import Resampler
+from dccrn_cli.engine.batched import BatchingNetwork
 from dccrn_cli.engine.models import find_model
 from dccrn_cli.engine.options import HighBand
 from dccrn_cli.engine.spectral import SpectralEnhancer
@@ -47,6 +48,7 @@ class Enhancer:
 
     Args:
         model: name of a bundled model, path of a model file, or a network; None for the default.
+            A `BatchingNetwork` serves the enhancers of many threads, on its own device.
         sample_rate: of the audio in Hz. The network works at 16 kHz; other rates are resampled.
         high_band: what happens above 8 kHz at higher rates: "gate" scales it by the gain that
             the network gives to 4 to 8 kHz, "keep" leaves it, "drop" removes it.
@@ -62,7 +64,7 @@ class Enhancer:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | DCCRN | None = None,
+        model: str | os.PathLike[str] | DCCRN | BatchingNetwork | None = None,
         sample_rate: int = SAMPLE_RATE,
         high_band: HighBand = "gate",
         device: str | torch.device = "auto",
@@ -78,7 +80,7 @@ class Enhancer:
             raise OptionError(f"high_band must be gate, keep or drop, not {high_band!r}")
         if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
             raise OptionError(f"a sample rate of {sample_rate} Hz is not supported")
-        network = model if isinstance(model, DCCRN) else load_model(find_model(model))[0]
+        network = model if isinstance(model, DCCRN | BatchingNetwork) else load_model(find_model(model))[0]
         self.sample_rate = sample_rate
         self.high_band = high_band
         floor = 0.0 if attenuation_limit_db is None else 10 ** (-attenuation_limit_db / 20)

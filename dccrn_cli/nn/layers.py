@@ -13,6 +13,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
 
 from dccrn_cli.nn.config import FREQ_KERNEL, FREQ_STRIDE, TIME_KERNEL
 
@@ -20,11 +21,11 @@ _FREQ_PAD = FREQ_KERNEL // 2
 _INIT_STD = 0.05
 
 
-def complex_cat(first: Tensor, second: Tensor) -> Tensor:
-    """Join two complex features along channels: `[real1, real2, imag1, imag2]`."""
-    real1, imag1 = first.chunk(2, dim=1)
-    real2, imag2 = second.chunk(2, dim=1)
-    return torch.cat([real1, real2, imag1, imag2], dim=1)
+def complex_cat(first: Tensor, second: Tensor, dim: int = 1) -> Tensor:
+    """Join two complex features along channels (`dim`): `[real1, real2, imag1, imag2]`."""
+    real1, imag1 = first.chunk(2, dim)
+    real2, imag2 = second.chunk(2, dim)
+    return torch.cat([real1, real2, imag1, imag2], dim)
 
 
 class _ComplexKernel(nn.Module):
@@ -191,6 +192,7 @@ class RealLSTM(nn.Module):
 
     def __init__(self, features: int, units: int, layers: int) -> None:
         super().__init__()
+        self.lstm_count = 1
         self.lstm = nn.LSTM(features, units, layers, batch_first=True)
         self.linear = nn.Linear(units, features)
 
@@ -198,6 +200,19 @@ class RealLSTM(nn.Module):
         y, state = self.lstm(x.permute(0, 3, 1, 2).flatten(2), states[0] if states else None)
         y = self.linear(y)
         return y.reshape(*y.shape[:2], *x.shape[1:3]).permute(0, 2, 3, 1), [state]
+
+    def run_packed(self, x: Tensor, sizes: Tensor, states: list[RNNState]) -> tuple[Tensor, list[RNNState]]:
+        """The same on rows of different lengths.
+
+        Args:
+            x: `(frames of all rows, channels, bins)`, ordered as in a `PackedSequence`.
+            sizes: its `batch_sizes`.
+
+        Returns:
+            the same shape, and the states after the last frame of each row.
+        """
+        y, state = self.lstm(PackedSequence(x.flatten(1), sizes), states[0])
+        return self.linear(y.data).view(x.shape), [state]
 
 
 class ComplexLSTM(nn.Module):
@@ -212,6 +227,7 @@ class ComplexLSTM(nn.Module):
 
     def __init__(self, features: int, units: int, layers: int) -> None:
         super().__init__()
+        self.lstm_count = 2 * layers
         sizes = [features // 2] + [units // 2] * layers
         self.real = nn.ModuleList(nn.LSTM(i, o, batch_first=True) for i, o in itertools.pairwise(sizes))
         self.imag = nn.ModuleList(nn.LSTM(i, o, batch_first=True) for i, o in itertools.pairwise(sizes))
@@ -229,3 +245,17 @@ class ComplexLSTM(nn.Module):
             new_states += [real_state, imag_state]
         y = torch.cat([self.real_linear(y[:batch]), self.imag_linear(y[batch:])], dim=2)
         return y.reshape(*y.shape[:2], channels, bins).permute(0, 2, 3, 1), new_states
+
+    def run_packed(self, x: Tensor, sizes: Tensor, states: list[RNNState]) -> tuple[Tensor, list[RNNState]]:
+        """As `RealLSTM.run_packed`; in the states, real and imaginary inputs take turns along the batch."""
+        y = torch.stack(x.chunk(2, dim=1), dim=1).flatten(2)  # (frames, 2, features / 2)
+        new_states: list[RNNState] = []
+        for layer, (real, imag) in enumerate(zip(self.real, self.imag, strict=True)):
+            inputs = PackedSequence(y.flatten(0, 1), 2 * sizes)
+            by_real, real_state = real(inputs, states[2 * layer])
+            by_imag, imag_state = imag(inputs, states[2 * layer + 1])
+            from_real, from_imag = (out.data.unflatten(0, (-1, 2)) for out in (by_real, by_imag))
+            y = torch.stack([from_real[:, 0] - from_imag[:, 1], from_real[:, 1] + from_imag[:, 0]], dim=1)
+            new_states += [real_state, imag_state]
+        y = torch.cat([self.real_linear(y[:, 0]), self.imag_linear(y[:, 1])], dim=1)
+        return y.view(x.shape), new_states

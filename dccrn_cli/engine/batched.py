@@ -1,0 +1,170 @@
+"""One network for many threads, each with a signal of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from dccrn_cli.engine.folded import FoldedNetwork, Piece, State
+from dccrn_cli.engine.network import Stream
+from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.stft import STFT
+
+GATHERING_S = 0.002
+"""How long a batch waits for signals under way that have nothing to run yet."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    piece: Piece
+    result: Future[tuple[Tensor, State]] = field(default_factory=Future)
+
+
+class BatchingNetwork:
+    """A trained DCCRN that runs what the streams of many threads bring as batches.
+
+    Each stream gets what it would get alone. This is meant for GPUs; on a CPU large batches are
+    slower than one stream after another. The network runs in a thread of its own, which ends with
+    `close` or the context.
+
+    Args:
+        model: the network; it is copied.
+        device: where to run.
+        max_batch: channels that run at once at most; a stream of more runs by itself. It falls
+            by half whenever the device's memory does not suffice.
+    """
+
+    def __init__(self, model: DCCRN, device: torch.device, max_batch: int = 32) -> None:
+        self.config = model.config
+        self.device = device
+        self.stft = STFT(model.config).to(device)
+        """For all streams: it has no state."""
+        self._network = FoldedNetwork(model, device)
+        self._max_batch = max_batch
+        self._changed = threading.Condition()
+        self._waiting: list[_Request] = []
+        self._under_way: weakref.WeakSet[_Session] = weakref.WeakSet()
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve, name="dccrn-network", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def session(self) -> Stream:
+        """A stream through this network, for one thread at a time.
+
+        Its `process` and `flush` raise what the batch that they were in raised, and RuntimeError
+        once the network is closed; `reset` makes it fit for another signal.
+        """
+        return _Session(self)
+
+    def close(self) -> None:
+        """End the thread; streams that wait for a result get a RuntimeError."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _advance(self, session: _Session, piece: Piece) -> tuple[Tensor, State]:
+        request = _Request(piece)
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the network is closed")
+            self._under_way.add(session)
+            self._waiting.append(request)
+            self._changed.notify_all()
+        return request.result.result()
+
+    def _leave(self, session: _Session) -> None:
+        with self._changed:
+            self._under_way.discard(session)
+            self._changed.notify_all()
+
+    def _serve(self) -> None:
+        ending: Exception = RuntimeError("the network was closed")
+        try:
+            while batch := self._next_batch():
+                self._run(batch)
+                if self.device.type == "cuda":
+                    # What comes in while the device works makes up the next batch.
+                    done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+                    done.record(torch.cuda.current_stream(self.device))
+                    done.synchronize()
+        except Exception as error:  # the device is lost: nobody may wait for it
+            ending = error
+        with self._changed:
+            self._closed = True
+            for request in self._waiting:
+                request.result.set_exception(ending)
+
+    def _next_batch(self) -> list[_Request]:
+        """The oldest requests that fit in a batch; none once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            until = time.monotonic() + GATHERING_S
+            while not (self._closed or self._is_worth_running()) and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+            if self._closed:
+                return []
+            count, rows = 1, self._waiting[0].piece.shape[0]
+            for request in self._waiting[1:]:
+                rows += request.piece.shape[0]
+                if rows > self._max_batch:
+                    break
+                count += 1
+            batch, self._waiting = self._waiting[:count], self._waiting[count:]
+            return batch
+
+    def _is_worth_running(self) -> bool:
+        return len(self._waiting) >= min(len(self._under_way), self._max_batch)
+
+    def _run(self, batch: list[_Request]) -> None:
+        """Run a batch and hand out the results, or the error."""
+        try:
+            results = self._network.advance([request.piece for request in batch])
+        except torch.OutOfMemoryError as error:
+            if len(batch) == 1:
+                batch[0].result.set_exception(error)
+                return
+        except Exception as error:
+            for request in batch:
+                request.result.set_exception(error)
+            return
+        else:
+            for request, result in zip(batch, results, strict=True):
+                request.result.set_result(result)
+            return
+        # Only here are the tensors of the failed run free.
+        middle = len(batch) // 2
+        self._max_batch = max(self._max_batch // 2, 1)
+        self._run(batch[:middle])
+        self._run(batch[middle:])
+
+
+class _Session(Stream):
+    """A stream whose pieces run in batches."""
+
+    def __init__(self, batching: BatchingNetwork) -> None:
+        self._batching = batching
+        super().__init__(batching._network)
+
+    def reset(self) -> None:
+        super().reset()
+        self._batching._leave(self)
+
+    def _advance(self, piece: Piece) -> tuple[Tensor, State]:
+        return self._batching._advance(self, piece)

@@ -1,0 +1,198 @@
+"""Many streams through one network: each gets what it would get alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, lively, speechlike
+from test_enhancer import TOLERANCE, VARIANTS, stream
+
+from dccrn_cli import Enhancer
+from dccrn_cli.engine.batched import BatchingNetwork
+from dccrn_cli.engine.folded import FoldedNetwork, Piece, State
+from dccrn_cli.nn.config import PRESETS
+
+CPU = torch.device("cpu")
+MORE = {
+    "mask-r": dataclasses.replace(PRESETS["dccrn-r"], channels=(8, 8, 8, 8, 8, 8), rnn_units=16),
+    "mask-c": dataclasses.replace(PRESETS["dccrn-c"], channels=(8, 8, 8, 8, 8, 8), rnn_units=16, look_ahead=1),
+    "cl-complex-norm": dataclasses.replace(
+        PRESETS["dccrn-cl"], channels=(8, 8, 8, 8, 8, 8), rnn_units=16, complex_norm=True, look_ahead=5
+    ),
+}
+
+
+def signals(rng: np.random.Generator, count: int) -> list[np.ndarray]:
+    lengths = [0, 1, 99, 700, *rng.integers(1, 12_000, count - 4)]
+    return [speechlike(int(n), channels=1 + index % 3 // 2, seed=index) for index, n in enumerate(lengths)]
+
+
+def cut(rng: np.random.Generator, frames: int) -> list[int]:
+    sizes = [int(rng.choice([50, 1000, 5000, 30_000]))]
+    while sum(sizes) < frames:
+        sizes.append(int(rng.integers(1, 8000)))
+    return sizes
+
+
+def together(network: BatchingNetwork, inputs: Sequence[np.ndarray], cuts: Sequence[list[int]]) -> list[np.ndarray]:
+    """Each signal from a thread of its own, at the same time."""
+    start = threading.Barrier(len(inputs))
+
+    def enhance(x: np.ndarray, sizes: list[int]) -> np.ndarray:
+        enhancer = Enhancer(network)
+        start.wait()
+        return stream(enhancer, x, sizes)
+
+    with ThreadPoolExecutor(len(inputs)) as pool:
+        return list(pool.map(enhance, inputs, cuts, timeout=60))
+
+
+@pytest.mark.parametrize("variant", VARIANTS | MORE)
+def test_company_changes_nothing(variant: str, rng: np.random.Generator) -> None:
+    model = lively((VARIANTS | MORE)[variant])
+    inputs = signals(rng, 9)
+    alone = Enhancer(model)
+    expected = [alone(x) for x in inputs]
+    for max_batch in (1, 5, 32):
+        with BatchingNetwork(model, CPU, max_batch) as network:
+            for got, wanted in zip(
+                together(network, inputs, [cut(rng, len(x)) for x in inputs]), expected, strict=True
+            ):
+                np.testing.assert_allclose(got, wanted, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("variant", VARIANTS | MORE)
+def test_any_pieces_at_once(variant: str) -> None:
+    """Fresh, running and ending streams of many lengths in one run, in any order."""
+    network = FoldedNetwork(lively((VARIANTS | MORE)[variant]), CPU)
+    cfg = network.config
+    torch.manual_seed(0)
+
+    def features(rows: int, frames: int) -> torch.Tensor:
+        return torch.randn(rows, cfg.input_channels, cfg.bins, frames)
+
+    pieces = []
+    for rows, before, frames, ends in [
+        (1, 0, 3, None),
+        (2, 9, 17, None),
+        (1, 8, 6, 8),
+        (3, 0, 17, 11),
+        (1, 8, 1, None),
+    ]:
+        state = network.fresh_state(rows)
+        if before:
+            state = network.advance([Piece(features(rows, before), state, 0)])[0][1]
+        pieces.append(Piece(features(rows, frames), state, before, ends))
+    for (mask, state), piece in zip(network.advance(pieces), pieces, strict=True):
+        alone, alone_state = network.advance([piece])[0]
+        late = max(cfg.look_ahead - piece.position, 0)
+        torch.testing.assert_close(mask[..., late:], alone[..., late:], atol=TOLERANCE, rtol=0)
+        if piece.total is None:
+            torch.testing.assert_close(state, alone_state, atol=TOLERANCE, rtol=0)
+
+
+def test_what_stands_after_the_end_does_not_matter() -> None:
+    network = FoldedNetwork(lively(TINY), CPU)
+    x = torch.randn(1, TINY.input_channels, TINY.bins, 20)
+    noisy = x.clone()
+    noisy[..., 12:] += 1
+    masks = [network.advance([Piece(y, network.fresh_state(1), 0, 12)])[0][0] for y in (x, noisy)]
+    seen = slice(TINY.look_ahead, TINY.look_ahead + 12)
+    torch.testing.assert_close(masks[0][..., seen], masks[1][..., seen], atol=0, rtol=0)
+
+
+def test_streams_do_run_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = count_pieces(monkeypatch)
+    with BatchingNetwork(lively(TINY), CPU) as network:
+        together(network, [speechlike(16_000)] * 8, [[2000] * 8] * 8)
+    assert max(sizes) > 2
+
+
+def count_pieces(monkeypatch: pytest.MonkeyPatch, most: int = 99, error: type[Exception] = Exception) -> list[int]:
+    """Pieces of each run of any network; runs of more than `most` fail."""
+    sizes: list[int] = []
+    advance = FoldedNetwork.advance
+
+    def counted(self: FoldedNetwork, pieces: Sequence[Piece]) -> list[tuple[torch.Tensor, State]]:
+        sizes.append(len(pieces))
+        if len(pieces) > most:
+            raise error("too many")
+        return advance(self, pieces)
+
+    monkeypatch.setattr(FoldedNetwork, "advance", counted)
+    return sizes
+
+
+def test_too_little_memory_makes_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = lively(TINY), speechlike(16_000)
+    expected = Enhancer(model)(x)
+    sizes = count_pieces(monkeypatch, 1, torch.OutOfMemoryError)
+    with BatchingNetwork(model, CPU) as network:
+        for got in together(network, [x] * 4, [[4000] * 4] * 4):
+            np.testing.assert_allclose(got, expected, atol=TOLERANCE)
+        assert max(sizes) > 1
+        count_pieces(monkeypatch, 0, torch.OutOfMemoryError)
+        with pytest.raises(torch.OutOfMemoryError):
+            Enhancer(network)(x)
+
+
+def test_errors_reach_those_in_the_batch_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = lively(TINY), speechlike(8000)
+    expected = Enhancer(model)(x)
+    with BatchingNetwork(model, CPU) as network:
+        enhancer = Enhancer(network)
+        with monkeypatch.context() as patch:
+            count_pieces(patch, 0, ArithmeticError)
+            with pytest.raises(ArithmeticError, match="too many"):
+                together(network, [x] * 3, [[8000]] * 3)
+            with pytest.raises(ArithmeticError, match="too many"):
+                enhancer(x)
+        np.testing.assert_allclose(enhancer(x), expected, atol=TOLERANCE)
+
+
+def test_nobody_waits_for_a_closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go = threading.Event(), threading.Event()
+    advance = FoldedNetwork.advance
+
+    def slow(self: FoldedNetwork, pieces: Sequence[Piece]) -> list[tuple[torch.Tensor, State]]:
+        entered.set()
+        assert go.wait(10)
+        return advance(self, pieces)
+
+    monkeypatch.setattr(FoldedNetwork, "advance", slow)
+    network = BatchingNetwork(lively(TINY), CPU, max_batch=1)
+    enhancers = [Enhancer(network) for _ in range(3)]
+    with ThreadPoolExecutor(4) as pool:
+        running = pool.submit(enhancers[0].process, speechlike(4000))
+        assert entered.wait(10)
+        waiting = pool.submit(enhancers[1].process, speechlike(4000))
+        while not network._waiting:
+            threading.Event().wait(0.001)
+        closing = pool.submit(network.close)
+        while not network._closed:
+            threading.Event().wait(0.001)
+        go.set()
+        assert len(running.result(10))
+        with pytest.raises(RuntimeError, match="closed"):
+            waiting.result(10)
+        closing.result(10)
+    with pytest.raises(RuntimeError, match="closed"):
+        enhancers[2](speechlike(4000))
+    network.close()
+
+
+def test_streams_left_in_the_middle_hold_nobody_up() -> None:
+    with BatchingNetwork(lively(TINY), CPU) as network:
+        left = Enhancer(network)
+        left.process(speechlike(4000))
+        assert len(network._under_way) == 1
+        x = speechlike(16_000)
+        assert Enhancer(network)(x).shape == x.shape
+        left.reset()
+        assert not network._under_way
