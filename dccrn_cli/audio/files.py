@@ -15,6 +15,7 @@ import soundfile
 
 from dccrn_cli.audio.atomic import AtomicFile, BusyError, is_nearly_full
 from dccrn_cli.audio.formats import AudioInfo
+from dccrn_cli.audio.settle import settle
 from dccrn_cli.errors import AudioError, UnreadableAudio, UnsupportedFormat
 
 _TWO_FILES = frozenset({"SD2"})  # a second file holds the header
@@ -218,6 +219,9 @@ class AudioWriter:
         """
         try:
             self._file.close()
+            assert self._atomic.descriptor is not None
+            with open(self._atomic.descriptor, "r+b", closefd=False) as file:
+                settle(file, self.info.format)
             if is_nearly_full(self.path, _NEARLY_FULL_BYTES) and not self._is_complete():
                 raise AudioError("cannot be written to its end; is the disk full?", self.path)
             self._atomic.commit(self._mtime_ns)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 
-from dccrn_cli.audio.files import AudioInfo
+from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.errors import OptionError
 
 _WIDE = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE"}

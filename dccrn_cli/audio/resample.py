@@ -14,16 +14,16 @@ QUALITY = "HQ"
 PASSBAND, STOPBAND_DB = 0.913, 125.0
 """Of the filter for whole ratios: edge of the pass band, the lower rate's half being 1, and rejection from there on."""
 
-MAX_FACTOR = 8
-"""Whole ratios up to this one have a filter of their own."""
+MAX_FACTOR, MAX_LOW_HZ = 8, 12_000
+"""Whole ratios up to this one, from or to rates up to this one, have a filter of their own."""
 
 
 class Resampler:
     """Streaming resampler; outputs joined equal the resampling of the inputs joined.
 
-    Blocks are float32 `(frames, channels)`. The output is aligned with the input. Small whole
-    ratios, which most rates of speech have to 16 kHz, go through a plain filter, which keeps back
-    a tenth of what soxr does; all others through soxr.
+    Blocks are float32 `(frames, channels)`. The output is aligned with the input. soxr keeps back
+    so many samples of the lower rate that at 8 kHz the delay would be heard in a call: such ratios
+    go through a plain filter, which keeps back a tenth of it.
 
     Args:
         source_hz, target_hz: sample rates; equal rates pass blocks through.
@@ -69,7 +69,7 @@ def _stage(source_hz: int, target_hz: int, channels: int) -> _Stage | None:
     low, high = sorted((source_hz, target_hz))
     if low == high:
         return None
-    if high % low or high // low > MAX_FACTOR:
+    if high % low or high // low > MAX_FACTOR or low > MAX_LOW_HZ:
         return _Soxr(source_hz, target_hz, channels)
     return (_Up if source_hz == low else _Down)(high // low, channels)
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dccrn_cli.audio.files import AudioInfo
+from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.raw import SAMPLE_BYTES, RawFormat, decode, encode
 from dccrn_cli.audio.wav import as_wav, read_wav_header, wav_header
 from dccrn_cli.errors import AudioError, OptionError, UnreadableAudio

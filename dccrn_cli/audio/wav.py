@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import replace
 
-from dccrn_cli.audio.files import AudioInfo
+from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.raw import MAX_CHANNELS, SAMPLE_BYTES
 from dccrn_cli.errors import UnreadableAudio
 

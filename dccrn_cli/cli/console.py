@@ -14,6 +14,9 @@ from dccrn_cli.errors import DccrnError
 
 OK, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
+STANDARD = "-"
+"""Standard input or output in place of a file."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

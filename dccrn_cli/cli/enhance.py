@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, USAGE, count, error_line, plain_errors
+from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, STANDARD, USAGE, count, error_line, plain_errors
 
 if TYPE_CHECKING:
     from dccrn_cli.audio.plan import Job, Plan, PlanOptions
     from dccrn_cli.engine.options import EnhanceOptions, Workers
-
-STANDARD = "-"
-"""Standard input or output in place of a file."""
 
 FILES, RESULTS, SOUND, WORK, MESSAGES, PIPES = (
     "Which files", "Results", "Sound", "Work", "Messages", "Raw samples on standard input and output"
@@ -258,16 +255,34 @@ def enhance(
     )
     workers = Workers(jobs, backend.value, scheduler)
     if STANDARD in (paths or ()) or output == STANDARD:
-        from dccrn_cli.cli.pipe import enhance_pipe
-
-        raw_format = None if raw is None else (raw, rate, channels)
-        enhance_pipe(paths or [], output, options, naming.suffix, raw_format)
+        _pipe(paths or [], output, options, naming, None if raw is None else (raw, rate, channels), quiet,
+              unfit=bool(input_list or noise_out or report or dry_run or as_json or keep_video))  # fmt: skip
         return
     plan = _plan(paths or [], output, naming, input_list)
     if dry_run:
         _dry_run(plan, options, workers, as_json)
     else:
         _enhance(plan, options, workers, report, as_json, quiet)
+
+
+def _pipe(
+    paths: list[str],
+    output: str | None,
+    options: EnhanceOptions,
+    naming: PlanOptions,
+    raw: tuple[str, int, int] | None,
+    quiet: bool,
+    unfit: bool,
+) -> None:
+    from dccrn_cli.audio.raw import RawFormat
+    from dccrn_cli.cli.pipe import enhance_pipe
+    from dccrn_cli.errors import OptionError
+
+    if unfit:
+        raise OptionError("with standard input or output there is no list, report, plan, JSON, noise or video")
+    if raw is not None and options.sample_format is not None:
+        raise OptionError("--raw says the sample format; --sample-format is for files")
+    enhance_pipe(paths, output, options, naming.suffix, None if raw is None else RawFormat(*raw), quiet)
 
 
 def _template(name: str | None, suffix: str) -> str:

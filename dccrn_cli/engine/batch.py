@@ -263,7 +263,6 @@ def _on_gpu(
 ) -> Iterator[FileResult]:
     """Each file in a thread; their calls of the network are gathered into batches."""
     from dccrn_cli.engine.batched import BatchingNetwork
-
     from dccrn_cli.engine.enhancer import pick_device
     from dccrn_cli.engine.file import FileEnhancer, Stopped
     from dccrn_cli.engine.models import find_model

@@ -18,7 +18,7 @@ from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.dccrn import DCCRN
 
-Model = DCCRN
+Model = DCCRN | BatchingNetwork
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 2_000, 768_000
 
@@ -64,7 +64,7 @@ class Enhancer:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | DCCRN | BatchingNetwork | None = None,
+        model: str | os.PathLike[str] | Model | None = None,
         sample_rate: int = SAMPLE_RATE,
         high_band: HighBand = "gate",
         device: str | torch.device = "auto",
@@ -80,7 +80,7 @@ class Enhancer:
             raise OptionError(f"high_band must be gate, keep or drop, not {high_band!r}")
         if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
             raise OptionError(f"a sample rate of {sample_rate} Hz is not supported")
-        network = model if isinstance(model, DCCRN | BatchingNetwork) else load_model(find_model(model))[0]
+        network = model if isinstance(model, Model) else load_model(find_model(model))[0]
         self.sample_rate = sample_rate
         self.high_band = high_band
         floor = 0.0 if attenuation_limit_db is None else 10 ** (-attenuation_limit_db / 20)

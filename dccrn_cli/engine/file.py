@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -29,6 +30,15 @@ from dccrn_cli.nn.checkpoint import load_model
 
 BLOCK_S = 3.0
 """Audio per block of the pipe, seconds."""
+
+
+class Writer(Protocol):
+    """What takes the samples: a file or a pipe."""
+
+    info: AudioInfo
+
+    def write(self, block: np.ndarray) -> None:
+        """Append float32 `(frames, channels)`."""
 
 
 class Stopped(Exception):
@@ -120,8 +130,7 @@ class FileEnhancer:
             ]
             if not self.options.overwrite and any(target.is_file() for target in missing):
                 raise BusyError("another run has just written it", job.target)
-            sinks = [None if writer is None else _Sink(writer, info) for writer in writers]
-            levels = self._pump(reader, sinks[0], sinks[1] if len(sinks) > 1 else None, progress)
+            levels = self.pump(reader, writers[0], writers[1] if len(writers) > 1 else None, progress)
         if is_video and writers[0] is not None:
             self._remux(job, outputs[job.target], mtime_ns)
         clipped = writers[0].clipped if writers[0] is not None else 0
@@ -140,16 +149,31 @@ class FileEnhancer:
             clipped=clipped,
         )  # fmt: skip
 
-    def _pump(
+    def pump(
         self,
         reader: Reader,
-        result: _Sink | None,
-        noise: _Sink | None,
-        progress: Callable[[float], None] | None,
+        writer: Writer | None,
+        noise_writer: Writer | None = None,
+        progress: Callable[[float], None] | None = None,
     ) -> tuple[LevelMeter, LevelMeter]:
-        """The whole file through the enhancer; the levels before and after."""
+        """All of a reader through the network.
+
+        Args:
+            reader: open.
+            writer: takes the result.
+            noise_writer: takes what was removed.
+            progress: as above.
+
+        Returns:
+            the levels before and after.
+
+        Raises:
+            AudioError: it cannot be read, enhanced or written.
+            Stopped: as above.
+        """
         info = reader.info
         enhancer = self._enhancer(info.sample_rate)
+        result, noise = (None if w is None else _Sink(w, info) for w in (writer, noise_writer))
         waiting = SampleQueue(info.channels)
         before, after = LevelMeter(), LevelMeter()
 
@@ -205,7 +229,7 @@ class FileEnhancer:
 class _Sink:
     """Where blocks at the rate of the source are written, at the rate of the result."""
 
-    def __init__(self, writer: AudioWriter, source: AudioInfo) -> None:
+    def __init__(self, writer: Writer, source: AudioInfo) -> None:
         self._writer = writer
         self._resampler = Resampler(source.sample_rate, writer.info.sample_rate, source.channels)
 

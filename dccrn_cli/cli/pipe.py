@@ -1,0 +1,75 @@
+"""`dccrn enhance` with standard input or output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from dccrn_cli.audio.files import AudioWriter
+from dccrn_cli.audio.raw import RawFormat
+from dccrn_cli.audio.sound import open_sound
+from dccrn_cli.audio.streams import StreamReader, StreamWriter
+from dccrn_cli.cli.console import STANDARD, error_line
+from dccrn_cli.engine.file import FileEnhancer
+from dccrn_cli.engine.options import EnhanceOptions
+from dccrn_cli.engine.worker import prepare_torch
+from dccrn_cli.errors import OptionError
+
+
+def enhance_pipe(
+    inputs: list[str],
+    output: str | None,
+    options: EnhanceOptions,
+    suffix: str = "",
+    raw: RawFormat | None = None,
+    quiet: bool = False,
+) -> None:
+    """From standard input or a file to standard output or a file, as the audio comes.
+
+    Args:
+        inputs: one file, or "-".
+        output: a file, or "-", which is also what None means.
+        options: see there.
+        suffix: of the container for a file whose name says none.
+        raw: what samples without a header are, on standard input and output; None for WAV.
+        quiet: no notes.
+
+    Raises:
+        AudioError: what comes in is no audio, or what goes out cannot be written.
+        OptionError: several inputs, or a target that exists.
+    """
+    if len(inputs) != 1:
+        raise OptionError("with standard input or output there is one input: a file or -")
+    target = None if output in (None, STANDARD) else Path(str(output))
+    if target is not None and target.exists() and not options.overwrite:
+        raise OptionError("exists already (--overwrite replaces it)", target)
+    prepare_torch(options.threads)
+    # The model comes first: what arrives while it loads would come out late.
+    enhancer = FileEnhancer(options)
+    with contextlib.ExitStack() as stack:
+        source = open_sound(Path(inputs[0])) if inputs[0] != STANDARD else StreamReader(_binary(sys.stdin), raw)
+        reader = stack.enter_context(source)
+        if target is None:
+            wanted = reader.info.adapted("", options.sample_format, options.sample_rate)
+            raw_out = None if raw is None else RawFormat(raw.sample_format, wanted.sample_rate, wanted.channels)
+            stream = StreamWriter(_binary(sys.stdout), wanted, raw_out)
+            writer: StreamWriter | AudioWriter = stack.enter_context(stream)
+        else:
+            wanted = reader.info.adapted(suffix or target.suffix, options.sample_format, options.sample_rate)
+            writer = stack.enter_context(AudioWriter(target, wanted, reader.tags))
+        enhancer.pump(reader, writer)
+    notes = [reader.note, f"{writer.clipped:,} samples beyond full scale limited" if writer.clipped else ""]
+    for note in () if quiet else filter(None, notes):
+        error_line(f"Note: {note}")
+
+
+def _binary(stream: object) -> BinaryIO:
+    buffer: BinaryIO = stream.buffer  # type: ignore[attr-defined]
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.setmode(buffer.fileno(), os.O_BINARY)  # type: ignore[attr-defined]
+    return buffer
