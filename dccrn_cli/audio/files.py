@@ -208,7 +208,7 @@ class AudioWriter:
         try:
             self._file.write(block)
         except (soundfile.SoundFileError, OSError, AssertionError) as error:
-            raise AudioError(f"cannot be written ({reason(error)}); is the disk full?", self.path) from None
+            raise AudioError(self._why_not(error), self.path) from None
         self.frames_written += len(block)
 
     def commit(self) -> None:
@@ -223,10 +223,15 @@ class AudioWriter:
             with open(self._atomic.descriptor, "r+b", closefd=False) as file:
                 settle(file, self.info.format)
             if is_nearly_full(self.path, _NEARLY_FULL_BYTES) and not self._is_complete():
-                raise AudioError("cannot be written to its end; is the disk full?", self.path)
+                raise AudioError("cannot be written to its end: the disk is full", self.path)
             self._atomic.commit(self._mtime_ns)
         except (soundfile.SoundFileError, OSError) as problem:
-            raise AudioError(f"cannot be written ({reason(problem)})", self.path) from None
+            raise AudioError(self._why_not(problem), self.path) from None
+
+    def _why_not(self, error: Exception) -> str:
+        # libsndfile does not say.
+        full = is_nearly_full(self.path, _NEARLY_FULL_BYTES)
+        return f"cannot be written: {'the disk is full' if full else reason(error)}"
 
     def _is_complete(self) -> bool:
         """All samples can be read back. libsndfile says nothing of failures while it closes a file."""

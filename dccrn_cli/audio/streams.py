@@ -73,7 +73,8 @@ class StreamReader:
             wanted = frames * frame_bytes - len(self._rest)
             if self._size is not None:
                 wanted = min(wanted, self._size - self._read)
-            more = self._some(wanted) if wanted > 0 else b""
+            # No waiting for more while there is something to give.
+            more = self._some(wanted) if wanted > 0 and len(self._rest) < frame_bytes else b""
             self._read += len(more)
             data = self._rest + more
             count = min(len(data) // frame_bytes, frames)

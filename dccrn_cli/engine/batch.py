@@ -73,10 +73,7 @@ def enhance_batch(
     elif count == 1:
         yield from _in_turn(jobs, options, interrupt, board)
     else:
-        import joblib
-
-        with joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=options.threads):
-            yield from _in_processes(jobs, lengths, count, options, interrupt, board, os.getpid())
+        yield from _on_this_machine(jobs, lengths, count, options, interrupt, board)
 
 
 def _in_turn(
@@ -94,6 +91,20 @@ def _in_turn(
             yield enhance(job, None if board is None else functools.partial(board.note, index))
         except Stopped:
             return
+
+
+def _on_this_machine(
+    jobs: Sequence[Job],
+    lengths: Sequence[float],
+    count: int,
+    options: EnhanceOptions,
+    interrupt: Interrupt,
+    board: ProgressBoard | None,
+) -> Iterator[FileResult]:
+    import joblib
+
+    with joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=options.threads):
+        yield from _in_processes(jobs, lengths, count, options, interrupt, board, os.getpid())
 
 
 def _in_processes(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
+import time
 from collections.abc import Sequence
 
 import torch
@@ -16,6 +18,8 @@ from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.results import FileResult
 
 _kept = threading.local()
+_working = threading.Lock()
+_WATCH_S = 0.5
 
 
 def prepare_torch(threads: int) -> None:
@@ -40,12 +44,29 @@ def enhance_chunk(
         CheckpointError: the model cannot be loaded.
         OptionError: the device is not there.
     """
-    if getattr(_kept, "options", None) != options:
-        prepare_torch(options.threads)
-        # A killed parent must not leave workers behind that race with the run that takes over.
-        _kept.enhance = FileEnhancer(options, stop=lambda: parent is not None and os.getppid() != parent)
-        _kept.options = options
-    return [
-        (index, _kept.enhance(job, None if board is None else functools.partial(board.note, index)))
-        for index, job in items
-    ]
+    with contextlib.nullcontext() if parent is None else _working:
+        if getattr(_kept, "options", None) != options:
+            prepare_torch(options.threads)
+            _kept.enhance = FileEnhancer(options, stop=functools.partial(_is_orphan, parent))
+            _kept.options = options
+            if parent is not None:
+                threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        return [
+            (index, _kept.enhance(job, None if board is None else functools.partial(board.note, index)))
+            for index, job in items
+        ]
+
+
+def _is_orphan(parent: int | None) -> bool:
+    return parent is not None and os.getppid() != parent
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has died, with no file half-written.
+
+    Left alone it would work on, racing with the run that takes over, and then wait for ever.
+    """
+    while not _is_orphan(parent):
+        time.sleep(_WATCH_S)
+    with _working:
+        os._exit(1)

@@ -1,0 +1,461 @@
+"""Batches: many processes, interruptions, reports, naming, strength."""
+
+from __future__ import annotations
+
+import csv
+import filecmp
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import TINY, speechlike
+from typer.testing import CliRunner
+
+from dccrn_cli import enhance
+from dccrn_cli.audio.atomic import AtomicFile, BusyError, temporary_path
+from dccrn_cli.audio.plan import Job
+from dccrn_cli.cli.app import app
+from dccrn_cli.engine import batch
+from dccrn_cli.engine.batch import enhance_batch
+from dccrn_cli.engine.interrupt import Interrupt
+from dccrn_cli.engine.options import EnhanceOptions, Workers
+from dccrn_cli.errors import OptionError
+from dccrn_cli.nn.checkpoint import save_model
+from dccrn_cli.nn.dccrn import DCCRN
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "dccrn_cli", *map(str, arguments)]
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def same_tree(one: Path, two: Path) -> bool:
+    return tree(one) == tree(two) and all(filecmp.cmp(one / name, two / name, shallow=False) for name in tree(one))
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve files of several formats and lengths, and one that is no audio."""
+    folder = tmp_path_factory.mktemp("noisy")
+    kinds = [("wav", "PCM_16", 16_000), ("wav", "FLOAT", 44_100), ("flac", "PCM_24", 48_000), ("ogg", "VORBIS", 16_000)]
+    for index in range(12):
+        suffix, subtype, rate = kinds[index % 4]
+        path = folder / f"{index % 3}" / f"{index:02}.{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, speechlike(rate * (1 + index), rate, 1 + index % 2), rate, subtype=subtype)
+    (folder / "bad.wav").write_bytes(b"RIFF and nothing")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(noisy: Path, tiny_model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of an uninterrupted run in one process."""
+    out = tmp_path_factory.mktemp("reference") / "out"
+    assert run("enhance", noisy, "-o", out, "--model", tiny_model_file, "-j", 1).exit_code == 1
+    return out
+
+
+def silencer(path: Path) -> Path:
+    """A network that removes everything."""
+    model = DCCRN(TINY)
+    with torch.no_grad():
+        for parameter in model.decoder[-1].parameters():
+            parameter.zero_()
+    save_model(model, path)
+    return path
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core")
+def test_results_do_not_depend_on_the_number_of_jobs(
+    noisy: Path, reference: Path, tmp_path: Path, tiny_model_file: Path
+) -> None:
+    report = tmp_path / "report.jsonl"
+    options = ("--model", tiny_model_file, "-j", 2, "--report", report)
+    result = run("enhance", noisy, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 1
+    assert "12 files enhanced" in result.output
+    assert "bad.wav" in result.output
+    assert same_tree(reference, tmp_path / "out")
+    rows = [json.loads(line) for line in report.read_text().splitlines()]
+    assert len(rows) == 13
+    (row,) = [row for row in rows if row["source"].endswith("11.ogg")]
+    assert (row["status"], row["sample_rate"], row["channels"], row["sample_format"]) == ("done", 16_000, 2, "VORBIS")
+    assert row["seconds"] == 12.0
+    assert row["elapsed_s"] > 0
+    assert -40 < row["input_level_dbfs"] < -10
+    (row,) = [row for row in rows if row["status"] == "failed"]
+    assert "not readable as audio" in row["reason"]
+
+
+def kill_when(process: subprocess.Popen[bytes], out: Path, files: int, number: int) -> None:
+    """Send a signal once so many results are there."""
+    deadline = time.monotonic() + 60
+    while sum(1 for path in out.rglob("*.*") if path.suffix != ".part" and path.is_file()) < files:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.002)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does, to all processes of the command
+    else:
+        process.send_signal(number)
+
+
+@posix
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_runs_go_on(
+    number: signal.Signals, jobs: int, noisy: Path, reference: Path, tmp_path: Path, tiny_model_file: Path
+) -> None:
+    out, report = tmp_path / "out", tmp_path / "report.csv"
+    arguments = ("enhance", noisy, "-o", out, "--model", tiny_model_file, "-j", jobs, "--report", report)
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    kill_when(process, out, 3, number)
+    output = process.communicate()[0].decode()
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert "Traceback" not in output
+        assert "interrupted" in output
+        assert not list(out.rglob(".*.part"))
+    assert tree(out) != tree(reference)
+    for name in tree(out):
+        assert name.endswith(".part") or filecmp.cmp(out / name, reference / name, shallow=False)
+    assert run(*arguments).exit_code == 1
+    assert same_tree(reference, out)
+    rows = list(csv.DictReader(report.read_text().splitlines()))
+    assert sorted(Path(row["source"]).name for row in rows) == sorted(p.name for p in noisy.rglob("*") if p.is_file())
+    # The end can come between a result and its row, which then says that the result was there.
+    assert sum(row["status"] in ("done", "skipped") for row in rows) == 12
+    assert sum(row["status"] == "done" for row in rows) >= 9
+
+
+def test_a_file_that_kills_its_process_fails_alone(
+    tmp_path: Path, tiny_model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = []
+    for index in range(8):
+        soundfile.write(tmp_path / f"{index}.wav", speechlike(8000), 16_000)
+        jobs.append(Job(tmp_path / f"{index}.wav", tmp_path / "out" / f"{index}.wav"))
+    real = batch._enhance_chunk
+
+    def deadly(items: Any, *arguments: Any) -> Any:
+        if any(job.source.name == "5.wav" for _, job in items):
+            os._exit(1)
+        return real(items, *arguments)
+
+    monkeypatch.setattr(batch, "_enhance_chunk", deadly)
+    monkeypatch.setattr(batch, "CHUNK_FILES", 2)
+    options = EnhanceOptions(model=str(tiny_model_file), device="cpu")
+    with Interrupt() as interrupt:
+        results = list(batch._on_this_machine(jobs, [0.5] * 8, 2, options, interrupt, None))
+    assert {result.source.name: result.status for result in results} == {
+        f"{index}.wav": "failed" if index == 5 else "done" for index in range(8)
+    }
+    assert len(tree(tmp_path / "out")) == 7
+
+
+def test_two_runs_do_not_write_one_file(tmp_path: Path, tiny_model_file: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", speechlike(8000), 16_000)
+    arguments = ("enhance", tmp_path / "a.wav", "-o", tmp_path / "out" / "a.wav", "--model", tiny_model_file)
+    with AtomicFile(tmp_path / "out" / "a.wav"):
+        if sys.platform != "win32":
+            with pytest.raises(BusyError):
+                AtomicFile(tmp_path / "out" / "a.wav")
+            assert subprocess.run(command(*arguments), stdout=subprocess.DEVNULL).returncode == 0
+            assert tree(tmp_path / "out") == [temporary_path(Path("a.wav")).name]
+    assert run(*arguments).exit_code == 0
+    assert tree(tmp_path / "out") == ["a.wav"]
+
+
+def test_leftovers_of_a_killed_run_with_other_options_are_removed(
+    noisy: Path, tmp_path: Path, tiny_model_file: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".dccrn-0123456789abcdef.part").write_bytes(b"half")
+    source = noisy / "0" / "00.wav"
+    assert run("enhance", source, "-o", tmp_path / "out", "--model", tiny_model_file).exit_code == 0
+    assert tree(tmp_path / "out") == ["00.wav"]
+
+
+def test_a_report_goes_on(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    options = ("--model", tiny_model_file)
+    for name in ("r.csv", "r.jsonl"):
+        report, out = tmp_path / name, tmp_path / f"out {name}"
+        for source in ("00.wav", "03.ogg"):
+            run("enhance", noisy / "0" / source, "-o", out, *options, "--report", report, "--overwrite")
+        with report.open("a") as file:
+            file.write('{"source": "cut')
+        run("enhance", noisy / "0", "-o", out, *options, "--report", report)
+        text = report.read_text()
+        assert text.count("done") == 4
+        assert "skipped" not in text
+        assert "cut" not in text
+    (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "mine.jsonl").write_text("[1, 2]\n")
+    for name in ("mine.csv", "mine.jsonl", "r.txt"):
+        result = run("enhance", noisy, "-o", tmp_path / "out", *options, "--report", tmp_path / name)
+        assert result.exit_code == 2, result.output
+        assert not (tmp_path / "r.txt").exists()
+    assert (tmp_path / "mine.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_events_for_programs(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["enhance", str(noisy), "-o", str(tmp_path / "out"), "--model", str(tiny_model_file), "--json"]
+    )
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["start", *["file"] * 13, "end"]
+    assert (events[0]["files"], events[-1]["done"], events[-1]["failed"]) == (13, 12, 1)
+
+
+def test_dry_run_writes_nothing(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    soundfile.write(out / "00.wav", speechlike(10), 16_000)
+    arguments = ("enhance", noisy / "0", "-o", out, "--model", tiny_model_file, "--dry-run")
+    result = run(*arguments)
+    assert result.exit_code == 0
+    assert "3 files would be enhanced: 21.0 s of audio, about" in result.output
+    assert "1 file would be skipped" in result.output
+    rows = [json.loads(line) for line in run(*arguments, "--json").stdout.splitlines()]
+    assert [row.get("action") for row in rows] == ["enhance", "enhance", "enhance", "skip", None]
+    assert tree(out) == ["00.wav"]
+
+
+def test_names_and_selection(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    options = ("--model", tiny_model_file)
+
+    def results(*arguments: object) -> list[str]:
+        out = tmp_path / str(time.monotonic_ns())
+        result = run("enhance", *arguments, "-o", out, *options)
+        assert result.exit_code in (0, 1), result.output
+        return tree(out)
+
+    assert results(noisy, "--include", "*.flac", "--suffix", "_c") == ["0/06_c.flac", "1/10_c.flac", "2/02_c.flac"]
+    assert results(noisy, "--exclude", "bad*", "--exclude", "[12]", "--include", "*/0*.wav") == ["0/00.wav", "0/09.wav"]
+    assert results(noisy / "0", "--name", "{folder}-{stem}/x{ext}", "--include", "00*") == ["0-00/x.wav"]
+    assert results(noisy / "0", "--format", "flac") == ["00.flac", "03.flac", "06.flac", "09.flac"]
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{noisy}/0/00.wav\n\n{noisy}/1/01.wav\r\n")
+    assert results("--input-list", listed) == ["0/00.wav", "1/01.wav"]
+    listed.write_text(f"{noisy}/0/00.wav\0{noisy}/gone.wav\0")
+    assert results("--input-list", listed) == ["0/00.wav"]
+
+
+def test_names_that_cannot_be_meant(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    out = tmp_path / "out"
+    for arguments in (
+        (noisy, "-o", out, "--name", "x{ext}"),  # all in one folder named x
+        (noisy, "-o", out, "--name", "{nothing}"),
+        (noisy, "-o", out, "--name", "../{stem}{ext}"),
+        (noisy, "-o", out, "--name", "{stem}{ext}", "--suffix", "a"),
+        (noisy, "-o", out, "--noise-out", out),
+        (noisy, "-o", out, "--format", "doc"),
+        (noisy, "-o", out, "--sample-format", "s7"),
+        (noisy,),
+        ("-o", out),
+        (noisy, "-o", out, "--input-list", tmp_path / "gone"),
+        (noisy, "-o", out, "--backend", "dask"),
+    ):
+        result = run("enhance", *arguments, "--model", tiny_model_file)
+        assert result.exit_code == 2, (arguments, result.output)
+        assert result.output.count("\n") <= 2 or "Usage" in result.output
+    assert not out.exists()
+
+
+def test_beside_the_originals(tmp_path: Path, tiny_model_file: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", speechlike(4000), 16_000)
+    for _ in range(2):  # the second time, the first result is no input
+        result = run("enhance", tmp_path, "--suffix", "_clean", "--model", tiny_model_file)
+        assert result.exit_code == 0
+        assert tree(tmp_path) == ["a.wav", "a_clean.wav"]
+    assert "1 skipped" in result.output
+
+
+def test_form_of_the_results(tmp_path: Path, tiny_model_file: Path) -> None:
+    with soundfile.SoundFile(tmp_path / "a.wav", "w", 44_100, 2, "PCM_24") as file:
+        file.title, file.artist = "Gespräch", "Someone"
+        file.write(speechlike(44_100, 44_100, 2))
+    os.utime(tmp_path / "a.wav", ns=(10**18, 10**18))
+    out = tmp_path / "out"
+    options = ("--format", "flac", "--sample-format", "s16", "--sample-rate", 48_000, "--keep-mtime")
+    result = run("enhance", tmp_path / "a.wav", "-o", out, "--model", tiny_model_file, *options)
+    assert result.exit_code == 0
+    assert "44100 Hz become 48000 Hz" in result.output
+    with soundfile.SoundFile(out / "a.flac") as file:
+        assert (file.samplerate, file.subtype, file.frames, file.channels) == (48_000, "PCM_16", 48_000, 2)
+        assert (file.title, file.artist) == ("Gespräch", "Someone")
+    assert (out / "a.flac").stat().st_mtime_ns == 10**18
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
+def test_strength(rate: int, tmp_path: Path) -> None:
+    x = speechlike(rate * 2 + 3, rate, 2)
+    soundfile.write(tmp_path / "a.wav", x, rate, subtype="FLOAT")
+    model = silencer(tmp_path / "silencer.safetensors")
+
+    def enhanced(*options: object) -> np.ndarray:
+        arguments = ("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.wav", "--model", model, "--overwrite")
+        assert run(*arguments, *options).exit_code == 0
+        return soundfile.read(tmp_path / "b.wav", dtype="float32")[0]
+
+    assert np.abs(enhanced("--high-band", "drop")).max() < 1e-6
+    limited = enhanced("--attenuation-limit", 12, "--high-band", "drop")
+    np.testing.assert_allclose(limited, x * 10 ** (-12 / 20), atol=1e-6)
+    np.testing.assert_allclose(enhanced("--mix", 0.25, "--high-band", "drop"), 0.75 * x, atol=1e-6)
+    np.testing.assert_array_equal(enhanced("--mix", 0), x)
+    np.testing.assert_array_equal(enhanced("--attenuation-limit", 0), x)
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
+def test_what_was_removed(rate: int, tmp_path: Path, tiny_model_file: Path) -> None:
+    x = speechlike(rate * 4 + 1, rate)
+    soundfile.write(tmp_path / "a.wav", x, rate, subtype="FLOAT")
+    options = ("--noise-out", tmp_path / "noise", "--model", tiny_model_file)
+    assert run("enhance", tmp_path / "a.wav", "-o", tmp_path / "out", *options).exit_code == 0
+    result, noise = (soundfile.read(tmp_path / name / "a.wav", always_2d=True)[0] for name in ("out", "noise"))
+    np.testing.assert_allclose(result + noise, x, atol=1e-6)
+    assert np.abs(noise).max() > 0.01
+    before = (tmp_path / "out" / "a.wav").stat().st_mtime_ns
+    (tmp_path / "noise" / "a.wav").unlink()
+    assert run("enhance", tmp_path / "a.wav", "-o", tmp_path / "out", *options).exit_code == 0
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "noise" / "a.wav", always_2d=True)[0], noise)
+    assert (tmp_path / "out" / "a.wav").stat().st_mtime_ns == before
+
+
+@posix
+def test_pipe_streams(tmp_path: Path, tiny_model_file: Path) -> None:
+    x = np.clip(speechlike(16_000 * 4), -1, 1)
+    data = (x * 32767).astype("<i2").tobytes()
+    arguments = ("enhance", "-", "-o", "-", "--raw", "s16le", "--rate", 16_000, "--model", tiny_model_file)
+    process = subprocess.Popen(command(*arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(data[:9600])  # 0.3 s
+    process.stdin.flush()
+    first = os.read(process.stdout.fileno(), 1 << 16)
+    assert len(first) > 2000  # while the input goes on
+    rest = process.communicate(data[9600:], timeout=60)[0]
+    assert len(first) + len(rest) == len(data)
+    assert process.returncode == 0
+
+    soundfile.write(tmp_path / "a.wav", np.frombuffer(data, "<i2"), 16_000)
+    assert run("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.wav", "--model", tiny_model_file).exit_code == 0
+    want = soundfile.read(tmp_path / "b.wav", dtype="int16")[0].astype(int)
+    assert np.abs(np.frombuffer(first + rest, "<i2").astype(int) - want).max() <= 1
+
+
+def test_pipe_usage(tmp_path: Path, tiny_model_file: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", speechlike(4000), 16_000)
+    wav = (tmp_path / "a.wav").read_bytes()
+
+    def piped(given: bytes, *arguments: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            command("enhance", *arguments, "--model", tiny_model_file), input=given, capture_output=True
+        )
+
+    assert len(piped(wav, "-").stdout) == len(wav)
+    assert piped(wav, "-", "-o", tmp_path / "b.flac").returncode == 0
+    assert soundfile.info(tmp_path / "b.flac").frames == 4000
+    for given, arguments in (
+        (wav, ("-", "-o", tmp_path / "b.flac")),
+        (b"", ("-",)),
+        (b"no audio at all, but text" * 9, ("-",)),
+        (wav, ("-", "--raw", "s7")),
+        (wav, ("-", tmp_path / "a.wav")),
+        (wav, ("-", "--report", tmp_path / "r.csv")),
+    ):
+        result = piped(given, *arguments)
+        assert result.returncode == 2, arguments
+        assert result.stdout == b""
+        assert result.stderr.count(b"\n") == 1
+
+
+def test_media_files(tmp_path: Path, tiny_model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    av = pytest.importorskip("av")
+    path = tmp_path / "in" / "film.mp4"
+    path.parent.mkdir()
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("mpeg4", 25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("aac", 48_000, layout="stereo")
+        for index in range(50):
+            image = np.full((48, 64, 3), index, np.uint8)
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(speechlike(96_000, 48_000, 2).T), "fltp", "stereo")
+        frame.sample_rate = 48_000
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+        container.mux(picture.encode(None))
+    options = ("-o", tmp_path / "out", "--model", tiny_model_file)
+    result = run("enhance", path.parent, *options)
+    assert result.exit_code == 0, result.output
+    assert "AAC samples become PCM_16" in result.output
+    assert soundfile.info(tmp_path / "out" / "film.flac").channels == 2
+    result = run("enhance", path.parent, *options, "--keep-video", "--noise-out", tmp_path / "noise")
+    assert result.exit_code == 0, result.output
+    assert tree(tmp_path / "out") == ["film.flac", "film.mp4"]
+    assert tree(tmp_path / "noise") == ["film.flac"]
+    with av.open(str(tmp_path / "out" / "film.mp4")) as container:
+        assert {stream.type for stream in container.streams} == {"video", "audio"}
+    monkeypatch.setitem(sys.modules, "av", None)
+    result = run("enhance", path.parent, *options, "--overwrite")
+    assert result.exit_code == 1
+    assert "pip install 'dccrn-cli[av]'" in result.output
+
+
+def test_options_of_the_python_function(tmp_path: Path, tiny_model_file: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", speechlike(4000), 16_000)
+    result = enhance(tmp_path / "a.wav", tmp_path / "b.wav", model=tiny_model_file, attenuation_limit_db=6)
+    assert (result.status, result.sample_format) == ("done", "PCM_16")
+    for wrong in ({"mix": 2}, {"attenuation_limit_db": -1}, {"nothing": 1}):
+        with pytest.raises((OptionError, Exception), match=r"mix|attenuation|nothing"):
+            enhance(tmp_path / "a.wav", tmp_path / "c.wav", model=tiny_model_file, **wrong)
+
+
+def test_many_threads_share_a_network(noisy: Path, reference: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    """What `--device cuda` does, on the CPU."""
+    jobs = [Job(path, tmp_path / path.relative_to(noisy)) for path in sorted(noisy.rglob("*.*"))]
+    options = EnhanceOptions(model=str(tiny_model_file), device="cpu")
+    with Interrupt() as interrupt:
+        results = list(batch._on_gpu(jobs, [1.0] * len(jobs), options, 6, interrupt, None))
+    assert sorted(result.status for result in results) == ["done"] * 12 + ["failed"]
+    for result in results:
+        if result.status == "done" and result.target.suffix != ".ogg":
+            name = result.target.relative_to(tmp_path)
+            got, want = (soundfile.read(folder / name)[0] for folder in (tmp_path, reference))
+            np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+def test_interrupt_ends_a_wait() -> None:
+    with Interrupt() as interrupt:
+        assert not interrupt.requested
+        if sys.platform != "win32":
+            os.kill(os.getpid(), signal.SIGINT)
+            assert interrupt.requested
+            with pytest.raises(KeyboardInterrupt), interrupt.waiting():
+                raise AssertionError
+
+
+def test_no_jobs() -> None:
+    with Interrupt() as interrupt:
+        assert list(enhance_batch([], [], EnhanceOptions(), Workers(), interrupt)) == []
