@@ -133,8 +133,8 @@ def parse_span(text: str) -> Span:
     Raises:
         OptionError: not such a range.
     """
-    low, _, high = text.partition(":")
-    span = Span(_decibels(low, text), _decibels(high or low, text))
+    low, colon, high = text.partition(":")
+    span = Span(_decibels(low, text), _decibels(high if colon else low, text))
     if span.low > span.high:
         raise OptionError(f"{text!r} ends below its start")
     return span

@@ -257,10 +257,8 @@ def save(mixture: Mixture, row: Row, folder: Path, *, keep_noise: bool = False, 
             if not _holds(path, samples, row.sample_rate):
                 raise AudioError("exists already and is something else (--overwrite replaces it)", path)
             continue
-        bits = FORMATS[row.sample_format]
         with AudioWriter(path, info) as writer:
-            # libsndfile multiplies by 32767 where it writes and divides by 32768 where it reads.
-            writer.write((samples * (2 ** (bits - 1) / (2 ** (bits - 1) - 1)) if bits else samples)[:, None])
+            writer.write(samples[:, None])
 
 
 def _holds(path: Path, samples: np.ndarray, sample_rate: int) -> bool:
