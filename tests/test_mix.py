@@ -305,6 +305,25 @@ def test_seen_and_unseen(data: Path) -> None:
             noise_sets(noise, *arguments)
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("name", "../x"), ("name", ""), ("samples", "0"), ("samples", "9999999"), ("noise_offset", "-1"),
+     ("clean_offset", "99999999"), ("t60_s", "0"), ("noise_scale", "inf"), ("clean_scale", "loud"),
+     ("sample_format", "u8"), ("clean_hash", "a|b"), ("noise", ""), ("snr_db", "7"), ("digest", "")],
+)  # fmt: skip
+def test_changed_metadata_are_refused(data: Path, tmp_path: Path, column: str, value: str) -> None:
+    assert mix(data, tmp_path, "--count", 1, "--reverb", 1).exit_code == 0
+    row = table(tmp_path)[0] | {column: value}
+    with open(tmp_path / "changed.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+        writer.writerow(row)
+    result = mix(data, tmp_path / "out", "--from", tmp_path / "changed.csv")
+    assert result.exit_code in (1, 2)
+    assert "dccrn --debug" not in result.output
+    assert not list(tmp_path.glob("out/**/*.wav"))
+
+
 def test_names_survive_the_metadata(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "speech"
     for name in ("a|b", "50%7C", "naïve, 音", 'quo"ted'):
@@ -347,6 +366,12 @@ def test_wrong_usage(data: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
 
 
 def test_results_do_not_mingle_with_sources(data: Path, tmp_path: Path) -> None:
+    assert mix(data, tmp_path / "set", "--count", 2).exit_code == 0
+    before = content(tmp_path / "set")
+    for more in ((), ("--overwrite",)):
+        result = mix(data, tmp_path / "set", "--from", tmp_path / "set" / "metadata.csv", *more)
+        assert result.exit_code == 2
+    assert content(tmp_path / "set") == before
     shutil.copytree(data / "speech", tmp_path / "clean")
     command = ["mix", "--clean", str(tmp_path / "clean"), "--noise", str(data / "noise"), "-o", str(tmp_path)]
     result = CliRunner().invoke(app, command)

@@ -17,10 +17,10 @@ import typer
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, count, duration, error_line, plain_errors, printable
 
 if TYPE_CHECKING:
+    from dccrn_cli.training.mixture import Mixture
     from dccrn_cli.training.recipes import Recipe
     from dccrn_cli.training.rows import Row
     from dccrn_cli.training.sources import Sources
-    from dccrn_cli.training.testset import Mixture
 
 MIXTURES, RESULTS = "Mixtures", "Results"
 KINDS = ("noisy", "clean", "noise")
@@ -222,6 +222,8 @@ def mix(
     if repeat is not None:
         if given or protocol is not None or number is not None or unseen_share:
             raise OptionError("--from sets the mixtures; give only where recordings and results are")
+        if repeat.resolve() == metadata.resolve():
+            raise OptionError("is rewritten by this; choose another folder for the results", repeat)
         rows = read_rows(repeat)
         known = {row.name: row for row in earlier}
         differs = not set(earlier) <= set(rows)
@@ -275,8 +277,8 @@ def _run(output: Path, steps: list[Step], pools: list[Sources], keep_noise: bool
     from dccrn_cli.engine.interrupt import Interrupt
     from dccrn_cli.errors import AudioError, DataError
     from dccrn_cli.report.records import RecordWriter
+    from dccrn_cli.training.mixture import save
     from dccrn_cli.training.rows import COLUMNS
-    from dccrn_cli.training.testset import save
 
     kinds = KINDS if keep_noise else KINDS[:2]
 

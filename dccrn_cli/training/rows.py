@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -169,6 +170,14 @@ def _parse(values: Mapping[str, str | None], path: Path, number: int) -> Row:
                 f"is not the metadata of a test set: row {number} has no valid {field.name}", path
             ) from None
     row = Row(**found)
-    if row.sample_format not in FORMATS or Path(row.name).name != row.name or row.samples < 1 or row.sample_rate < 1:
+    sound = (
+        row.sample_format in FORMATS
+        and row.name == Path(row.name).name != ""
+        and min(row.samples, row.sample_rate) > 0
+        and min(row.clean_offset, row.noise_offset, row.room_seed) >= 0
+        and (row.room != SIMULATED or row.t60_s > 0)
+        and all(math.isfinite(value) for value in found.values() if isinstance(value, float))
+    )
+    if not sound:
         raise DataError(f"is not the metadata of a test set: row {number} cannot be meant", path)
     return row

@@ -7,34 +7,21 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import soundfile
 
-from dccrn_cli.audio.files import AudioWriter
-from dccrn_cli.audio.formats import AudioInfo, sample_format
 from dccrn_cli.errors import AudioError, DataError, OptionError
 from dccrn_cli.training.clips import Clip, split_clips
-from dccrn_cli.training.mixing import (
-    active_rms,
-    convolve,
-    draw_start,
-    draw_t60_s,
-    from_direct_sound,
-    rms,
-    simulated_decay,
-    stretch,
-)
-from dccrn_cli.training.recipes import FORMATS, Recipe
+from dccrn_cli.training.mixing import active_rms, draw_start, draw_t60_s, from_direct_sound, rms, stretch
+from dccrn_cli.training.mixture import Mixture, blend, in_room, join, simulated_room
+from dccrn_cli.training.recipes import Recipe
 from dccrn_cli.training.rows import SIMULATED, Row, joined_names, mixture_name
 from dccrn_cli.training.sources import SILENCE, Recording, Sources, digest
 
 SNR_TOLERANCE_DB = 0.05
 """A mixture whose files would miss its SNR by more, since their samples are too coarse, is not made."""
 
-_GAP_S = 0.2
 _CORRECTION_DB = 0.5
 _PEAK = 0.94  # leaves room for the correction
 _PAUSE = 0.05
@@ -43,23 +30,6 @@ _ATTEMPTS = 8
 _DRAWS = 1  # to be raised whenever the same recipe comes to draw something else
 _SPEECH, _NOISE, _ROOM, _LEVEL, _SPEECH_ORDER, _NOISE_ORDER = range(6)
 _NO_ROOM: dict[str, Any] = {"room": "", "room_hash": "", "t60_s": 0.0, "room_seed": 0}
-
-
-class Mixture(NamedTuple):
-    """Samples of one mixture, float64 `(samples,)` each: values that its sample format holds exactly.
-
-    `snr_error_db` is how far these values are off the SNR wanted.
-    """
-
-    noisy: np.ndarray
-    clean: np.ndarray
-    noise: np.ndarray
-    snr_error_db: float
-
-    @property
-    def digest(self) -> str:
-        """Of the noisy and the clean samples."""
-        return digest(self.noisy.astype("<f8").tobytes(), self.clean.astype("<f8").tobytes())
 
 
 def noise_sets(
@@ -124,15 +94,15 @@ class MixtureSet:
         recipe, rate = self.recipe, self.recipe.sample_rate
         turn, in_class = divmod(number, recipe.snr_classes)
         turn, in_set = divmod(turn, len(self.noise))
-        in_room = math.floor((turn + 1) * recipe.reverb) > math.floor(turn * recipe.reverb)
+        reverb = math.floor((turn + 1) * recipe.reverb) > math.floor(turn * recipe.reverb)
         noise_set = list(self.noise)[in_set]
         rng = self._rng(number, _LEVEL)
         snr_db, level_db = recipe.snr_of(number, rng), recipe.level_db.draw(rng, recipe.step_db)
         spoken, clean_offset, speech = self._speech(number)
         noise_turn = turn * recipe.snr_classes + in_class
         source, noise_offset, noise = self._noise(noise_set, in_set, noise_turn, number, len(speech))
-        room, response = self._room(number) if in_room else (_NO_ROOM, None)
-        heard, target = _in_room(speech, response, recipe.target)
+        room, response = self._room(number) if reverb else (_NO_ROOM, None)
+        heard, target = in_room(speech, response, recipe.target)
 
         active = active_rms(heard, rate)
         clean_scale = 10 ** (level_db / 20) / active
@@ -143,7 +113,7 @@ class MixtureSet:
         gain = min(1.0, _PEAK / peak)
         row = Row(
             name="", snr_db=snr_db, snr_on=recipe.snr_on, noise_set=noise_set, speaker=spoken[0].clip.group,
-            noise_class=source.clip.group, reverb=int(in_room), target=recipe.target, level_db=level_db,
+            noise_class=source.clip.group, reverb=int(reverb), target=recipe.target, level_db=level_db,
             gain_db=20 * math.log10(gain), clean=joined_names(one.clip.name for one in spoken),
             clean_hash="|".join(one.digest for one in spoken), clean_offset=clean_offset, samples=len(speech),
             noise=joined_names([source.clip.name]), noise_hash=source.digest, noise_offset=noise_offset, **room,
@@ -151,11 +121,11 @@ class MixtureSet:
             sample_format=recipe.sample_format, seed=recipe.seed, number=number, recipe=self.fingerprint, digest="",
         )  # fmt: skip
         row = dataclasses.replace(row, name=mixture_name(row, recipe.naming))
-        mixture = _mix(row, heard, target, noise)
+        mixture = blend(row, heard, target, noise)
         if abs(mixture.snr_error_db) < _CORRECTION_DB:
             # Rounding moves frames of speech across the limit of what counts as active.
             row = dataclasses.replace(row, noise_scale=row.noise_scale * 10 ** (mixture.snr_error_db / 20))
-            mixture = _mix(row, heard, target, noise)
+            mixture = blend(row, heard, target, noise)
         if abs(mixture.snr_error_db) > SNR_TOLERANCE_DB:
             raise AudioError(
                 f"{recipe.sample_format} samples are too coarse for speech at {level_db + row.gain_db:.1f} dBFS with "
@@ -176,7 +146,7 @@ class MixtureSet:
         while len(joined) < length:
             others = self.clean.groups[spoken[0].clip.group]
             spoken.append(self.clean.first(map(int, rng.permutation(others)), rate))
-            joined = _join([one.samples for one in spoken], rate)
+            joined = join([one.samples for one in spoken], rate)
         threshold = _PAUSE * active_rms(joined, rate)
         for _ in range(_ATTEMPTS):
             offset = draw_start(len(joined), length, rng)
@@ -207,7 +177,7 @@ class MixtureSet:
         if self.rooms is None:
             t60_s, seed = draw_t60_s(rng), int(rng.integers(2**31))
             simulated = {"room": SIMULATED, "t60_s": t60_s, "room_seed": seed}
-            return _NO_ROOM | simulated, _simulated(t60_s, seed, rate)
+            return _NO_ROOM | simulated, simulated_room(t60_s, seed, rate)
         room = self.rooms.first(map(int, rng.permutation(len(self.rooms.clips))), rate, silence=0.0)
         measured = {"room": joined_names([room.clip.name]), "room_hash": room.digest}
         return _NO_ROOM | measured, from_direct_sound(room.samples, rate)
@@ -229,95 +199,24 @@ def remake(row: Row, clean: Sources, noise: Sources, rooms: Sources | None) -> M
     if len(names) != len(digests):
         raise DataError("has not one digest for each recording", row.name)
     spoken = [clean.recall(name, known, rate) for name, known in zip(names, digests, strict=True)]
-    speech = _join(spoken, rate)[row.clean_offset : row.clean_offset + row.samples]
+    speech = join(spoken, rate)[row.clean_offset : row.clean_offset + row.samples]
+    if len(speech) != row.samples:
+        raise DataError("is longer than its recordings", row.name)
     source = noise.recall(row.noise_name, row.noise_hash, rate)
     response = None
     if row.room == SIMULATED:
-        response = _simulated(row.t60_s, row.room_seed, rate)
+        response = simulated_room(row.t60_s, row.room_seed, rate)
     elif row.room:
         if rooms is None:
             raise DataError("is the room of a mixture; say where such recordings are", row.room_name)
         response = from_direct_sound(rooms.recall(row.room_name, row.room_hash, rate), rate)
-    heard, target = _in_room(speech, response, row.target)
-    mixture = _mix(row, heard, target, stretch(source, row.noise_offset, row.samples))
-    if mixture.digest != row.digest:
+    heard, target = in_room(speech, response, row.target)
+    mixture = blend(row, heard, target, stretch(source, row.noise_offset, row.samples))
+    if mixture.digest != row.digest or abs(mixture.snr_error_db) > SNR_TOLERANCE_DB:
         raise DataError("does not come out the same: changed metadata, or another decoder or resampler", row.name)
     return mixture
-
-
-def save(mixture: Mixture, row: Row, folder: Path, *, keep_noise: bool = False, overwrite: bool = False) -> None:
-    """Write `noisy/`, `clean/` and perhaps `noise/` below a folder, each file whole or not at all.
-
-    Files that hold these samples already are left as they are.
-
-    Raises:
-        AudioError: a file cannot be written, or exists and holds something else.
-    """
-    subtype = sample_format(row.sample_format)
-    info = AudioInfo(row.sample_rate, 1, row.samples, "WAV", subtype, "FILE")
-    kinds = {"clean": mixture.clean, "noisy": mixture.noisy} | ({"noise": mixture.noise} if keep_noise else {})
-    for kind, samples in kinds.items():
-        path = folder / kind / row.file_name(kind)
-        if path.exists() and not overwrite:
-            if not _holds(path, samples, row.sample_rate):
-                raise AudioError("exists already and is something else (--overwrite replaces it)", path)
-            continue
-        with AudioWriter(path, info) as writer:
-            writer.write(samples[:, None])
-
-
-def _holds(path: Path, samples: np.ndarray, sample_rate: int) -> bool:
-    try:
-        found, rate = soundfile.read(os.fsencode(path) if os.name == "posix" else path, dtype="float64")
-    except (OSError, soundfile.SoundFileError):
-        return False
-    return rate == sample_rate and np.array_equal(found, samples)
 
 
 @lru_cache(maxsize=8)
 def _shuffled(count: int, seed: int, cycle: int, purpose: int) -> np.ndarray:
     return np.random.default_rng((seed, cycle, purpose)).permutation(count)
-
-
-def _join(recordings: list[np.ndarray], sample_rate: int) -> np.ndarray:
-    """One after the other, with pauses between."""
-    pause = np.zeros(round(_GAP_S * sample_rate), np.float32)
-    return np.concatenate([part for recording in recordings for part in (pause, recording)][1:])
-
-
-def _simulated(t60_s: float, seed: int, sample_rate: int) -> np.ndarray:
-    return from_direct_sound(simulated_decay(t60_s, np.random.default_rng(seed), sample_rate), sample_rate)
-
-
-def _in_room(speech: np.ndarray, response: np.ndarray | None, target: str) -> tuple[np.ndarray, np.ndarray]:
-    """Speech as it is heard, and what of it the clean file holds."""
-    if response is None:
-        return speech, speech
-    heard = convolve(speech, response)
-    if target == "reverberant":
-        return heard, heard
-    delay = int(np.abs(response).argmax())
-    direct = np.concatenate([np.zeros(delay, np.float32), speech])[: len(speech)]
-    return heard, direct * response[delay]
-
-
-def _snr_db(speech: np.ndarray, noise: np.ndarray, snr_on: str, sample_rate: int) -> float:
-    level = active_rms(speech, sample_rate) if snr_on == "active" else rms(speech)
-    return 20 * math.log10(max(level, 1e-30) / max(rms(noise), 1e-30))
-
-
-def _mix(row: Row, heard: np.ndarray, target: np.ndarray, noise: np.ndarray) -> Mixture:
-    """Scaled, rounded to the sample format and only then added: noisy minus heard is exactly the noise."""
-    bits = FORMATS[row.sample_format]
-
-    def rounded(x: np.ndarray) -> np.ndarray:
-        if not bits:
-            return x.astype(np.float32).astype(np.float64)
-        return np.rint(x * 2.0 ** (bits - 1)) * 2.0 ** (1 - bits) + 0.0  # no -0
-
-    speech = rounded(heard.astype(np.float64) * row.clean_scale)
-    added = rounded(noise.astype(np.float64) * row.noise_scale)
-    clean = rounded(target.astype(np.float64) * row.clean_scale)
-    noisy = rounded(speech + added)
-    error_db = _snr_db(speech, noisy - speech, row.snr_on, row.sample_rate) - row.snr_db
-    return Mixture(noisy, clean, added, error_db)
