@@ -52,23 +52,41 @@ class Clip:
         Raises:
             DataError: not readable as audio, or empty.
         """
+        mono = self.decode(self.content(), SAMPLE_RATE)
+        samples: np.ndarray = np.clip(np.rint(mono * INT16_FULL_SCALE), -32768, 32767).astype(np.int16)
+        return samples
+
+    def content(self) -> bytes:
+        """The file as it is.
+
+        Raises:
+            DataError: it cannot be read.
+        """
         try:
             if self.size < 0:
-                content = self.source.read_bytes()
-            else:
-                with open(self.source, "rb") as archive:
-                    archive.seek(self.offset)
-                    content = archive.read(self.size)
+                return self.source.read_bytes()
+            with open(self.source, "rb") as archive:
+                archive.seek(self.offset)
+                return archive.read(self.size)
+        except OSError as error:
+            raise DataError(f"cannot be read as audio ({error})", self.name) from None
+
+    def decode(self, content: bytes, sample_rate: int) -> np.ndarray:
+        """Mono samples of its `content()`, float32 `(samples,)`, at any rate.
+
+        Raises:
+            DataError: not readable as audio, or empty.
+        """
+        try:
             data, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
         except (OSError, soundfile.SoundFileError) as error:
             raise DataError(f"cannot be read as audio ({error})", self.name) from None
-        mono = data.mean(axis=1)
-        if rate != SAMPLE_RATE:
-            mono = soxr.resample(mono, rate, SAMPLE_RATE)
+        mono: np.ndarray = data.mean(axis=1)
+        if rate != sample_rate:
+            mono = soxr.resample(mono, rate, sample_rate)
         if len(mono) == 0 or not np.isfinite(mono).all():
             raise DataError("holds no usable samples", self.name)
-        samples: np.ndarray = np.clip(np.rint(mono * INT16_FULL_SCALE), -32768, 32767).astype(np.int16)
-        return samples
+        return mono
 
 
 def find_clips(paths: Iterable[str | Path]) -> list[Clip]:

@@ -14,10 +14,10 @@ from dccrn_cli.training.clips import ClipPool
 ACTIVE_RANGE_DB = 40.0
 """Frames within this range of the loudest count as active speech."""
 
-ROOM_SAMPLES = 2 * SAMPLE_RATE
+ROOM_S = 2.0
 """Longest impulse response used."""
 
-_FRAME = SAMPLE_RATE // 50
+_FRAMES_PER_S = 50
 _TINY = 1e-9
 
 
@@ -107,7 +107,7 @@ class Mixer:
         else:
             noise = self._noises(rng, speaker, room)
             snr_db = rng.uniform(*options.snr_db)
-            noise = noise * (10 ** (-snr_db / 20) / (_rms(noise) + _TINY))
+            noise = noise * (10 ** (-snr_db / 20) / (rms(noise) + _TINY))
         if rng.random() < options.band_limit:
             cutoff_hz = rng.uniform(3000, 7000)
             speech, noise = low_pass(speech, cutoff_hz), low_pass(noise, cutoff_hz)
@@ -136,7 +136,7 @@ class Mixer:
             joined = np.concatenate(pieces)
             start = int(rng.integers(len(joined) - length + 1))
             segment = joined[start : start + length]
-            if _rms(segment) > 0.05:  # active speech has an RMS of 1: not mainly a pause
+            if rms(segment) > 0.05:  # active speech has an RMS of 1: not mainly a pause
                 break
         return segment, speaker
 
@@ -150,8 +150,8 @@ class Mixer:
         noise = self._one_noise(rng, speaker)
         if rng.random() < self.options.second_noise:
             other = self._one_noise(rng, speaker)
-            noise = noise / (_rms(noise) + _TINY)
-            noise = noise + other / (_rms(other) + _TINY) * 10 ** (rng.uniform(-12, 0) / 20)
+            noise = noise / (rms(noise) + _TINY)
+            noise = noise + other / (rms(other) + _TINY) * 10 ** (rng.uniform(-12, 0) / 20)
         if room is not None and rng.random() < 0.5:
             noise = convolve(noise, room)
         if rng.random() < self.options.equaliser:
@@ -167,7 +167,7 @@ class Mixer:
         for _ in range(8):
             clip = self._vary_speed(self.noise.draw(rng), rng)
             noise = _fill(clip, self.options.samples, rng)
-            if _rms(noise) > 1e-4:
+            if rms(noise) > 1e-4:
                 break
         return noise
 
@@ -183,22 +183,23 @@ class Mixer:
         return total
 
     def _room(self, rng: np.random.Generator) -> np.ndarray:
-        response = self.rooms.draw(rng) if self.rooms is not None and rng.random() < 0.5 else _simulated_decay(rng)
-        start = max(int(np.abs(response).argmax()) - 16, 0)  # keep the direct sound in place
-        response = response[start : start + ROOM_SAMPLES]
-        return response / (math.sqrt(float(np.square(response).sum())) + _TINY)
+        if self.rooms is not None and rng.random() < 0.5:
+            return from_direct_sound(self.rooms.draw(rng))
+        return from_direct_sound(simulated_decay(draw_t60_s(rng), rng))
 
 
-def _rms(x: np.ndarray) -> float:
+def rms(x: np.ndarray) -> float:
+    """RMS of all samples; 0 of none."""
     return math.sqrt(float(np.square(x, dtype=np.float64).mean())) if len(x) else 0.0
 
 
-def active_rms(x: np.ndarray) -> float:
+def active_rms(x: np.ndarray, sample_rate: int = SAMPLE_RATE) -> float:
     """RMS over the 20 ms frames within `ACTIVE_RANGE_DB` of the loudest."""
-    count = len(x) // _FRAME
+    frame = sample_rate // _FRAMES_PER_S
+    count = len(x) // frame
     if count == 0:
-        return _rms(x)
-    power = np.square(x[: count * _FRAME].reshape(count, _FRAME)).mean(axis=1)
+        return rms(x)
+    power = np.square(x[: count * frame].reshape(count, frame)).mean(axis=1)
     active = power[power >= power.max() * 10 ** (-ACTIVE_RANGE_DB / 10)]
     return math.sqrt(float(active.mean()))
 
@@ -233,20 +234,39 @@ def _change_speed(x: np.ndarray, factor: float) -> np.ndarray:
 
 def _fill(clip: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
     """A stretch of `length` samples from a clip, which is repeated from a random point if short."""
-    if len(clip) >= length:
-        start = int(rng.integers(len(clip) - length + 1))
+    return stretch(clip, draw_start(len(clip), length, rng), length)
+
+
+def draw_start(available: int, length: int, rng: np.random.Generator) -> int:
+    """Where a `stretch` of `length` samples begins in a clip of `available`."""
+    return int(rng.integers(available - length + 1 if available >= length else available))
+
+
+def stretch(clip: np.ndarray, start: int, length: int) -> np.ndarray:
+    """`length` samples of a clip from `start` on; after its end it begins anew."""
+    if start + length <= len(clip):
         return clip[start : start + length]
-    repeated = np.tile(clip, -(-length // len(clip)) + 1)
-    start = int(rng.integers(len(clip)))
-    return repeated[start : start + length]
+    return np.tile(clip, -(-(start + length) // len(clip)))[start : start + length]
 
 
-def _simulated_decay(rng: np.random.Generator) -> np.ndarray:
-    """Direct sound and an exponentially decaying tail, T60 0.15 to 3 s."""
-    t60 = 0.15 * 20 ** rng.random()
-    time = np.arange(min(int(t60 * SAMPLE_RATE), ROOM_SAMPLES)) / SAMPLE_RATE
-    tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / t60)
-    tail[: int(rng.uniform(0.001, 0.01) * SAMPLE_RATE)] = 0
+def from_direct_sound(response: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """An impulse response from its highest peak on, which it keeps in place, with an energy of 1."""
+    lead = 16  # samples: what a resampler leaves before the peak
+    start = max(int(np.abs(response).argmax()) - lead, 0)
+    response = response[start : start + int(ROOM_S * sample_rate)]
+    return response / (math.sqrt(float(np.square(response).sum())) + _TINY)
+
+
+def draw_t60_s(rng: np.random.Generator) -> float:
+    """A reverberation time, 0.15 to 3 s."""
+    return float(0.15 * 20 ** rng.random())
+
+
+def simulated_decay(t60_s: float, rng: np.random.Generator, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Direct sound and an exponentially decaying tail, float32 `(samples,)`."""
+    time = np.arange(int(min(t60_s, ROOM_S) * sample_rate)) / sample_rate
+    tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / t60_s)
+    tail[: int(rng.uniform(0.001, 0.01) * sample_rate)] = 0
     tail = convolve(tail.astype(np.float32), np.array([1, rng.uniform(0, 0.9)], np.float32))
     direct_to_tail_db = rng.uniform(-6, 12)
     tail *= 10 ** (-direct_to_tail_db / 20) / (math.sqrt(float(np.square(tail).sum())) + _TINY)

@@ -1,0 +1,112 @@
+"""One mixture: its samples, put together as a row says, and its files."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+from dccrn_cli.audio.files import AudioWriter
+from dccrn_cli.audio.formats import AudioInfo, sample_format
+from dccrn_cli.errors import AudioError
+from dccrn_cli.training.mixing import active_rms, convolve, from_direct_sound, rms, simulated_decay
+from dccrn_cli.training.recipes import FORMATS
+from dccrn_cli.training.rows import Row
+from dccrn_cli.training.sources import digest
+
+_GAP_S = 0.2
+
+
+class Mixture(NamedTuple):
+    """Samples of one mixture, float64 `(samples,)` each: values that its sample format holds exactly.
+
+    `snr_error_db` is how far these values are off the SNR wanted.
+    """
+
+    noisy: np.ndarray
+    clean: np.ndarray
+    noise: np.ndarray
+    snr_error_db: float
+
+    @property
+    def digest(self) -> str:
+        """Of the noisy and the clean samples."""
+        return digest(self.noisy.astype("<f8").tobytes(), self.clean.astype("<f8").tobytes())
+
+
+def join(recordings: list[np.ndarray], sample_rate: int) -> np.ndarray:
+    """One after the other, with pauses between."""
+    pause = np.zeros(round(_GAP_S * sample_rate), np.float32)
+    return np.concatenate([part for recording in recordings for part in (pause, recording)][1:])
+
+
+def simulated_room(t60_s: float, seed: int, sample_rate: int) -> np.ndarray:
+    """A simulated impulse response, float32 `(samples,)`; the same for the same seed."""
+    return from_direct_sound(simulated_decay(t60_s, np.random.default_rng(seed), sample_rate), sample_rate)
+
+
+def in_room(speech: np.ndarray, response: np.ndarray | None, target: str) -> tuple[np.ndarray, np.ndarray]:
+    """Speech as it is heard, and what of it the clean file holds."""
+    if response is None:
+        return speech, speech
+    heard = convolve(speech, response)
+    if target == "reverberant":
+        return heard, heard
+    delay = int(np.abs(response).argmax())
+    direct = np.concatenate([np.zeros(delay, np.float32), speech])[: len(speech)]
+    return heard, direct * response[delay]
+
+
+def _snr_db(speech: np.ndarray, noise: np.ndarray, snr_on: str, sample_rate: int) -> float:
+    level = active_rms(speech, sample_rate) if snr_on == "active" else rms(speech)
+    return 20 * math.log10(max(level, 1e-30) / max(rms(noise), 1e-30))
+
+
+def blend(row: Row, heard: np.ndarray, target: np.ndarray, noise: np.ndarray) -> Mixture:
+    """Scaled, rounded to the sample format and only then added: noisy minus heard is exactly the noise."""
+    bits = FORMATS[row.sample_format]
+
+    def rounded(x: np.ndarray) -> np.ndarray:
+        if not bits:
+            return x.astype(np.float32).astype(np.float64)
+        return np.rint(x * 2.0 ** (bits - 1)) * 2.0 ** (1 - bits) + 0.0  # no -0
+
+    speech = rounded(heard.astype(np.float64) * row.clean_scale)
+    added = rounded(noise.astype(np.float64) * row.noise_scale)
+    clean = rounded(target.astype(np.float64) * row.clean_scale)
+    noisy = rounded(speech + added)
+    error_db = _snr_db(speech, noisy - speech, row.snr_on, row.sample_rate) - row.snr_db
+    return Mixture(noisy, clean, added, error_db)
+
+
+def save(mixture: Mixture, row: Row, folder: Path, *, keep_noise: bool = False, overwrite: bool = False) -> None:
+    """Write `noisy/`, `clean/` and perhaps `noise/` below a folder, each file whole or not at all.
+
+    Files that hold these samples already are left as they are.
+
+    Raises:
+        AudioError: a file cannot be written, or exists and holds something else.
+    """
+    subtype = sample_format(row.sample_format)
+    info = AudioInfo(row.sample_rate, 1, row.samples, "WAV", subtype, "FILE")
+    kinds = {"clean": mixture.clean, "noisy": mixture.noisy} | ({"noise": mixture.noise} if keep_noise else {})
+    for kind, samples in kinds.items():
+        path = folder / kind / row.file_name(kind)
+        if path.exists() and not overwrite:
+            if not _holds(path, samples, row.sample_rate):
+                raise AudioError("exists already and is something else (--overwrite replaces it)", path)
+            continue
+        with AudioWriter(path, info) as writer:
+            writer.write(samples[:, None])
+
+
+def _holds(path: Path, samples: np.ndarray, sample_rate: int) -> bool:
+    try:
+        found, rate = soundfile.read(os.fsencode(path) if os.name == "posix" else path, dtype="float64")
+    except (OSError, soundfile.SoundFileError):
+        return False
+    return rate == sample_rate and np.array_equal(found, samples)

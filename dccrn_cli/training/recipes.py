@@ -1,0 +1,150 @@
+"""Recipes of test sets, and those of well-known protocols."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dccrn_cli.errors import OptionError
+from dccrn_cli.nn.config import SAMPLE_RATE
+
+FORMATS: Mapping[str, int] = {"s16": 16, "s24": 24, "f32": 0}
+"""Sample formats of test sets, and their bits if they are whole numbers."""
+
+_LIMIT_DB = 120.0
+
+
+@dataclass(frozen=True)
+class Span:
+    """A range that values are drawn from, all alike."""
+
+    low: float
+    high: float
+
+    def draw(self, rng: np.random.Generator, step: float) -> float:
+        """A value `low`, `low + step` … up to `high`."""
+        steps = math.floor((self.high - self.low) / step + 1e-9)
+        return round(self.low + step * int(rng.integers(steps + 1)), 6)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the mixtures of a test set are made.
+
+    Attributes:
+        snr_db: classes, each used equally often, or a range.
+        snr_on: what of the speech the SNR is measured on: its active frames (within 40 dB of the
+            loudest) or the whole clip. Noise is measured as a whole.
+        level_db: range of the level of active speech, dBFS.
+        step_db: of values drawn from a range.
+        seconds: length of a mixture; None for that of the utterance.
+        reverb: share of mixtures in rooms. The noise is left as it is.
+        target: what the clean file holds of speech in a room: `reverberant` all of it, `dry` the
+            direct sound.
+        split: noise used: `seen` in training, `unseen`, or `both` equally often; None for not known.
+        naming: `plain`, or `dns` for names as in the DNS challenge.
+        sample_rate: Hz.
+        sample_format: s16, s24 or f32.
+        seed: with the number of a mixture it sets everything in it.
+    """
+
+    snr_db: tuple[float, ...] | Span = (0.0, 5.0, 10.0, 15.0, 20.0)
+    snr_on: Literal["active", "whole"] = "active"
+    level_db: Span = Span(-35.0, -15.0)
+    step_db: float = 0.1
+    seconds: float | None = None
+    reverb: float = 0.0
+    target: Literal["reverberant", "dry"] = "reverberant"
+    split: Literal["seen", "unseen", "both"] | None = None
+    naming: Literal["plain", "dns"] = "plain"
+    sample_rate: int = SAMPLE_RATE
+    sample_format: Literal["s16", "s24", "f32"] = "s16"
+    seed: int = 0
+
+    def snr_of(self, number: int, rng: np.random.Generator) -> float:
+        """SNR of mixture `number`: its class, or drawn."""
+        if isinstance(self.snr_db, Span):
+            return self.snr_db.draw(rng, self.step_db)
+        return self.snr_db[number % len(self.snr_db)]
+
+    @property
+    def snr_classes(self) -> int:
+        """How many classes of SNR are used in turn."""
+        return 1 if isinstance(self.snr_db, Span) else len(self.snr_db)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A recipe that others have used.
+
+    Attributes:
+        about: what sets it apart, in a few words.
+        recipe: what the options not given are taken from.
+    """
+
+    about: str
+    recipe: Recipe
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    "dccrn-wsj0": Protocol("0, 5, 10, 15, 20 dB, whole utterances", Recipe()),
+    "losses": Protocol(
+        "-10 to 20 dB by 5 dB, 3 s, seen and unseen noise",
+        Recipe(snr_db=tuple(float(snr) for snr in range(-10, 21, 5)), seconds=3.0, split="both"),
+    ),
+    "crn": Protocol("-5, 0, 5 dB, whole utterances", Recipe(snr_db=(-5.0, 0.0, 5.0))),
+    "dns": Protocol(
+        "-5 to 20 dB at random, 10 s, half in rooms, names of the DNS challenge",
+        Recipe(snr_db=Span(-5.0, 20.0), step_db=1.0, seconds=10.0, reverb=0.5, naming="dns"),
+    ),
+}
+"""Protocols by name."""
+
+
+def protocol(name: str) -> Protocol:
+    """A protocol by its name.
+
+    Raises:
+        OptionError: no such protocol.
+    """
+    if name not in PROTOCOLS:
+        raise OptionError(f"no protocol {name!r}; choose among {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def parse_snr(text: str) -> tuple[float, ...] | Span:
+    """`0,5,10` as classes, `-5:20` as a range.
+
+    Raises:
+        OptionError: neither of the two.
+    """
+    if ":" in text:
+        return parse_span(text)
+    return tuple(dict.fromkeys(_decibels(part, text) for part in text.split(",")))
+
+
+def parse_span(text: str) -> Span:
+    """`-35:-15`, or one value for a range of just that.
+
+    Raises:
+        OptionError: not such a range.
+    """
+    low, colon, high = text.partition(":")
+    span = Span(_decibels(low, text), _decibels(high if colon else low, text))
+    if span.low > span.high:
+        raise OptionError(f"{text!r} ends below its start")
+    return span
+
+
+def _decibels(part: str, text: str) -> float:
+    try:
+        value = float(part)
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= _LIMIT_DB:
+        raise OptionError(f"{text!r} is neither decibels such as 0,5,10 nor a range such as -5:20")
+    return value + 0.0  # no -0

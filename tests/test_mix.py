@@ -1,0 +1,388 @@
+"""Test sets: what is mixed, that it is what the metadata say, and that it comes out the same again."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import speechlike
+from typer.testing import CliRunner
+
+from dccrn_cli.cli.app import app
+from dccrn_cli.errors import AudioError, DataError, OptionError
+from dccrn_cli.training.clips import find_clips
+from dccrn_cli.training.mixing import active_rms, rms, synthetic_noise
+from dccrn_cli.training.recipes import PROTOCOLS, Recipe, Span, parse_snr, parse_span
+from dccrn_cli.training.rows import joined_names, read_rows
+from dccrn_cli.training.sources import Sources
+from dccrn_cli.training.testset import MixtureSet, noise_sets, remake
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders speech/ (3 speakers, 0.8 to 1.6 s, pauses), noise/, unseen/ and rooms/."""
+    root = tmp_path_factory.mktemp("data")
+    for index in range(9):
+        clip = speechlike(13_000 + 1600 * index, seed=index)[:, 0]
+        clip[: len(clip) // 4] *= 1e-4
+        put(root / "speech" / f"speaker{index % 3}" / f"{index}.flac", clip * 0.02 * (index + 1))
+    for index in range(6):
+        noise = synthetic_noise(12_000 + 9000 * (index % 3), np.random.default_rng(index))
+        put(root / ("unseen" if index > 3 else "noise") / f"class{index % 2}" / f"{index}.wav", noise / 20)
+    for index in range(2):
+        response = np.random.default_rng(index).standard_normal(4000) * np.exp(-np.arange(4000) / 600) * 0.1
+        response[20] = 0.9
+        put(root / "rooms" / f"{index}.wav", response)
+    return root
+
+
+def put(path: Path, samples: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, 16_000)
+
+
+def arguments(data: Path, out: Path, *more: object) -> list[str]:
+    options = ("mix", "--clean", data / "speech", "--noise", data / "noise", "-o", out, *more)
+    return [str(option) for option in options]
+
+
+def mix(data: Path, out: Path, *more: object) -> Any:
+    return CliRunner().invoke(app, arguments(data, out, *more))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    with open(out / "metadata.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def mixtures(data: Path, **options: Any) -> MixtureSet:
+    noise = {"": Sources(find_clips([data / "noise"]))}
+    return MixtureSet(Recipe(**options), Sources(find_clips([data / "speech"])), noise, None)
+
+
+@pytest.mark.parametrize("snr_on", ["active", "whole"])
+@pytest.mark.parametrize("sample_format", ["s16", "f32"])
+def test_files_have_the_snr_of_the_metadata(data: Path, tmp_path: Path, snr_on: str, sample_format: str) -> None:
+    result = mix(data, tmp_path, "--snr", "-10,0,20", "--count", 18, "--level", "-50:-10", "--snr-on", snr_on,
+                 "--sample-format", sample_format, "--reverb", 0.5, "--keep-noise")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    rows = read_rows(tmp_path / "metadata.csv")
+    assert Counter(row.snr_db for row in rows) == {-10: 6, 0: 6, 20: 6}
+    assert Counter(row.room for row in rows) == {"": 9, "simulated": 9}
+    assert any(row.gain_db < 0 for row in rows)
+    for row in rows:
+        noisy, clean, noise = (
+            soundfile.read(tmp_path / kind / f"{row.name}.wav")[0] for kind in ("noisy", "clean", "noise")
+        )
+        level = active_rms(clean) if snr_on == "active" else rms(clean)
+        assert 20 * np.log10(level / rms(noisy - clean)) == pytest.approx(row.snr_db, abs=0.05)
+        assert 20 * np.log10(active_rms(clean)) == pytest.approx(row.level_db + row.gain_db, abs=0.3)
+        assert len(noisy) == len(clean) == row.samples
+        assert np.abs(noisy).max() <= 1
+        assert np.abs(noisy - clean - noise).max() <= (0 if sample_format == "s16" else 1e-7)
+
+
+@pytest.mark.parametrize("more", [("--reverb", 0.5), ("--rooms", "ROOMS", "--seconds", 2, "--sample-rate", 22_050)])
+def test_the_metadata_give_the_same_bytes_elsewhere(data: Path, tmp_path: Path, more: tuple[object, ...]) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    rooms = [data / "rooms" if option == "ROOMS" else option for option in more]
+    unseen = ("--unseen-noise", data / "unseen")
+    assert mix(data, here, *rooms, *unseen, "--sample-format", "f32").exit_code == 0
+    shutil.copytree(data, tmp_path / "moved")
+    moved = tmp_path / "moved"
+    result = mix(moved, there, "--from", here / "metadata.csv", "--rooms", moved / "rooms", "--unseen-noise",
+                 moved / "unseen")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert content(here) == content(there)
+    assert mix(moved, tmp_path / "anew", *[moved / "rooms" if o == "ROOMS" else o for o in more],
+               "--unseen-noise", moved / "unseen", "--sample-format", "f32").exit_code == 0  # fmt: skip
+    assert content(here) == content(tmp_path / "anew")
+
+
+def test_changed_and_missing_recordings_are_named(data: Path, tmp_path: Path) -> None:
+    assert mix(data, tmp_path / "here", "--snr", "5").exit_code == 0
+    moved = tmp_path / "moved"
+    shutil.copytree(data, moved)
+    put(moved / "speech" / "speaker0" / "0.flac", speechlike(13_000, seed=77)[:, 0])
+    (moved / "speech" / "speaker1" / "1.flac").unlink()
+    result = mix(moved, tmp_path / "there", "--from", tmp_path / "here" / "metadata.csv")
+    assert result.exit_code == 1
+    assert "speaker0/0.flac: is not the recording" in result.output
+    assert "speaker1/1.flac: no such recording" in result.output
+    assert len(table(tmp_path / "there")) == 7
+    assert "7 mixtures made" in result.output
+    rows = read_rows(tmp_path / "here" / "metadata.csv")
+    pools = (Sources(find_clips([data / "speech"])), Sources(find_clips([data / "noise"])))
+    with pytest.raises(DataError, match="does not come out the same"):
+        remake(dataclasses.replace(rows[0], noise_offset=rows[0].noise_offset + 1), *pools, None)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_protocols(data: Path, tmp_path: Path, name: str) -> None:
+    more = ("--unseen-noise", data / "unseen") if name == "losses" else ()
+    result = mix(data, tmp_path, "--protocol", name, "--count", 28, *more)
+    assert result.exit_code == 0, result.output
+    rows = read_rows(tmp_path / "metadata.csv")
+    used = Counter(row.snr_db for row in rows)
+    noisy, clean = ({path.name for path in (tmp_path / kind).iterdir()} for kind in ("noisy", "clean"))
+    assert len(rows) == len(noisy) == len(clean) == 28
+    if name == "dns":
+        assert min(used) >= -5
+        assert max(used) <= 20
+        assert Counter(row.reverb for row in rows) == {0: 14, 1: 14}
+        assert {row.samples for row in rows} == {160_000}
+        assert clean == {f"clean_fileid_{number}.wav" for number in range(28)}
+        assert all(f"_snr{row.snr_db:g}_tl{row.level_db:g}_fileid_{row.number}.wav" in " ".join(noisy) for row in rows)
+        return
+    assert noisy == clean
+    if name == "losses":
+        assert used == dict.fromkeys(range(-10, 21, 5), 4)
+        assert {row.samples for row in rows} == {48_000}
+        assert Counter(row.noise_set for row in rows) == {"seen": 14, "unseen": 14}
+        assert "mix_00007_snr-10_unseen.wav" in noisy
+    else:
+        assert set(used) == ({0, 5, 10, 15, 20} if name == "dccrn-wsj0" else {-5, 0, 5})
+        assert max(used.values()) - min(used.values()) <= 1
+        assert len({row.samples for row in rows}) == 9
+        assert Counter(row.clean for row in rows).most_common()[-1][1] >= 3
+
+
+def test_options_go_before_the_protocol(data: Path, tmp_path: Path) -> None:
+    result = mix(data, tmp_path, "--protocol", "dns", "--snr", "7.5", "--seconds", 1, "--reverb", 0, "--count", 3)
+    assert result.exit_code == 0, result.output
+    rows = read_rows(tmp_path / "metadata.csv")
+    assert {(row.snr_db, row.samples, row.reverb) for row in rows} == {(7.5, 16_000, 0)}
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(data: Path, tmp_path: Path) -> None:
+    options = ("--count", 150, "--reverb", 0.3)
+    command = [sys.executable, "-m", "dccrn_cli", *arguments(data, tmp_path / "killed", *options)]
+    for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+        before = len(list((tmp_path / "killed").glob("noisy/*.wav")))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 30
+        while len(list((tmp_path / "killed").glob("noisy/*.wav"))) < before + 20 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == code, errors
+        assert "Traceback" not in errors
+    with open(tmp_path / "killed" / "metadata.csv", "a") as file:
+        file.write("mix_00399_sn")  # a row cut off
+    missing = next((tmp_path / "killed" / "clean").iterdir())
+    missing.unlink()
+    result = mix(data, tmp_path / "killed", *options)
+    assert result.exit_code == 0, result.output
+    assert "skipped" in result.output
+    assert mix(data, tmp_path / "whole", *options).exit_code == 0
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
+def test_what_exists_stays(data: Path, tmp_path: Path) -> None:
+    assert mix(data, tmp_path, "--count", 4).exit_code == 0
+    before = content(tmp_path)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.wav")}
+    result = mix(data, tmp_path, "--count", 2)
+    assert result.exit_code == 0
+    assert "4 skipped" in result.output
+    assert content(tmp_path) == before
+    assert mix(data, tmp_path, "--count", 6, "--keep-noise").exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert len(list((tmp_path / "noise").iterdir())) == len(table(tmp_path)) == 6
+    assert mix(data, tmp_path, "--count", 4, "--seed", 1).exit_code == 2
+    mine = tmp_path / "noisy" / table(tmp_path)[2]["name"]
+    mine = mine.with_name(mine.name + ".wav")
+    mine.write_bytes(b"mine")
+    (tmp_path / "metadata.csv").unlink()
+    result = mix(data, tmp_path, "--count", 4)
+    assert result.exit_code == 1
+    assert "exists already and is something else" in result.output
+    assert mine.read_bytes() == b"mine"
+    assert len(table(tmp_path)) == 3
+    assert mix(data, tmp_path, "--count", 4, "--seed", 1, "--overwrite").exit_code == 0
+    assert {row["seed"] for row in table(tmp_path)} == {"1"}
+
+
+def test_bad_sources_change_only_their_own_mixtures(data: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(data, moved)
+    (moved / "speech" / "speaker0" / "0.flac").write_bytes(b"text")
+    put(moved / "noise" / "class1" / "1.wav", np.zeros(20_000))
+    assert mix(data, tmp_path / "good").exit_code == 0
+    result = mix(moved, tmp_path / "bad")
+    assert result.exit_code == 0
+    assert "Note: speaker0/0.flac: cannot be read" in result.output
+    assert "Note: class1/1.wav: holds silence only" in result.output
+    good, bad = table(tmp_path / "good"), table(tmp_path / "bad")
+    assert len(good) == len(bad) == 9
+    for before, after in zip(good, bad, strict=True):
+        hit = before["clean"] == "speaker0/0.flac" or before["noise"] == "class1/1.wav"
+        assert (before["digest"] != after["digest"]) == hit
+    shutil.rmtree(moved / "noise")
+    (moved / "noise").mkdir()
+    (moved / "noise" / "a.wav").write_bytes(b"text")
+    result = mix(moved, tmp_path / "none")
+    assert result.exit_code == 2
+    assert "no recording is left" in result.output
+
+
+def test_dry_target_is_the_direct_sound(data: Path) -> None:
+    dry, wet = (mixtures(data, reverb=1.0, target=target).make(0)[1] for target in ("dry", "reverberant"))
+    np.testing.assert_array_equal(dry.noisy, wet.noisy)
+    delays = np.arange(-40, 41)
+    inner = slice(100, len(dry.clean) - 100)
+    match = [np.dot(np.roll(dry.clean, int(delay))[inner], wet.clean[inner]) for delay in delays]
+    assert delays[int(np.argmax(match))] == 0
+    assert rms(dry.clean) < rms(wet.clean)
+
+
+def test_a_frame_at_the_limit_of_active_speech_does_not_move_the_snr(data: Path, tmp_path: Path) -> None:
+    """Rounding moves such frames across the limit, and with them the level of what is active."""
+    speech = np.zeros(24_000)
+    speech[3200:9600] = 0.3 * np.sin(np.arange(6400))
+    speech[12_800:13_440] = 0.003 * np.sin(np.arange(640))
+    put(tmp_path / "speech" / "a.wav", speech)
+    clean, noise = Sources(find_clips([tmp_path / "speech"])), Sources(find_clips([data / "noise"]))
+    errors = []
+    for level_db in np.arange(-50.0, -30.0, 0.5):
+        recipe = Recipe(level_db=Span(level_db, level_db), snr_db=(0.0,))
+        _, mixture = MixtureSet(recipe, clean, {"": noise}, None).make(0)
+        added = rms(mixture.noisy - mixture.clean)
+        errors.append(abs(20 * np.log10(active_rms(mixture.clean) / added)))
+    assert max(errors) < 0.01
+
+
+def test_too_coarse_samples_are_refused(data: Path) -> None:
+    faint = {"level_db": Span(-75.0, -75.0), "snr_db": (30.0,)}
+    with pytest.raises(AudioError, match="too coarse"):
+        mixtures(data, **faint).make(0)
+    _, mixture = mixtures(data, **faint, sample_format="f32").make(0)
+    assert abs(mixture.snr_error_db) < 1e-3
+
+
+def test_parts_of_a_recipe() -> None:
+    assert parse_snr("-5, 0,2.5") == (-5.0, 0.0, 2.5)
+    assert parse_snr("-5:20") == Span(-5.0, 20.0)
+    assert parse_span("-25") == Span(-25.0, -25.0)
+    for text in ("", "a", "5:", "nan", "1,,2", "0:5:10", "inf"):
+        with pytest.raises(OptionError):
+            parse_snr(text)
+    with pytest.raises(OptionError, match="below its start"):
+        parse_snr("20:-5")
+    drawn = [Span(-1.0, 1.0).draw(np.random.default_rng(seed), 0.5) for seed in range(60)]
+    assert set(drawn) == {-1.0, -0.5, 0.0, 0.5, 1.0}
+
+
+def test_seen_and_unseen(data: Path) -> None:
+    noise, unseen = find_clips([data / "noise"]), find_clips([data / "unseen"])
+    assert {name: len(pool.clips) for name, pool in noise_sets(noise, unseen, 0, None).items()} == {
+        "seen": 4, "unseen": 2,
+    }  # fmt: skip
+    assert set(noise_sets(noise, unseen, 0, "unseen")) == {"unseen"}
+    assert set(noise_sets(noise, [], 0, None)) == {""}
+    assert set(noise_sets(noise, [], 0, "seen")) == {"seen"}
+    shared = noise_sets(noise + unseen, [], 0.5, "both")
+    names = [[clip.name for clip in pool.clips] for pool in shared.values()]
+    assert sorted(names[0] + names[1]) == sorted(clip.name for clip in noise + unseen)
+    for arguments in (([], 0, "both"), ([], 1e-9, None), ([], 1.0, "both")):
+        with pytest.raises(OptionError):
+            noise_sets(noise, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("name", "../x"), ("name", ""), ("samples", "0"), ("samples", "9999999"), ("noise_offset", "-1"),
+     ("clean_offset", "99999999"), ("t60_s", "0"), ("noise_scale", "inf"), ("clean_scale", "loud"),
+     ("sample_format", "u8"), ("clean_hash", "a|b"), ("noise", ""), ("snr_db", "7"), ("digest", "")],
+)  # fmt: skip
+def test_changed_metadata_are_refused(data: Path, tmp_path: Path, column: str, value: str) -> None:
+    assert mix(data, tmp_path, "--count", 1, "--reverb", 1).exit_code == 0
+    row = table(tmp_path)[0] | {column: value}
+    with open(tmp_path / "changed.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+        writer.writerow(row)
+    result = mix(data, tmp_path / "out", "--from", tmp_path / "changed.csv")
+    assert result.exit_code in (1, 2)
+    assert "dccrn --debug" not in result.output
+    assert not list(tmp_path.glob("out/**/*.wav"))
+
+
+def test_names_survive_the_metadata(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "speech"
+    for name in ("a|b", "50%7C", "naïve, 音", 'quo"ted'):
+        put(folder / f"{name}.wav", speechlike(9000, seed=len(name))[:, 0])
+    result = CliRunner().invoke(
+        app,
+        ["mix", "--clean", str(folder), "--noise", str(data / "noise"), "-o", str(tmp_path / "a"), "--seconds", "2"],
+    )
+    assert result.exit_code == 0, result.output
+    again = ["--noise", str(data / "noise"), "--from", str(tmp_path / "a" / "metadata.csv")]
+    result = CliRunner().invoke(app, ["mix", "--clean", str(folder), "-o", str(tmp_path / "b"), *again])
+    assert result.exit_code == 0, result.output
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+    assert joined_names(["a|b", "50%"]) == "a%7Cb|50%25"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--snr", "loud"),
+        ("--snr", "20:-5"),
+        ("--level", "-10:-30"),
+        ("--protocol", "nothing"),
+        ("--protocol", "losses"),
+        ("--split", "both"),
+        ("--reverb", "1.5"),
+        ("--count", "0"),
+        ("--sample-format", "u8"),
+        ("--rooms", "nowhere"),
+        ("--from", "nowhere.csv"),
+        ("--from", __file__),
+        ("--from", "nowhere.csv", "--seed", "1"),
+    ],
+)
+def test_wrong_usage(data: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+    result = mix(data, tmp_path / "out", *more)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_do_not_mingle_with_sources(data: Path, tmp_path: Path) -> None:
+    assert mix(data, tmp_path / "set", "--count", 2).exit_code == 0
+    before = content(tmp_path / "set")
+    for more in ((), ("--overwrite",)):
+        result = mix(data, tmp_path / "set", "--from", tmp_path / "set" / "metadata.csv", *more)
+        assert result.exit_code == 2
+    assert content(tmp_path / "set") == before
+    shutil.copytree(data / "speech", tmp_path / "clean")
+    command = ["mix", "--clean", str(tmp_path / "clean"), "--noise", str(data / "noise"), "-o", str(tmp_path)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert "among the sources" in result.output
+
+
+def test_mixing_needs_no_torch(data: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys; from typer.testing import CliRunner; from dccrn_cli.cli.app import app\n"
+        "assert CliRunner().invoke(app, sys.argv[1:]).exit_code == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, *arguments(data, tmp_path, "--count", 2)], check=True, env=os.environ)
