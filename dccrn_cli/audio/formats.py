@@ -173,7 +173,7 @@ class AudioInfo:
             return f"{kind} does not hold {self.channels} channels"
         if replace(self, sample_rate=16_000).is_writable:
             return f"{kind} does not hold {self.sample_rate} Hz"
-        return f"{kind} can be read but not written"
+        return f"{kind} cannot be written"
 
     def changes_to(self, other: AudioInfo) -> list[str]:
         """What a user should know who gets the other form."""

@@ -140,6 +140,9 @@ class FileEnhancer:
             self._remux(job, outputs[job.target], mtime_ns)
         clipped = writers[0].clipped if writers[0] is not None else 0
         notes = [reader.note, *([] if is_video else info.changes_to(wanted))]
+        asked_hz = self.options.sample_rate
+        if asked_hz not in (None, wanted.sample_rate):
+            notes.append(f"{wanted.subtype} does not hold {asked_hz} Hz")
         if clipped:
             notes.append(f"{clipped:,} samples beyond full scale limited")
         return FileResult(
