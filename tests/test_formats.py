@@ -99,10 +99,9 @@ def kinds() -> Iterator[tuple[str, str]]:
 def combinations(seed: int) -> Iterator[tuple[int, int, str]]:
     """Rates, channels and byte orders: over all formats, each pair of them comes up again and again."""
     rng = np.random.default_rng(seed)
-    yield int(rng.choice(RATES)), 1, "FILE"
+    for channels in (1, int(rng.choice(CHANNELS[1:]))):
+        yield int(rng.choice(RATES)), channels, str(rng.choice(ENDIANS[: channels + 1]))
     yield 8000, 1, "FILE"
-    for channels in (2, int(rng.choice(CHANNELS))):
-        yield int(rng.choice(RATES)), channels, str(rng.choice(ENDIANS))
 
 
 def only(folder: Path, *names: str) -> bool:
@@ -119,8 +118,10 @@ def test_every_kind_of_file(tmp_path: Path, enhance: FileEnhancer) -> None:
     out, written = tmp_path / "out", set()
     for number, (container, subtype) in enumerate(kinds()):
         for rate, channels, endian in combinations(number):
+            if rate == 8000 and (container, subtype) in written:
+                continue
             source, target = tmp_path / f"in-{container}", out / "x"
-            x = banded(1500 + rate // 50, rate, channels)
+            x = banded(900 + rate // 100, rate, channels)
             try:
                 soundfile.write(source, x, rate, subtype, endian, container)
                 before, given, _ = read(source)
@@ -162,7 +163,7 @@ def test_every_container_from_every_other(suffix: str, tmp_path: Path, identity:
     enhancers: dict[Any, FileEnhancer] = {}
     out, done = tmp_path / "out", 0
     forms = list(itertools.product((1, 2, 6, 9), (8000, 48_000, 192_000, 384_000)))
-    for channels, rate in [(1, 48_000), *(forms[i] for i in rng.permutation(16)[:5])]:
+    for channels, rate in [(1, 48_000), *(forms[i] for i in rng.permutation(16)[:3])]:
         source = tmp_path / "x.dat"
         soundfile.write(source, banded(rate // 100, rate, channels), rate, "FLOAT", format="WAV")
         for subtype in (None, str(rng.choice(formats[2:]))):
