@@ -15,11 +15,12 @@ from dccrn_cli.audio.settle import settle
 
 Kind = tuple[str, str, str, int]
 
-# Time and chance enter nowhere else: that is what the long list of the others is for.
+# Others are not touched: that is what the long list of them is for.
 AFFECTED = {("OGG", "VORBIS"), ("OGG", "OPUS")} | {
     *((container, subtype) for container in ("WAV", "WAVEX", "AIFF") for subtype in ("FLOAT", "DOUBLE")),
     *(("MAT5", subtype) for subtype in soundfile.available_subtypes("MAT5")),
-}
+    ("VOC", "ULAW"), ("VOC", "ALAW"),  # a sample too many
+}  # fmt: skip
 
 
 def rate_of(container: str, subtype: str) -> int:
@@ -85,7 +86,7 @@ def test_the_sound_stays(container: str, subtype: str, channels: int, tmp_path: 
     after = soundfile.read(path, always_2d=True)
     assert path.stat().st_size == size
     assert len(after[0]) == len(x)
-    np.testing.assert_array_equal(after[0], before[0])
+    np.testing.assert_array_equal(after[0], before[0][: len(x)])
 
 
 def page_crc(page: bytes) -> int:

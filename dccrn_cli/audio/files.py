@@ -18,12 +18,19 @@ from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.settle import settle
 from dccrn_cli.errors import AudioError, UnreadableAudio, UnsupportedFormat
 
-_TWO_FILES = frozenset({"SD2"})  # a second file holds the header
 _EXACT_LENGTH = frozenset({"FLAC"})
+
+# What decoders say of headers that make no sense, as if it were something else.
+_VAGUE = ("Unspecified internal", "Internal error", "Input/output", "End of file", "File does not exist")
 
 _UNKNOWN_FRAMES = 2**62
 _CUT_WAV = re.compile(r"data : (\d+) \(should be (\d+)\)")
 _OPEN_ENDED = 0x7FFF0000  # sizes that recorders write before they know better
+
+_TAG_BYTES, _TAGS_BYTES = 8000, 32_000
+"""The longest tag that is taken over, and all of them together."""
+
+_RATE_ROUNDING = 0.02  # HTK and SDS hold the time between samples as a whole number
 
 _NEARLY_FULL_BYTES = 1 << 20
 _CHECK_FRAMES = 1 << 16
@@ -135,7 +142,18 @@ def describe(error: Exception) -> str:
         return "permission denied"
     if isinstance(error, IsADirectoryError):
         return "is a folder"
-    return f"not readable as audio ({reason(error)})"
+    why = reason(error)
+    return f"not readable as audio ({'damaged' if why.startswith(_VAGUE) else why})"
+
+
+def _bearable(tags: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Tags that do not break the file: libsndfile writes some headers wrongly when these are long."""
+    left = _TAGS_BYTES
+    for name, text in tags.items():
+        size = len(text.encode(errors="replace"))
+        if 0 < size <= min(left, _TAG_BYTES):
+            left -= size
+            yield name, text
 
 
 class AudioWriter:
@@ -167,8 +185,8 @@ class AudioWriter:
         self.clipped = 0
         self.frames_written = 0
         self._mtime_ns = mtime_ns
-        if info.format in _TWO_FILES or not soundfile.check_format(info.format, info.subtype, info.endian):
-            raise UnsupportedFormat(f"{info.format} with {info.subtype} samples can be read but not written", path)
+        if not info.is_writable:
+            raise UnsupportedFormat(info.obstacle(), path)
         try:
             self._atomic = AtomicFile(self.path)
         except BusyError:
@@ -187,7 +205,7 @@ class AudioWriter:
                 endian=info.endian,
                 closefd=False,
             )
-            for name, text in (tags or {}).items():
+            for name, text in _bearable(tags or {}):
                 with contextlib.suppress(soundfile.SoundFileError, UnicodeError):
                     setattr(self._file, name, text)
         except (soundfile.SoundFileError, OSError) as error:
@@ -222,6 +240,7 @@ class AudioWriter:
             assert self._atomic.descriptor is not None
             with open(self._atomic.descriptor, "r+b", closefd=False) as file:
                 settle(file, self.info.format)
+            self._check_header()
             if is_nearly_full(self.path, _NEARLY_FULL_BYTES) and not self._is_complete():
                 raise AudioError("cannot be written to its end: the disk is full", self.path)
             self._atomic.commit(self._mtime_ns)
@@ -232,6 +251,21 @@ class AudioWriter:
         # libsndfile does not say.
         full = is_nearly_full(self.path, _NEARLY_FULL_BYTES)
         return f"cannot be written: {'the disk is full' if full else reason(error)}"
+
+    def _check_header(self) -> None:
+        """What libsndfile wrote is what was asked for: it does not say where a container cannot hold that."""
+        if self.frames_written == 0 or self.info.format == "RAW":
+            return
+        kind = f"{self.info.format} with {self.info.subtype} samples"
+        try:
+            with AudioReader(self._atomic.temporary) as reader:
+                got = reader.info
+        except UnreadableAudio as error:
+            raise AudioError(f"{kind} cannot be written here: {error.message}", self.path) from None
+        if abs(got.sample_rate / self.info.sample_rate - 1) > _RATE_ROUNDING:
+            raise UnsupportedFormat(f"{kind} does not hold {self.info.sample_rate} Hz", self.path)
+        if 0 < got.frames < self.frames_written:
+            raise AudioError(f"{kind} loses the last {self.frames_written - got.frames:,} samples", self.path)
 
     def _is_complete(self) -> bool:
         """All samples can be read back. libsndfile says nothing of failures while it closes a file."""

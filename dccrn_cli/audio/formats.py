@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import io
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,16 +28,23 @@ FORMAT_OF_SUFFIX: Mapping[str, str] = {
 }  # fmt: skip
 """Containers that a result can be written in, by its suffix."""
 
+TWO_FILES = frozenset({"SD2"})
+"""Containers whose header is in a second file: they are read only."""
+
 SAMPLE_FORMATS: Mapping[str, str] = {
     "u8": "PCM_U8", "s8": "PCM_S8", "s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE",
 }  # fmt: skip
 """Short names of sample formats; libsndfile's own names can be used as well."""
 
-_RATES = {
+_RATES: Mapping[str, Sequence[int]] = {
     "OPUS": (8000, 12_000, 16_000, 24_000, 48_000),
     "MPEG_LAYER_III": (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
+    "VORBIS": range(1, 192_001),  # its encoder crashes above 200 kHz
 }
 """Sample rates of formats that know only some."""
+
+_GARBLED = frozenset({"ALAC_20"})
+"""Sample formats that libsndfile writes wrongly for several channels."""
 
 _FLOATING = frozenset({"FLOAT", "DOUBLE"})
 _DEEP = frozenset(
@@ -129,15 +139,41 @@ class AudioInfo:
             raise UnsupportedFormat(f"{info.format} does not hold {info.subtype} samples")
         rate = sample_rate or self.sample_rate
         rates = _RATES.get(info.subtype, (rate,))
-        rate = min((r for r in rates if r >= rate), default=rates[-1])
+        rate = rates[min(bisect_left(rates, rate), len(rates) - 1)]
         return info if rate == self.sample_rate else replace(info, sample_rate=rate, frames=0)
 
-    def _fitting_subtype(self, container: str, *, opus: bool) -> str:
-        subtype = "OPUS" if opus else self.subtype
-        if soundfile.check_format(container, subtype):
-            return subtype
-        finest = "PCM_24" if subtype in _DEEP else "PCM_16"
-        return finest if soundfile.check_format(container, finest) else soundfile.default_subtype(container)
+    def nearest_writable(self) -> AudioInfo:
+        """The same in the same container with samples that can be written, if there are such; else itself."""
+        if self.is_writable:
+            return self
+        info = replace(self, subtype=self._fitting_subtype(self.format), endian="FILE")
+        return info if info.is_writable else self
+
+    @property
+    def is_writable(self) -> bool:
+        """libsndfile can write such a file."""
+        return _is_writable(self.sample_rate, self.channels, self.format, self.subtype, self.endian)
+
+    def _fitting_subtype(self, container: str, *, opus: bool = False) -> str:
+        finest = "PCM_24" if self.subtype in _DEEP else "PCM_16"
+        for subtype in ("OPUS" if opus else self.subtype, finest):
+            # At a rate that all have: which one there will be depends on the sample format.
+            if replace(self, sample_rate=16_000, format=container, subtype=subtype, endian="FILE").is_writable:
+                return subtype
+        return soundfile.default_subtype(container) or subtype
+
+    def obstacle(self) -> str:
+        """Why it is not writable."""
+        if self.format in TWO_FILES:
+            return f"{self.format} can be read but not written; choose a container, as with --format wav"
+        if not soundfile.check_format(self.format, self.subtype, self.endian):
+            return f"{self.format} does not hold {self.subtype} samples"
+        kind = f"{self.format} with {self.subtype} samples"
+        if replace(self, channels=1).is_writable:
+            return f"{kind} does not hold {self.channels} channels"
+        if replace(self, sample_rate=16_000).is_writable:
+            return f"{kind} does not hold {self.sample_rate} Hz"
+        return f"{kind} cannot be written"
 
     def changes_to(self, other: AudioInfo) -> list[str]:
         """What a user should know who gets the other form."""
@@ -147,3 +183,15 @@ class AudioInfo:
         if self.sample_rate != other.sample_rate:
             changes.append(f"{self.sample_rate} Hz become {other.sample_rate} Hz")
         return changes
+
+
+@functools.lru_cache(1 << 10)
+def _is_writable(sample_rate: int, channels: int, format: str, subtype: str, endian: str) -> bool:
+    rates = _RATES.get(subtype, (sample_rate,))
+    if format in TWO_FILES or sample_rate not in rates or (subtype in _GARBLED and channels > 1):
+        return False
+    try:
+        soundfile.SoundFile(io.BytesIO(), "w", sample_rate, channels, subtype, endian, format).close()
+    except (soundfile.SoundFileError, ValueError):
+        return False
+    return True

@@ -1,4 +1,7 @@
-"""Equal samples, equal bytes: what libsndfile adds of time and chance is taken out of a file."""
+"""What libsndfile leaves in a file that should not be there: time and chance, a sample too many, text misnamed.
+
+So equal samples give equal bytes.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,16 @@ from typing import BinaryIO
 
 _OGG_SERIAL = 0
 _POLYNOMIAL = 0x04C11DB7
+_VOC_BLOCK, _VOC_SAMPLES = 26, b"\x09"  # place and type of the first block
 _MAT5_TEXT, _MAT5_TEXT_BYTES = b"MATLAB 5.0 MAT-file\0", 124
 
 
 def settle(file: BinaryIO, format: str) -> None:
-    """Make a finished file depend on its samples only; what it sounds like stays.
+    """Make a finished file depend on its samples and tags only; what it sounds like stays.
 
     Ogg: the serial number of the stream, and with it the checksum of each page. WAV and AIFF of
-    floating-point samples: the time in the PEAK chunk. MAT5: the date in its text. Others are left alone.
+    floating-point samples: the time in the PEAK chunk. MAT5: the date in its text. VOC: the size of the block
+    of samples, which libsndfile makes one too large. MP3: tags that are UTF-8 are called so. Others are left alone.
 
     Args:
         file: as libsndfile left it, opened "r+b".
@@ -30,6 +35,10 @@ def settle(file: BinaryIO, format: str) -> None:
         _settle_ogg(file)
     elif format in ("WAV", "WAVEX", "RF64", "AIFF"):
         _settle_peak(file)
+    elif format == "VOC":
+        _settle_voc(file)
+    elif format == "MP3":
+        _settle_id3(file)
     elif format == "MAT5":
         file.seek(0)
         file.write(_MAT5_TEXT.ljust(_MAT5_TEXT_BYTES))
@@ -43,6 +52,44 @@ def _settle_peak(file: BinaryIO) -> None:
             file.seek(at + 4)  # past the version
             file.write(bytes(4))
             return
+
+
+def _settle_voc(file: BinaryIO) -> None:
+    """The last block ends before the zero byte that ends the file; readers take that for a sample."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(_VOC_BLOCK)
+    head = file.read(4)
+    if head[:1] == _VOC_SAMPLES and _VOC_BLOCK + 4 + int.from_bytes(head[1:], "little") == end:
+        file.seek(_VOC_BLOCK + 1)
+        file.write((end - 1 - _VOC_BLOCK - 4).to_bytes(3, "little"))
+
+
+def _settle_id3(file: BinaryIO) -> None:
+    """The encoder calls all text Latin-1, and has no name for what it is given: UTF-8, which came with ID3 2.4."""
+    file.seek(0)
+    head = file.read(10)
+    if head[:4] != b"ID3\x03":
+        return
+    tag = bytearray(file.read(_from_syncsafe(head[6:])))
+    if tag.isascii():
+        return
+    at = 0
+    while at + 11 <= len(tag) and tag[at]:
+        size = int.from_bytes(tag[at + 4 : at + 8], "big")
+        if tag[at : at + 4] == b"TYER":
+            tag[at : at + 4] = b"TDRC"
+        tag[at + 4 : at + 8] = bytes(size >> shift & 127 for shift in (21, 14, 7, 0))
+        if tag[at + 10] == 0:
+            tag[at + 10] = 3
+        at += 10 + size
+    file.seek(3)
+    file.write(b"\x04")
+    file.seek(10)
+    file.write(tag)
+
+
+def _from_syncsafe(digits: bytes) -> int:
+    return sum(digit << shift for digit, shift in zip(digits, (21, 14, 7, 0), strict=True))
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:

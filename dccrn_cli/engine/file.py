@@ -31,6 +31,9 @@ from dccrn_cli.nn.checkpoint import load_model
 BLOCK_S = 3.0
 """Audio per block of the pipe, seconds."""
 
+BLOCK_SAMPLES = 1 << 23
+"""Samples per block at most, all channels together: a header may claim a thousand channels."""
+
 
 class Writer(Protocol):
     """What takes the samples: a file or a pipe."""
@@ -120,6 +123,8 @@ class FileEnhancer:
             changed = job.source.suffix.lower() != job.target.suffix.lower()
             suffix = MEDIA_RESULT if is_video else job.target.suffix if changed else ""
             wanted = info.adapted(suffix, self.options.sample_format, self.options.sample_rate)
+            if self.options.sample_format is None:
+                wanted = wanted.nearest_writable()
             outputs = {job.target: _sound_of(job.target) if is_video else job.target}
             if job.noise_target is not None:
                 outputs[job.noise_target] = job.noise_target
@@ -135,6 +140,9 @@ class FileEnhancer:
             self._remux(job, outputs[job.target], mtime_ns)
         clipped = writers[0].clipped if writers[0] is not None else 0
         notes = [reader.note, *([] if is_video else info.changes_to(wanted))]
+        asked_hz = self.options.sample_rate
+        if asked_hz not in (None, wanted.sample_rate):
+            notes.append(f"{wanted.subtype} does not hold {asked_hz} Hz")
         if clipped:
             notes.append(f"{clipped:,} samples beyond full scale limited")
         return FileResult(
@@ -185,7 +193,8 @@ class FileEnhancer:
                 noise.write(waiting.pop(len(block)) - block)
 
         try:
-            for block in reader.blocks(max(round(BLOCK_S * info.sample_rate), 1)):
+            frames = min(round(BLOCK_S * info.sample_rate), BLOCK_SAMPLES // info.channels)
+            for block in reader.blocks(max(frames, 1)):
                 before.add(block)
                 if noise is not None:
                     waiting.push(block)
