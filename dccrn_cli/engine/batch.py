@@ -121,14 +121,19 @@ def _in_processes(
     When a process dies, all that was under way is done again, file by file: one that takes its
     process along a second time has failed, and the rest goes on.
     """
+    # What this run has made while its process died is made again, for its figures.
+    ours = {index for index, job in enumerate(jobs) if not job.target.exists()}
     left = dict.fromkeys(sorted(range(len(jobs)), key=lambda index: -lengths[index]))
     alone: list[int] = []
     try:
         while left and not interrupt.requested:
-            chunks = [[alone.pop()]] if alone else _chunks(list(left), lengths, count)
+            chunks, how = _chunks(list(left), lengths, count), options
+            if alone:
+                chunks, how = iter([[alone[-1]]]), replace(options, overwrite=options.overwrite or alone[-1] in ours)
+                alone.pop()
             begun: list[int] = []
             try:
-                for index, result in _pass(chunks, jobs, options, interrupt, board, parent, begun):
+                for index, result in _pass(chunks, jobs, how, interrupt, board, parent, begun):
                     del left[index]
                     yield result
             except Exception as error:
