@@ -23,7 +23,7 @@ _RESPONSE = (
 def count_utterances(reference: np.ndarray, sample_rate: int) -> int:
     """Utterances of 0.2 s and more, as P.862's activity detector parts them.
 
-    The detector's input filter is imitated by its magnitude, so that the count may be off by up to 5.
+    The detector's input filter is imitated by its magnitude, so that the count may be off by a few.
 
     Args:
         reference: `(samples,)`, not silent.
