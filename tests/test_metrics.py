@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+import math
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pesq
 import pystoi
 import pytest
+import soxr
 from conftest import speechlike
 
-from dccrn_cli.metrics import MetricError, pesq_wb, si_snr, stoi
+import dccrn_cli.metrics.dnsmos as dnsmos_module
+from dccrn_cli.errors import CheckpointError, MissingDependency, OptionError
+from dccrn_cli.metrics import (
+    DEFAULT_METRICS,
+    METRICS,
+    MetricError,
+    cbak,
+    covl,
+    csig,
+    dnsmos_scores,
+    estoi,
+    lsd,
+    measure_pair,
+    pesq_nb,
+    pesq_raw,
+    pesq_wb,
+    score_pair,
+    segmental_snr,
+    select_metrics,
+    si_snr,
+    si_snr_improvement,
+    snr,
+    stoi,
+)
+from dccrn_cli.metrics.utterances import count_utterances
+
+Measure = Callable[..., float]
+MEASURES: list[Measure] = [
+    si_snr, snr, segmental_snr, pesq_wb, pesq_nb, pesq_raw, stoi, estoi, lsd, csig, cbak, covl
+]  # fmt: skip
+NEED_SOUND: list[Measure] = [si_snr, pesq_wb, pesq_nb, pesq_raw, stoi, estoi, csig, cbak, covl]
+WITHOUT_NETWORK = [name for name in METRICS if not name.startswith("dnsmos")]
 
 
 @pytest.fixture
@@ -17,10 +56,27 @@ def pair(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return clean, clean + 0.02 * rng.standard_normal(len(clean)).astype(np.float32)
 
 
+def bursts(count: int, sample_rate: int = 16_000) -> np.ndarray:
+    """Noise of 0.4 s, `count` times, each followed by 0.6 s of near silence."""
+    rng = np.random.default_rng(0)
+    gate = np.arange(count * sample_rate) % sample_rate < 0.4 * sample_rate
+    return rng.standard_normal(len(gate)) * np.where(gate, 0.1, 1e-5)
+
+
 def test_equal_to_the_packages(pair: tuple[np.ndarray, np.ndarray]) -> None:
     clean, noisy = pair
     assert pesq_wb(clean, noisy) == pytest.approx(pesq.pesq(16_000, clean, noisy, "wb"), abs=1e-6)
+    assert pesq_nb(clean, noisy) == pytest.approx(pesq.pesq(16_000, clean, noisy, "nb"), abs=1e-6)
+    assert pesq_nb(clean, noisy, 8000) == pytest.approx(pesq.pesq(8000, clean, noisy, "nb"), abs=1e-6)
     assert stoi(clean, noisy) == pytest.approx(pystoi.stoi(clean, noisy, 16_000), abs=1e-6)
+    assert estoi(clean, noisy) == pytest.approx(pystoi.stoi(clean, noisy, 16_000, extended=True), abs=1e-6)
+
+
+def test_raw_pesq_maps_onto_the_narrow_band_scale(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    clean, noisy = pair
+    raw = pesq_raw(clean, noisy)
+    assert 0.999 + 4 / (1 + math.exp(4.6607 - 1.4945 * raw)) == pytest.approx(pesq_nb(clean, noisy), abs=1e-12)
+    assert pesq_raw(clean, clean) == pytest.approx(4.5, abs=1e-5)
 
 
 def test_si_snr(rng: np.random.Generator) -> None:
@@ -32,18 +88,62 @@ def test_si_snr(rng: np.random.Generator) -> None:
     assert si_snr(clean, clean + noise) == pytest.approx(20, abs=1e-6)
     assert si_snr(clean, -0.3 * (clean + noise) + 5) == pytest.approx(20, abs=1e-6)
     assert si_snr(clean, clean) > 100
+    assert si_snr_improvement(clean, clean + noise, clean + 10 * noise) == pytest.approx(20, abs=1e-6)
 
 
-@pytest.mark.parametrize("measure", [si_snr, pesq_wb, stoi])
-def test_what_cannot_be_measured_is_an_error(measure, pair: tuple[np.ndarray, np.ndarray]) -> None:  # type: ignore[no-untyped-def]
+def test_si_snr_equals_torchmetrics() -> None:
+    # scale_invariant_signal_distortion_ratio(zero_mean=True) and signal_noise_ratio of torchmetrics 1.9.0.
+    rng = np.random.default_rng(5)
+    clean = rng.standard_normal(8000) + 0.2
+    estimate = 0.5 * clean + 0.3 * rng.standard_normal(8000) - 0.1
+    assert si_snr(clean, estimate) == pytest.approx(4.304954071, abs=1e-6)
+    assert snr(clean, estimate) == pytest.approx(4.286609865, abs=1e-6)
+
+
+def test_snr_is_sensitive_to_level() -> None:
+    clean = np.sin(np.arange(16_000) / 5)
+    assert snr(clean, 0.9 * clean) == pytest.approx(20)
+    assert snr(clean, 0 * clean) == pytest.approx(0)
+    assert segmental_snr(clean, 0.9 * clean) == pytest.approx(20)
+    assert segmental_snr(clean, clean) == 35
+    assert segmental_snr(clean, 100 * clean) == -10
+
+
+def test_log_spectral_distance() -> None:
+    clean = np.random.default_rng(0).standard_normal(16_000)
+    assert lsd(clean, clean) == 0
+    assert lsd(clean, 10 * clean) == pytest.approx(20, abs=0.01)
+    assert lsd(clean, 10 * clean, 48_000) == pytest.approx(20, abs=0.01)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_what_cannot_be_measured_is_an_error(measure: Measure, pair: tuple[np.ndarray, np.ndarray]) -> None:
     clean, noisy = pair
     for reference, estimate in (
         (np.zeros(48_000), noisy),
+        (1e-30 * clean.astype(np.float64), noisy),
         (clean, noisy[:-1]),
         (clean, np.where(np.arange(48_000) == 5, np.nan, noisy)),
+        (np.where(np.arange(48_000) == 5, np.inf, clean), noisy),
+        (1e200 * clean.astype(np.float64), noisy),
         (clean[:, None], noisy[:, None]),
+        (clean[:0], noisy[:0]),
+        ((1000 * clean).astype(np.int16), (1000 * noisy).astype(np.int16)),
     ):
         with pytest.raises(MetricError):
+            measure(reference, estimate)
+
+
+@pytest.mark.parametrize("measure", NEED_SOUND)
+def test_silence_and_constants_are_errors(measure: Measure, pair: tuple[np.ndarray, np.ndarray]) -> None:
+    clean, _ = pair
+    flat = np.full(48_000, 0.5)
+    for reference, estimate, reason in (
+        (clean, 0 * clean, "estimate is silent"),
+        (clean, flat, "estimate is constant"),
+        (flat, clean, "reference is constant"),
+    ):
+        with pytest.raises(MetricError, match=reason):
             measure(reference, estimate)
 
 
@@ -54,4 +154,233 @@ def test_too_short() -> None:
     with pytest.raises(MetricError, match="too little"):
         stoi(x, x)
     with pytest.raises(MetricError, match="too little"):
-        stoi(x[:300], x[:300])
+        estoi(x[:300], x[:300])
+    with pytest.raises(MetricError, match="38 ms"):
+        segmental_snr(x[:599], x[:599])
+    with pytest.raises(MetricError, match="32 ms"):
+        lsd(x[:511], x[:511])
+
+
+def test_a_wrong_rate_is_an_error_and_prints_nothing(
+    pair: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for measure, rate in ((pesq_wb, 8000), (pesq_nb, 44_100), (pesq_raw, 11_025), (csig, 48_000)):
+        with pytest.raises(MetricError, match="16000 Hz"):
+            measure(*pair, rate)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (pesq.NoUtterancesError(b"No utterances detected"), "PESQ finds no utterance"),
+        (pesq.OutOfMemoryError(b"Out of memory"), "PESQ fails: OutOfMemoryError"),
+        (ValueError("cannot convert float NaN to integer"), "all but silent"),
+    ],
+)
+def test_what_pesq_says_becomes_a_reason(
+    error: Exception, reason: str, pair: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> float:
+        raise error
+
+    monkeypatch.setattr(pesq, "pesq", fail)
+    for measure in (pesq_wb, pesq_nb, pesq_raw, covl):
+        with pytest.raises(MetricError, match=reason):
+            measure(*pair)
+    monkeypatch.setattr(pesq, "pesq", lambda *_: math.nan)
+    with pytest.raises(MetricError, match="no result"):
+        pesq_wb(*pair)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 16_000])
+@pytest.mark.parametrize("count", [1, 25, 60])
+def test_utterances_are_counted(count: int, sample_rate: int) -> None:
+    assert count_utterances(bursts(count, sample_rate), sample_rate) == count
+
+
+def test_more_than_pesq_holds_is_refused() -> None:
+    x = bursts(60)
+    with pytest.raises(MetricError, match="60 utterances"):
+        pesq_wb(x, x)
+    assert pesq_wb(x[: 30 * 16_000], x[: 30 * 16_000]) > 4
+    x = bursts(601, 8000)
+    with pytest.raises(MetricError, match="10 minutes"):
+        pesq_nb(x, x, 8000)
+
+
+def test_registry() -> None:
+    assert tuple(METRICS) == (
+        "si_snr", "si_snr_improvement", "snr", "segmental_snr", "pesq_wb", "pesq_nb", "pesq_raw", "stoi", "estoi",
+        "lsd", "csig", "cbak", "covl", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl",
+    )  # fmt: skip
+    assert [metric.name for metric in select_metrics(reversed(DEFAULT_METRICS))] == list(DEFAULT_METRICS)
+    assert {name for name, metric in METRICS.items() if not metric.higher_is_better} == {"lsd"}
+    assert len({metric.title for metric in METRICS.values()}) == len(METRICS)
+    with pytest.raises(OptionError, match="unknown metric mos, pesq; there are si_snr, "):
+        select_metrics(["stoi", "pesq", "mos"])
+
+
+@pytest.mark.parametrize(("own", "rate"), [(8000, 8000), (16_000, 16_000), (11_025, 16_000), (48_000, 16_000)])
+def test_rates(own: int, rate: int) -> None:
+    assert METRICS["pesq_nb"].rate_for(own) == rate
+    assert METRICS["pesq_wb"].rate_for(own) == 16_000
+    assert METRICS["stoi"].rate_for(own) == own
+
+
+def test_a_pair_has_the_figures_of_its_measures(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    clean, noisy = pair
+    values = score_pair(clean, noisy, 16_000, WITHOUT_NETWORK, noisy=noisy)
+    assert list(values) == WITHOUT_NETWORK
+    assert values.pop("si_snr_improvement") == 0
+    for measure in MEASURES:
+        assert values.pop(measure.__name__) == pytest.approx(measure(clean, noisy), abs=1e-9)
+    assert not values
+    assert list(score_pair(clean, noisy, 16_000)) == list(DEFAULT_METRICS)
+
+
+def test_shared_work_is_done_once(pair: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[str] = []
+    original = pesq.pesq
+    monkeypatch.setattr(pesq, "pesq", lambda *args: (modes.append(args[-1]), original(*args))[1])
+    score_pair(*pair, 16_000, WITHOUT_NETWORK)
+    assert modes == ["wb", "nb"]
+
+
+def test_channels_are_averaged_and_resampled(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    clean, noisy = (soxr.resample(signal, 16_000, 44_100) for signal in pair)
+    stereo = np.stack([noisy, clean + 0.5 * (noisy - clean)], axis=1)
+    both = score_pair(np.stack([clean, clean], axis=1), stereo, 44_100, WITHOUT_NETWORK, noisy=stereo)
+    each = [score_pair(clean, side, 44_100, WITHOUT_NETWORK, noisy=side) for side in stereo.T]
+    for name, value in both.items():
+        assert value == pytest.approx((each[0][name] + each[1][name]) / 2, abs=1e-6)  # type: ignore[operator]
+    assert both["stoi"] == pytest.approx(np.mean([stoi(clean, side, 44_100) for side in stereo.T]), abs=1e-6)
+    wide = soxr.resample(clean, 44_100, 16_000), soxr.resample(noisy, 44_100, 16_000)
+    assert each[0]["pesq_wb"] == pytest.approx(pesq_wb(*wide), abs=1e-3)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 16_000, 44_100])
+def test_reasons(pair: tuple[np.ndarray, np.ndarray], sample_rate: int) -> None:
+    clean, noisy = pair
+    score = measure_pair(clean, np.full(48_000, 0.25, np.float32), sample_rate, WITHOUT_NETWORK)
+    assert [name for name, value in score.values.items() if value is not None] == ["snr", "segmental_snr", "lsd"]
+    assert score.reasons.pop("si_snr_improvement") == "there is no noisy signal"
+    assert set(score.reasons.values()) == {"the estimate is constant"}
+    score = measure_pair(0 * clean, noisy, sample_rate, WITHOUT_NETWORK, noisy=noisy)
+    assert set(score.values.values()) == {None}
+    assert set(score.reasons.values()) == {"the reference is silent"}
+    assert set(measure_pair(None, noisy, sample_rate).reasons.values()) == {"there is no reference"}
+    assert pickle.loads(pickle.dumps(score)) == score
+
+
+def test_a_reason_names_its_channel(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    clean, noisy = pair
+    stereo = np.stack([clean, 0 * clean], axis=1)
+    score = measure_pair(stereo, np.stack([noisy, noisy], axis=1), 16_000)
+    assert score.values == dict.fromkeys(DEFAULT_METRICS)
+    assert set(score.reasons.values()) == {"channel 2: the reference is silent"}
+
+
+def test_signals_that_do_not_fit(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    clean, noisy = pair
+    for reference, estimate in (
+        (clean[:-1], noisy),
+        (np.stack([clean, clean], axis=1), noisy),
+        (clean[None, None], noisy[None, None]),
+        (clean[:0], noisy[:0]),
+        ((1000 * clean).astype(np.int16), noisy),
+    ):
+        with pytest.raises(MetricError):
+            measure_pair(reference, estimate, 16_000)
+    with pytest.raises(MetricError, match="do not fit"):
+        measure_pair(clean, noisy, 16_000, noisy=noisy[1:])
+
+
+class FakeNetwork:
+    """Answers with the window's first sample, which tells where it began."""
+
+    def __init__(self) -> None:
+        self.windows: list[np.ndarray] = []
+
+    def get_inputs(self) -> list[Any]:
+        return [type("Input", (), {"name": "input_1"})]
+
+    def run(self, _: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        (window,) = inputs["input_1"]
+        self.windows.append(window)
+        return [np.array([[3.0, 2.0, 1.0]], np.float32)]
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
+    fake = FakeNetwork()
+    monkeypatch.setattr(dnsmos_module, "load_network", lambda path: fake)
+    return fake
+
+
+def test_dnsmos_maps_the_outputs(network: FakeNetwork, rng: np.random.Generator) -> None:
+    scores = dnsmos_scores(rng.standard_normal(16_000), model="model.onnx")
+    assert scores.sig == pytest.approx(-0.08397278 * 9 + 1.22083953 * 3 + 0.0052439)
+    assert scores.bak == pytest.approx(-0.13166888 * 4 + 1.60915514 * 2 - 0.39604546)
+    assert scores.ovrl == pytest.approx(-0.06766283 + 1.11546468 + 0.04602535)
+
+
+@pytest.mark.parametrize(
+    ("samples", "starts"),
+    [(144_160, [0]), (175_999, [0]), (176_000, [0, 1]), (16_000 * 35, [*range(7), 24, 25]), (72_080, [0])],
+)
+def test_dnsmos_windows(network: FakeNetwork, samples: int, starts: list[int]) -> None:
+    signal = np.arange(1, samples + 1) / 1e6
+    dnsmos_scores(signal, model="model.onnx")
+    assert all(window.shape == (144_160,) and window.dtype == np.float32 for window in network.windows)
+    assert [round(float(window[0]) * 1e6 - 1) for window in network.windows] == [16_000 * s for s in starts]
+
+
+def test_dnsmos_of_a_short_signal_is_of_the_signal_repeated(network: FakeNetwork) -> None:
+    signal = np.arange(1, 50_001) / 1e6
+    dnsmos_scores(signal, model="model.onnx")
+    assert network.windows[0] == pytest.approx(np.tile(signal, 3)[:144_160])
+
+
+def test_dnsmos_needs_no_reference(network: FakeNetwork, rng: np.random.Generator) -> None:
+    names = ["dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl"]
+    values = score_pair(None, rng.standard_normal((88_200, 2)), 44_100, names, dnsmos_model="model.onnx")
+    assert all(values.values())
+    assert len(network.windows) == 2 * 7  # of 2 s, repeated up to 16 s, once for all three scores
+    score = measure_pair(None, np.zeros(16_000), 16_000, names, dnsmos_model="model.onnx")
+    assert set(score.reasons.values()) == {"the estimate is silent"}
+    with pytest.raises(MetricError, match="16000 Hz"):
+        dnsmos_scores(rng.standard_normal(8000), 8000)
+
+
+def test_dnsmos_without_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(OptionError, match=r"sig_bak_ovr\.onnx"):
+        dnsmos_scores(np.ones(16_000))
+
+
+def test_dnsmos_finds_the_file_of_speechmos(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "speechmos" / "dnsmos_models").mkdir(parents=True)
+    (tmp_path / "speechmos" / "__init__.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(OptionError):
+        dnsmos_module.find_model()
+    file = tmp_path / "speechmos" / "dnsmos_models" / "sig_bak_ovr.onnx"
+    file.touch()
+    assert dnsmos_module.find_model() == file
+    assert dnsmos_module.find_model("mine.onnx") == Path("mine.onnx")
+
+
+def test_dnsmos_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingDependency, match=r"dccrn-cli\[dnsmos\]"):
+        dnsmos_scores(np.ones(16_000), model="any.onnx")
+
+
+def test_dnsmos_refuses_other_files(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(CheckpointError, match="no such file"):
+        dnsmos_scores(np.ones(16_000), model=tmp_path / "none.onnx")
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(CheckpointError, match="not the DNSMOS network"):
+        dnsmos_scores(np.ones(16_000), model=tmp_path / "text.onnx")

@@ -1,0 +1,77 @@
+"""Signal-to-noise ratios, in dB, of float arrays `(samples,)` of equal length at any rate.
+
+Each function raises `MetricError` where it is not defined.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dccrn_cli.metrics.checks import MetricError, check_pair, check_varying
+from dccrn_cli.metrics.frames import dots, framed_pair
+
+MIN_SEGMENT_DB, MAX_SEGMENT_DB = -10.0, 35.0
+_EPS = float(np.finfo(np.float64).eps)
+
+
+def si_snr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) -> float:
+    """Scale-invariant signal-to-noise ratio, means removed (Le Roux et al. 2019).
+
+    Raises:
+        MetricError: a silent or constant signal.
+    """
+    reference, estimate = check_varying(reference, estimate)
+    reference = reference - reference.mean()
+    estimate = estimate - estimate.mean()
+    target = (estimate @ reference) / (reference @ reference) * reference
+    return _ratio_db(target, estimate - target)
+
+
+def si_snr_improvement(
+    reference: np.ndarray, estimate: np.ndarray, noisy: np.ndarray, sample_rate: int = 16_000
+) -> float:
+    """SI-SNR of the estimate less that of the noisy signal it was made from.
+
+    Raises:
+        MetricError: a silent or constant signal.
+    """
+    after = si_snr(reference, estimate)
+    try:
+        return after - si_snr(reference, noisy)
+    except MetricError as error:
+        raise MetricError(f"the noisy signal taken as estimate: {error}") from None
+
+
+def snr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) -> float:
+    """Energy of the reference over that of the difference; sensitive to level, delay and offset.
+
+    Raises:
+        MetricError: a silent reference.
+    """
+    reference, estimate = check_pair(reference, estimate)
+    return _ratio_db(reference, estimate - reference)
+
+
+def segmental_snr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) -> float:
+    """Mean SNR of 30 ms frames, each limited to -10…35 dB: the SNRseg of Hu & Loizou's composite.
+
+    Hann-windowed frames every 7.5 ms; all of them count, pauses too.
+
+    Raises:
+        MetricError: a silent reference, or less than two frames.
+    """
+    reference, estimate = check_pair(reference, estimate)
+    blocks = framed_pair(reference, estimate, sample_rate)
+    return float(np.concatenate([segment_snrs(clean, processed) for clean, processed in blocks]).mean())
+
+
+def segment_snrs(reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    """SNR of each frame, limited: frames `(frames, samples)` to `(frames,)`."""
+    noise = reference - estimate
+    ratio_db = 10 * np.log10(dots(reference, reference) / (dots(noise, noise) + _EPS) + _EPS)
+    limited: np.ndarray = np.clip(ratio_db, MIN_SEGMENT_DB, MAX_SEGMENT_DB)
+    return limited
+
+
+def _ratio_db(signal: np.ndarray, noise: np.ndarray) -> float:
+    return float(10 * np.log10((signal @ signal + _EPS) / (noise @ noise + _EPS)))

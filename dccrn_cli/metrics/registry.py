@@ -1,0 +1,86 @@
+"""The metrics by name, in the order in which they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from dccrn_cli.errors import OptionError
+from dccrn_cli.metrics.perceptual import estoi, raw_from_nb, stoi
+from dccrn_cli.metrics.ratios import segmental_snr, si_snr, si_snr_improvement, snr
+from dccrn_cli.metrics.signals import Signals
+from dccrn_cli.metrics.spectral import lsd
+
+DEFAULT_METRICS = ("si_snr", "pesq_wb", "stoi")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measure.
+
+    Attributes:
+        name: in options and in data.
+        unit: of its values, or "" for a scale of its own.
+        title: for people, with the scale where several circulate.
+        decimals: that are worth showing.
+        function: from the signals of one channel, at one of `rates`, to the value.
+        rates: sample rates in Hz that it is defined at, ascending; empty: any.
+        higher_is_better: the better of two values is the higher one.
+        needs_reference, needs_noisy: signals besides the estimate.
+    """
+
+    name: str
+    unit: str
+    title: str
+    decimals: int
+    function: Callable[[Signals], float]
+    rates: tuple[int, ...] = ()
+    higher_is_better: bool = True
+    needs_reference: bool = True
+    needs_noisy: bool = False
+
+    def rate_for(self, sample_rate: int) -> int:
+        """The rate to measure signals of this rate at: their own, else the next higher one, else the highest."""
+        if not self.rates or sample_rate in self.rates:
+            return sample_rate
+        return next((rate for rate in self.rates if rate > sample_rate), self.rates[-1])
+
+
+_WIDE, _BOTH = (16_000,), (8_000, 16_000)
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("si_snr", "dB", "SI-SNR", 2, lambda s: si_snr(*s.pair)),
+        Metric(
+            "si_snr_improvement", "dB", "SI-SNR improvement", 2, lambda s: si_snr_improvement(*s.triple),
+            needs_noisy=True,
+        ),
+        Metric("snr", "dB", "SNR", 2, lambda s: snr(*s.pair)),
+        Metric("segmental_snr", "dB", "Segmental SNR", 2, lambda s: segmental_snr(*s.pair)),
+        Metric("pesq_wb", "", "PESQ-WB (MOS-LQO)", 2, lambda s: s.pesq_wb, _WIDE),
+        Metric("pesq_nb", "", "PESQ-NB (MOS-LQO)", 2, lambda s: s.pesq_nb, _BOTH),
+        Metric("pesq_raw", "", "PESQ-NB (raw P.862)", 2, lambda s: raw_from_nb(s.pesq_nb), _BOTH),
+        Metric("stoi", "", "STOI", 3, lambda s: stoi(*s.pair)),
+        Metric("estoi", "", "ESTOI", 3, lambda s: estoi(*s.pair)),
+        Metric("lsd", "dB", "Log-spectral distance", 2, lambda s: lsd(*s.pair), higher_is_better=False),
+        Metric("csig", "", "CSIG (MOS)", 2, lambda s: s.composite.csig, _WIDE),
+        Metric("cbak", "", "CBAK (MOS)", 2, lambda s: s.composite.cbak, _WIDE),
+        Metric("covl", "", "COVL (MOS)", 2, lambda s: s.composite.covl, _WIDE),
+        Metric("dnsmos_sig", "", "DNSMOS SIG (MOS)", 2, lambda s: s.dnsmos.sig, _WIDE, needs_reference=False),
+        Metric("dnsmos_bak", "", "DNSMOS BAK (MOS)", 2, lambda s: s.dnsmos.bak, _WIDE, needs_reference=False),
+        Metric("dnsmos_ovrl", "", "DNSMOS OVRL (MOS)", 2, lambda s: s.dnsmos.ovrl, _WIDE, needs_reference=False),
+    )
+}  # fmt: skip
+
+
+def select_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
+    """The metrics of these names, each once, in the order of display.
+
+    Raises:
+        OptionError: a name that is not known.
+    """
+    wanted = set(names)
+    if unknown := sorted(wanted - METRICS.keys()):
+        raise OptionError(f"unknown metric {', '.join(unknown)}; there are {', '.join(METRICS)}")
+    return tuple(metric for metric in METRICS.values() if metric.name in wanted)
