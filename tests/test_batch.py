@@ -459,3 +459,36 @@ def test_interrupt_ends_a_wait() -> None:
 def test_no_jobs() -> None:
     with Interrupt() as interrupt:
         assert list(enhance_batch([], [], EnhanceOptions(), Workers(), interrupt)) == []
+
+
+@posix
+def test_a_cluster_that_loses_a_worker(noisy: Path, reference: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    pytest.importorskip("distributed")
+    scheduler_file = tmp_path / "scheduler.json"
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+
+    def start(part: str, *options: str) -> subprocess.Popen[bytes]:
+        program = [sys.executable, "-m", f"distributed.cli.dask_{part}", "--no-dashboard", "--scheduler-file"]
+        return subprocess.Popen([*program, str(scheduler_file), *options], **quiet)
+
+    started = [start("scheduler", "--host", "127.0.0.1", "--port", "0")]
+    started += [start("worker", "--nthreads", "1", "--no-nanny") for _ in range(2)]
+    try:
+        deadline = time.monotonic() + 60
+        while not scheduler_file.exists() or not scheduler_file.read_text().endswith("}"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        address = json.loads(scheduler_file.read_text())["address"]
+        out, report = tmp_path / "out", tmp_path / "report.jsonl"
+        cluster = ("--backend", "dask", "--scheduler", address, "--report", report)
+        time.sleep(3)
+        process = subprocess.Popen(command("enhance", noisy, "-o", out, "--model", tiny_model_file, *cluster), **quiet)
+        kill_when(process, out, 2, 0)
+        started[1].kill()
+        assert process.wait(60) == 1  # the one that is no audio
+        assert same_tree(reference, out)
+        assert len(report.read_text().splitlines()) == 13
+    finally:
+        for child in started:
+            child.kill()
+            child.wait()
