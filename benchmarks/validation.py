@@ -20,10 +20,9 @@ import numpy as np
 import soundfile
 
 from dccrn_cli.audio.plan import make_plan
-from dccrn_cli.engine.batch import BatchEnhancer
-from dccrn_cli.engine.models import find_model
+from dccrn_cli.engine.file import FileEnhancer
+from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.metrics import pesq_wb, si_snr, stoi
-from dccrn_cli.nn.checkpoint import load_model
 
 PARTS = ("main", "reverb", "clean")
 MEASURES = {"si_snr": si_snr, "pesq_wb": pesq_wb, "stoi": stoi}
@@ -49,13 +48,13 @@ def evaluate(data: Path, model: str | None) -> dict[str, dict[str, Figures]]:
     """`{part: {"noisy" or "enhanced" or "enhanced <snr> dB": figures}}`."""
     with open(data / "metadata.csv", newline="", encoding="utf-8") as file:
         snr_db = {row["name"]: row["snr_db"] for row in csv.DictReader(file)}
-    batch = BatchEnhancer(load_model(find_model(model))[0])
+    enhance = FileEnhancer(EnhanceOptions(model=model))
     results: dict[str, dict[str, Figures]] = {}
     for part in PARTS:
         with tempfile.TemporaryDirectory() as folder:
             plan = make_plan([str(data / part / "noisy")], folder)
             groups: dict[str, list[Figures]] = defaultdict(list)
-            for result in batch.run(plan.jobs):
+            for result in map(enhance, plan.jobs):
                 if result.status != "done":
                     raise SystemExit(f"{result.source}: {result.reason}")
                 reference = data / part / "clean" / result.source.name

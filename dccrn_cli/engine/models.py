@@ -13,7 +13,7 @@ from dccrn_cli.errors import CheckpointError
 if TYPE_CHECKING:
     from dccrn_cli.nn.config import DCCRNConfig
 
-DEFAULT_MODEL = "dccrn-small"
+DEFAULT_MODEL = "dccrn"
 SUFFIX = ".safetensors"
 
 
