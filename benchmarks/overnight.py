@@ -45,7 +45,7 @@ def resident_mib(pid: int | str = "self") -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
-def run_files(count: int) -> None:
+def run_files(count: int, model: str) -> None:
     """One-second files in one process: the network alone, then whole files."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -55,7 +55,7 @@ def run_files(count: int) -> None:
             soundfile.write(path, speechlike(1, index % 100), RATE)
         prepare_torch(1)
         plan = make_plan([str(folder / "in")], folder / "out")
-        options = EnhanceOptions()
+        options = EnhanceOptions(model=model)
         enhance, alone = FileEnhancer(options), Enhancer(options.model)
         signals = [speechlike(1, index)[:, None] for index in range(100)]
         network_s, file_s, memory = 0.0, 0.0, []
@@ -76,7 +76,7 @@ def run_files(count: int) -> None:
     )
 
 
-def run_jobs() -> None:
+def run_jobs(model: str) -> None:
     """Sixty files of 4 s to 2 min, with one process and with two, alternately."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -88,16 +88,17 @@ def run_jobs() -> None:
             for jobs in times:
                 command = [sys.executable, "-m", "dccrn_cli", "enhance", folder / "in", "-o", folder / f"{turn}{jobs}"]
                 begun = time.perf_counter()
-                subprocess.run([*command, "-j", str(jobs), "-q"], check=True)
+                subprocess.run([*command, "-j", str(jobs), "-q", "--model", model], check=True)
                 times[jobs].append(time.perf_counter() - begun)
     one, two = (sorted(times[jobs])[1] for jobs in (1, 2))
     print(f"60 files: one process {one:.1f} s, two {two:.1f} s (medians of 3): {one / two:.2f} times the throughput")
 
 
-def run_pipe(minutes: float) -> None:
+def run_pipe(minutes: float, model: str) -> None:
     """Raw samples through standard input and output, in steps of 10 ms as a sound card gives them."""
     for rate in (16_000, 48_000):
         command = [sys.executable, "-m", "dccrn_cli", "enhance", "-", "--raw", "s16le", "--rate", str(rate)]
+        command += ["--model", model]
         step = np.zeros(rate // 100, "<i2").tobytes()
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdin is not None
@@ -141,13 +142,14 @@ def main() -> None:
     parser.add_argument("what", choices=["files", "jobs", "pipe"])
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--model", default="dccrn-small")
     arguments = parser.parse_args()
     if arguments.what == "files":
-        run_files(arguments.count)
+        run_files(arguments.count, arguments.model)
     elif arguments.what == "jobs":
-        run_jobs()
+        run_jobs(arguments.model)
     else:
-        run_pipe(arguments.minutes)
+        run_pipe(arguments.minutes, arguments.model)
 
 
 if __name__ == "__main__":
