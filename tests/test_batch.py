@@ -24,7 +24,7 @@ from dccrn_cli import enhance
 from dccrn_cli.audio.atomic import AtomicFile, BusyError, temporary_path
 from dccrn_cli.audio.plan import Job
 from dccrn_cli.cli.app import app
-from dccrn_cli.engine import batch
+from dccrn_cli.engine import batch, processes
 from dccrn_cli.engine.batch import enhance_batch
 from dccrn_cli.engine.interrupt import Interrupt
 from dccrn_cli.engine.options import EnhanceOptions, Workers
@@ -155,18 +155,18 @@ def test_a_file_that_kills_its_process_fails_alone(
     for index in range(8):
         soundfile.write(tmp_path / f"{index}.wav", speechlike(8000), 16_000)
         jobs.append(Job(tmp_path / f"{index}.wav", tmp_path / "out" / f"{index}.wav"))
-    real = batch._enhance_chunk
+    real = processes._enhance_chunk
 
     def deadly(items: Any, *arguments: Any) -> Any:
         if any(job.source.name == "5.wav" for _, job in items):
             os._exit(1)
         return real(items, *arguments)
 
-    monkeypatch.setattr(batch, "_enhance_chunk", deadly)
-    monkeypatch.setattr(batch, "CHUNK_FILES", 2)
+    monkeypatch.setattr(processes, "_enhance_chunk", deadly)
+    monkeypatch.setattr(processes, "CHUNK_FILES", 2)
     options = EnhanceOptions(model=str(tiny_model_file), device="cpu")
     with Interrupt() as interrupt:
-        results = list(batch._on_this_machine(jobs, [0.5] * 8, 2, options, interrupt, None))
+        results = list(processes.on_this_machine(jobs, [0.5] * 8, 2, options, interrupt, None))
     assert {result.source.name: result.status for result in results} == {
         f"{index}.wav": "failed" if index == 5 else "done" for index in range(8)
     }
