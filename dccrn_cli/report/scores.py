@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 5
 """With more metrics than this, each has one panel of a grid and not a row of its own."""
 
-_PANEL_WIDTH, _PANEL_HEIGHT, _GRID_COLUMNS = WIDTH / 3, 2.2, 3
+_PANEL_HEIGHT, _GRID_COLUMNS = 2.2, 3
 _LABEL_CHARACTERS, _NOTE_CHARACTERS = 24, 33
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -91,7 +91,7 @@ def draw_scores(systems: Sequence[ScoredSystem], metrics: Iterable[str], path: s
     labels = [_short(system.label) for system in shown]
     abreast = max(min(len(shown), columns * 25 // (max(map(len, labels)) + 7)), 1)
     height = 0.45 + rows * _PANEL_HEIGHT + 0.25 * -(-len(shown) // abreast) + 0.17 * note.count("\n")
-    with figure_at(path, height, columns * _PANEL_WIDTH) as figure:
+    with figure_at(path, height, WIDTH * columns / 3) as figure:
         axes = figure.subplots(rows, columns, squeeze=False)
         for place, metric in enumerate(selected):
             series = _series(shown, metric, noisy)
