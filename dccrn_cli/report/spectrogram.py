@@ -7,51 +7,104 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dccrn_cli.errors import MissingDependency
+from dccrn_cli.report.figure import figure_at
 
 RANGE_DB = 80.0
 _WINDOW_S, _HOP_S = 0.032, 0.008
+_MAX_FRAMES = 4000
 
 
-def level_db(signal: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Power spectrogram in dB, `(samples,)` → `(bins, frames)`; 0 dB is a full-scale sine."""
-    size, hop = round(_WINDOW_S * sample_rate), round(_HOP_S * sample_rate)
-    padded = np.pad(np.asarray(signal, dtype=np.float64), (0, max(size - len(signal), 0)))
+def level_db(signal: np.ndarray, sample_rate: int, hop: int | None = None) -> np.ndarray:
+    """Power spectrogram in dB, `(samples,)` → `(bins, frames)`; 0 dB is a full-scale sine.
+
+    Args:
+        signal: mono; silence is added around it, so that frame `i` is centred on sample `i * hop`.
+        sample_rate: in Hz.
+        hop: samples from frame to frame; 8 ms if None.
+    """
+    size = _window_size(sample_rate)
+    padded = np.pad(np.asarray(signal, dtype=np.float64), (size // 2, size - size // 2))
     window = np.hanning(size)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * window
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[:: hop or _hop(sample_rate)] * window
     magnitude = np.abs(np.fft.rfft(frames, axis=1)) / (window.sum() / 2)
     decibels: np.ndarray = 20 * np.log10(np.maximum(magnitude.T, 1e-7))
     return decibels
 
 
+def _window_size(sample_rate: int) -> int:
+    return max(round(_WINDOW_S * sample_rate), 4)
+
+
+def _hop(sample_rate: int) -> int:
+    return max(round(_HOP_S * sample_rate), 1)
+
+
 def draw_spectrograms(
-    signals: Sequence[tuple[str, np.ndarray]], sample_rate: int, path: str | os.PathLike[str]
+    signals: Sequence[tuple[str, np.ndarray]], sample_rate: int, path: str | os.PathLike[str], title: str = ""
 ) -> None:
     """Write one picture with a spectrogram per signal, above each other on one scale.
 
     Args:
         signals: titles with mono signals `(samples,)`.
         sample_rate: of all, Hz.
-        path: picture to write, .png or another form that matplotlib knows.
+        path: picture to write, .png, .pdf or .svg.
+        title: of the whole.
 
     Raises:
         MissingDependency: matplotlib is not installed.
+        OptionError: a picture of another form.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependency("matplotlib", "plots") from None
-    levels = [level_db(signal, sample_rate) for _, signal in signals]
-    top = max(float(level.max()) for level in levels)
-    figure = Figure(figsize=(8, 2.3 * len(signals)), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(len(signals), 1, sharex=True))
-    for axis, (title, signal), level in zip(axes, signals, levels, strict=True):
-        extent = (0.0, len(signal) / sample_rate, 0.0, sample_rate / 2000)
-        image = axis.imshow(
-            level, origin="lower", aspect="auto", extent=extent, vmin=top - RANGE_DB, vmax=top, cmap="magma"
-        )
-        axis.set_title(title, loc="left")
-        axis.set_ylabel("kHz")
-    axes[-1].set_xlabel("s")
-    figure.colorbar(image, ax=list(axes), label="dB", shrink=0.6)
-    figure.savefig(path, dpi=110)
+    longest = max(max(len(signal) for _, signal in signals), 1)
+    # Recordings of minutes have more frames than a picture has pixels.
+    hop = max(_hop(sample_rate), -(-longest // _MAX_FRAMES))
+    with figure_at(path, 0.7 + 1.75 * len(signals)) as figure:
+        axes = np.atleast_1d(figure.subplots(len(signals), 1, sharex=True, sharey=True))
+        levels = [level_db(signal, sample_rate, hop) for _, signal in signals]
+        top = max(float(level.max()) for level in levels)
+        half_bin = sample_rate / _window_size(sample_rate) / 2000
+        for axis, (name, _), level in zip(axes, signals, levels, strict=True):
+            end, half_hop = level.shape[1] * hop / sample_rate, hop / sample_rate / 2
+            image = axis.imshow(
+                level,
+                extent=(-half_hop, end - half_hop, -half_bin, 2 * half_bin * (len(level) - 0.5)),
+                origin="lower",
+                aspect="auto",
+                vmin=top - RANGE_DB,
+                vmax=top,
+                cmap="magma",
+            )
+            axis.set_title(name, loc="left")
+        axes[0].set(xlim=(0, longest / sample_rate), ylim=(0, sample_rate / 2000))
+        axes[-1].set_xlabel("Time in s")
+        figure.supylabel("Frequency in kHz", fontsize="medium")
+        figure.colorbar(image, ax=list(axes), label="Level in dB", shrink=min(1.0, 2 / len(signals)), pad=0.02)
+        if title:
+            figure.suptitle(title)
+
+
+def draw_comparison(
+    path: str | os.PathLike[str],
+    sample_rate: int,
+    noisy: np.ndarray | None,
+    reference: np.ndarray | None,
+    estimate: np.ndarray,
+    title: str = "",
+) -> None:
+    """Write a picture of an estimate below the noisy and the clean signal.
+
+    Args:
+        path: picture to write, .png, .pdf or .svg.
+        sample_rate: of all signals, Hz.
+        noisy: what was enhanced; None leaves it out. Of all signals, `(samples,)` or
+            `(samples, channels)`, the first channel is drawn.
+        reference: the clean signal; None leaves it out.
+        estimate: the enhanced signal.
+        title: of the whole, a file's name for example.
+
+    Raises:
+        MissingDependency: matplotlib is not installed.
+        OptionError: a picture of another form.
+    """
+    named = (("Noisy", noisy), ("Clean", reference), ("Enhanced", estimate))
+    signals = [(name, signal if signal.ndim == 1 else signal[:, 0]) for name, signal in named if signal is not None]
+    draw_spectrograms(signals, sample_rate, path, title)
