@@ -59,6 +59,7 @@ def enhance_pipe(
             writer: StreamWriter | AudioWriter = stack.enter_context(stream)
         else:
             wanted = reader.info.adapted(suffix or target.suffix, options.sample_format, options.sample_rate)
+            wanted = wanted.nearest_writable() if options.sample_format is None else wanted
             writer = stack.enter_context(AudioWriter(target, wanted, reader.tags))
         enhancer.pump(reader, writer)
     notes = [reader.note, f"{writer.clipped:,} samples beyond full scale limited" if writer.clipped else ""]
