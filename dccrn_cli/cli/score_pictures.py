@@ -1,0 +1,76 @@
+"""The pictures of `dccrn score`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soxr
+
+from dccrn_cli.audio.sound import open_sound
+from dccrn_cli.cli.console import error_line
+from dccrn_cli.errors import AudioError, OptionError
+from dccrn_cli.report.figure import check_form
+from dccrn_cli.report.scores import ScoredFile, ScoredSystem, draw_scores
+from dccrn_cli.report.spectrogram import draw_comparison
+
+if TYPE_CHECKING:
+    from dccrn_cli.metrics.files import Record
+
+_BLOCK = 1 << 18
+
+
+def check_pictures(plot: Path | None, spectrograms: Path | None) -> None:
+    """Find out before the work whether the pictures can be drawn.
+
+    Raises:
+        OptionError: a form of picture, or a place, that cannot be.
+        MissingDependency: matplotlib is not installed.
+    """
+    if plot is not None:
+        check_form(plot)
+        if not plot.absolute().parent.is_dir():
+            raise OptionError("there is no such folder", plot.parent)
+    if spectrograms is not None and spectrograms.exists() and not spectrograms.is_dir():
+        raise OptionError("is a file; a folder is needed for the spectrograms", spectrograms)
+
+
+def plot_scores(records: Sequence[Record], names: Sequence[str], path: Path) -> None:
+    """Scores against SNR, as boxes, and against the noisy input."""
+    systems: dict[str, list[ScoredFile]] = {}
+    for record in records:
+        if record["status"] == "scored":
+            scored = ScoredFile(record["file"], record["values"], record["noisy_values"], record["snr_db"])
+            systems.setdefault(record["system"], []).append(scored)
+    if not systems:
+        raise OptionError("nothing was scored, so there is nothing to draw", path)
+    draw_scores([ScoredSystem(label, files) for label, files in systems.items()], names, path)
+
+
+def draw_all_spectrograms(records: Sequence[Record], folder: Path) -> None:
+    """Noisy, clean and estimate above each other, one picture a file, in the tree of the files."""
+    several = len({record["system"] for record in records}) > 1
+    for record in records:
+        if record["estimate"] is None or record["reference"] is None:
+            continue
+        path = folder / (record["system"] if several else "") / f"{record['file']}.png"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            reference, rate = _first_channel(record["reference"], None)
+            estimate, _ = _first_channel(record["estimate"], rate)
+            noisy = None if record["noisy"] is None else _first_channel(record["noisy"], rate)[0]
+            draw_comparison(path, rate, noisy, reference, estimate, record["file"])
+        except (AudioError, OSError) as error:
+            error_line(f"Note: no picture of {record['file']}: {error}")
+
+
+def _first_channel(path: str, sample_rate: int | None) -> tuple[np.ndarray, int]:
+    with open_sound(Path(path)) as reader:
+        blocks = [block[:, 0] for block in reader.blocks(_BLOCK)]
+        own = reader.info.sample_rate
+    signal = np.nan_to_num(np.concatenate([np.zeros(0, np.float32), *blocks]))
+    if sample_rate in (None, own):
+        return signal, own
+    return np.asarray(soxr.resample(signal, own, sample_rate)), sample_rate or own
