@@ -18,7 +18,7 @@ from dccrn_cli.metrics.files import Record
 from dccrn_cli.metrics.groups import SNR
 from dccrn_cli.metrics.pairing import Pairing
 from dccrn_cli.metrics.registry import METRICS
-from dccrn_cli.metrics.table import NOISY, Row, differences, summarize
+from dccrn_cli.metrics.table import Row, differences, summarize
 from dccrn_cli.metrics.text import Grid, difference_grid, file_table, latex, long_grid, markdown, mean_grid
 
 Form = Literal["screen", "json", "latex", "markdown"]
@@ -52,9 +52,10 @@ def tell(records: Sequence[Record], pairing: Pairing, by: Sequence[str], quiet: 
     if len(noted) > _LISTED:
         error_line(f"Note: … and of {len(noted) - _LISTED:,} more files (--csv and --json list all)")
     if SNR in by:
-        sources = Counter(_SOURCES.get(record["snr_source"], "not known") for record in records)
+        paired = [record for record in records if record["status"] != "unmatched"]
+        sources = Counter(_SOURCES.get(record["snr_source"], "not known") for record in paired)
         text = ", ".join(f"{number:,} {source}" for source, number in sources.items())
-        error_line(f"Note: SNR of {count(len(records), 'file')}: {text}")
+        error_line(f"Note: SNR of {count(len(paired), 'file')}: {text}")
 
 
 def write_csv(path: Path, records: Sequence[Record], by: Sequence[str]) -> None:
@@ -72,8 +73,8 @@ def write_csv(path: Path, records: Sequence[Record], by: Sequence[str]) -> None:
 def show(records: Sequence[Record], metrics: Sequence[str], by: Sequence[str], form: Form, long: bool) -> None:
     """The table on stdout."""
     rows = summarize(records, by)
-    several = len({record["system"] for record in records}) > 1
-    found = differences(records) if several else []
+    systems = list(dict.fromkeys(record["system"] for record in records))
+    found = differences(records)
     if form == "json":
         unmatched = [record for record in records if record["status"] == "unmatched"]
         about = {
@@ -90,21 +91,24 @@ def show(records: Sequence[Record], metrics: Sequence[str], by: Sequence[str], f
         grids.append(difference_grid(found, metrics))
     if form == "screen":
         console = Console(highlight=False, markup=False)
+        if not console.is_terminal:  # a file has no edge to wrap at
+            console.width = 1000
         for grid in grids:
             console.print(_rich(grid))
-        for line in footnotes(rows, metrics, several):
+        for line in footnotes(rows, metrics, systems):
             console.print(line, style="dim")
     else:
         typer.echo("\n\n".join(map(latex if form == "latex" else markdown, grids)))
 
 
-def footnotes(rows: Sequence[Row], metrics: Sequence[str], several: bool) -> list[str]:
+def footnotes(rows: Sequence[Row], metrics: Sequence[str], systems: Sequence[str]) -> list[str]:
     """What the table does not say: its intervals, and values that are missing."""
     lines = ["Mean over files ± half of its 95 % bootstrap interval."]
+    several = len(systems) > 1
     if several:
         lines.append("Each metric over the files that all systems have a value for.")
     for row in rows:
-        if row["group"] or row["system"] == NOISY:
+        if row["group"] or row["system"] not in systems:
             continue
         of = f" of {row['system']}" if several else ""
         missing = [(name, row["metrics"][name]["missing"]) for name in metrics]
@@ -115,7 +119,7 @@ def footnotes(rows: Sequence[Row], metrics: Sequence[str], several: bool) -> lis
 def _rich(grid: Grid) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for index, title in enumerate(grid.head):
-        table.add_column(title, justify="left" if index < grid.texts else "right", overflow="fold")
+        table.add_column(title.replace(" (", "\n("), justify="left" if index < grid.texts else "right", overflow="fold")
     for index, row in enumerate(grid.body):
         if index in grid.sections:
             table.add_section()

@@ -106,7 +106,7 @@ def choose_metrics(names: Iterable[str] | None, with_noisy: bool, dnsmos_model: 
 def in_order(records: Iterable[Record], systems: Iterable[str]) -> list[Record]:
     """Records by system and file."""
     place = {system: number for number, system in enumerate(systems)}
-    return sorted(records, key=lambda record: (place[record["system"]], record["file"], record["status"]))
+    return sorted(records, key=lambda record: (place[record["system"]], record["file"], record["reference"] or ""))
 
 
 def score_pairs(

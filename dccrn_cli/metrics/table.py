@@ -182,7 +182,8 @@ def _rows(
             )
             for name in common
         }
-        rows.append({"group": group, "system": NOISY, "files": len(before), "metrics": noisy})
+        name_of_noisy = NOISY if NOISY not in systems else f"{NOISY} (input)"
+        rows.append({"group": group, "system": name_of_noisy, "files": len(before), "metrics": noisy})
     for system in systems:
         own = [record for record in members if record["system"] == system]
         if own:
