@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dccrn_cli.engine.batch import enhance
     from dccrn_cli.engine.enhancer import Enhancer
     from dccrn_cli.errors import DccrnError
+    from dccrn_cli.metrics.folder import score_folders
+    from dccrn_cli.metrics.pair import score_pair
     from dccrn_cli.nn.checkpoint import load_model
 
 _HOMES = {
@@ -24,9 +26,11 @@ _HOMES = {
     "enhance": "dccrn_cli.engine.batch",
     "DccrnError": "dccrn_cli.errors",
     "load_model": "dccrn_cli.nn.checkpoint",
+    "score_folders": "dccrn_cli.metrics.folder",
+    "score_pair": "dccrn_cli.metrics.pair",
 }
 
-__all__ = ["DccrnError", "Enhancer", "__version__", "enhance", "load_model"]
+__all__ = ["DccrnError", "Enhancer", "__version__", "enhance", "load_model", "score_folders", "score_pair"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from dccrn_cli import __version__
-from dccrn_cli.cli import convert, enhance, mix, models, train
+from dccrn_cli.cli import convert, enhance, mix, models, score, train
 from dccrn_cli.cli.console import set_debug
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command()(enhance.enhance)
 app.command()(models.models)
 app.command()(train.train)
 app.command()(mix.mix)
+app.command()(score.score)
 app.command()(convert.convert)
 
 

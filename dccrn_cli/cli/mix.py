@@ -5,8 +5,7 @@ from __future__ import annotations
 import enum
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -274,6 +273,7 @@ def _remade(row: Row, clean: Sources, noise: Sources, rooms: Sources | None) -> 
 
 def _run(output: Path, steps: list[Step], pools: list[Sources], keep_noise: bool, overwrite: bool, quiet: bool) -> None:
     """Make what is missing, in order, each with its row once its files are in place."""
+    from dccrn_cli.cli.progress import file_bar
     from dccrn_cli.engine.interrupt import Interrupt
     from dccrn_cli.errors import AudioError, DataError
     from dccrn_cli.report.records import RecordWriter
@@ -298,7 +298,7 @@ def _run(output: Path, steps: list[Step], pools: list[Sources], keep_noise: bool
     with (
         Interrupt() as interrupt,
         RecordWriter(output / METADATA, COLUMNS, lambda row: row["name"] not in kept) as table,
-        _bar(len(steps), enabled=not quiet) as advance,
+        file_bar(len(steps), enabled=not quiet) as advance,
     ):
         for known, make in steps:
             if interrupt.requested:
@@ -335,16 +335,3 @@ def _summary(output: Path, made: int, skipped: int, failed: int, seconds: float,
     parts += [f"{skipped:,} skipped, which exist (--overwrite redoes them)"] if skipped else []
     parts += [f"{failed:,} failed"] if failed else []
     typer.echo(printable(f"{output}: {'; '.join(parts)}"))
-
-
-@contextmanager
-def _bar(total: int, enabled: bool) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
-    with Progress(*columns, console=console, transient=True, disable=not (enabled and console.is_terminal)) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dccrn_cli.cli.console import count, duration, printable
 from dccrn_cli.engine.board import ProgressBoard
@@ -101,3 +102,13 @@ class _Bar(Progress):
         if self.tasks:
             self.update(self._task, **self._state.shown())  # type: ignore[arg-type]
         yield from super().get_renderables()
+
+
+@contextmanager
+def file_bar(total: int, enabled: bool) -> Iterator[Callable[[], None]]:
+    """A plain bar that counts files, on stderr if that is a terminal; gives what advances it."""
+    console = Console(stderr=True)
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    with Progress(*columns, console=console, transient=True, disable=not (enabled and console.is_terminal)) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,217 @@
+"""`dccrn score`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, error_line, plain_errors
+
+if TYPE_CHECKING:
+    from dccrn_cli.metrics.files import Record
+    from dccrn_cli.metrics.pairing import Pairing
+
+FILES, MEASURES, TABLE, WORK = "Which files", "Measures", "Table", "Work"
+
+
+@plain_errors
+def score(
+    reference: Annotated[
+        Path | None,
+        typer.Option("--ref", metavar="PATH", help="Folder of clean files, or one file.", show_default=False),
+    ] = None,
+    estimates: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--est",
+            "--compare",
+            metavar="PATH",
+            help="Folder of results, or one file; repeat it to compare systems, the first being the baseline.",
+            show_default=False,
+        ),
+    ] = None,
+    noisy: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="What the results were made from: shown beside them.", show_default=False),
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Pairs as a table with the columns ref, est and perhaps noisy; its names start from --ref, --est "
+            "and --noisy, or from its own folder.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="si_snr, si_snr_improvement, snr, segmental_snr, pesq_wb, pesq_nb, pesq_raw, stoi, estoi, lsd, csig, "
+            "cbak, covl, dnsmos_sig, dnsmos_bak, dnsmos_ovrl; or all, which leaves out what needs files not given. "
+            "May be repeated.",
+            show_default="si_snr,pesq_wb,stoi; with --noisy si_snr_improvement too",
+            rich_help_panel=MEASURES,
+        ),
+    ] = None,
+    align: Annotated[
+        bool,
+        typer.Option(
+            "--align",
+            help="Find and remove a constant delay of each result, up to 1 s to both sides.",
+            rich_help_panel=MEASURES,
+        ),
+    ] = False,
+    max_length_difference: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="Cut the end of the longer signal by at most this; beyond it the file fails.",
+            rich_help_panel=MEASURES,
+        ),
+    ] = 0.1,
+    dnsmos_model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.onnx", help="Microsoft's sig_bak_ovr.onnx.", rich_help_panel=MEASURES),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Group by snr, folder, or a column of the metadata; repeat it for groups within groups.",
+            rich_help_panel=TABLE,
+        ),
+    ] = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Table of what is known of each file, by the column name, file or filename.",
+            show_default="metadata.csv beside or above --noisy or --ref",
+            rich_help_panel=TABLE,
+        ),
+    ] = None,
+    long: Annotated[
+        bool,
+        typer.Option("--long", help="A line for each mean, with interval, median and counts.", rich_help_panel=TABLE),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print files, groups and differences as JSON.", rich_help_panel=TABLE)
+    ] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print the table in LaTeX.", rich_help_panel=TABLE)] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table in Markdown.", rich_help_panel=TABLE)
+    ] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Also write one row for each file.", rich_help_panel=TABLE),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("-j", "--jobs", min=1, help="Processes.", show_default="as many as pay", rich_help_panel=WORK),
+    ] = None,
+    no_cache: Annotated[
+        bool,
+        typer.Option("--no-cache", help="Measure everything, and keep nothing for the next run.", rich_help_panel=WORK),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="On stderr, errors only: no notes, no bar.", rich_help_panel=WORK)
+    ] = False,
+) -> None:
+    """Score results against clean references.
+
+    The table has the mean of each metric over files with its 95 % bootstrap
+    interval: a row for each group, and the row "all". With --noisy, the noisy
+    files have rows of their own. Files pair by relative path, by that without
+    suffix, by name alone, or by the fileid_N of the DNS challenge. Signals that do
+    not fit are repaired where that is honest (rate, a small difference in length,
+    mono against stereo, with --align a delay), and every repair is said. A metric
+    that is not defined for a file stays empty, with its reason, and out of the
+    mean. Several systems are compared over the files that all have.
+
+    Exit code: 0 all scored, 1 some files not scored or without partner, 2 wrong
+    usage, 130 interrupted.
+
+    Example:  dccrn score --ref clean/ --est out/ --noisy noisy/ --by snr
+    """
+    from dccrn_cli.cli.progress import file_bar
+    from dccrn_cli.cli.score_report import Form, show, tell, tell_unmatched, write_csv
+
+    _one_thread_each()
+    from dccrn_cli.engine.interrupt import Interrupt
+    from dccrn_cli.errors import OptionError
+    from dccrn_cli.metrics.files import Repairs
+    from dccrn_cli.metrics.folder import choose_metrics, in_order, score_pairs
+    from dccrn_cli.metrics.groups import annotate, check_columns, find_metadata
+    from dccrn_cli.metrics.store import Store, default_folder
+
+    if as_json + as_latex + as_markdown > 1:
+        raise OptionError("--json, --latex and --markdown are different forms of one table; choose one")
+    if csv is not None and not csv.absolute().parent.is_dir():
+        raise OptionError("there is no such folder", csv.parent)
+    pairing, systems = _pairing(reference, estimates or [], noisy, pairs)
+    has_noisy = any(pair.noisy is not None for pair in pairing.pairs)
+    names = choose_metrics(_split(metrics), has_noisy, dnsmos_model)
+    table = metadata or find_metadata(pairing.pairs)
+    columns = list(dict.fromkeys(by or ()))
+    check_columns(columns, table)
+    if not pairing.pairs:
+        tell_unmatched(pairing)
+        raise OptionError("no estimate matches a reference; --pairs FILE.csv says what belongs together")
+    store = Store(None if no_cache else default_folder(), Repairs(max_length_difference, align), dnsmos_model)
+    found: list[Record] = []
+    with Interrupt() as interrupt, file_bar(len(pairing.pairs), enabled=not quiet) as advance:
+        for record in score_pairs(pairing, names, store, jobs, interrupt):
+            found.append(record)
+            if record["status"] != "unmatched":
+                advance()
+    if interrupt.requested:
+        error_line("Interrupted." if no_cache else "Interrupted; the same command goes on.")
+        raise typer.Exit(INTERRUPTED)
+    records = annotate(in_order(found, systems), columns, table)
+    if csv is not None:
+        write_csv(csv, records, columns)
+    tell(records, pairing, columns, quiet)
+    form: Form = "json" if as_json else "latex" if as_latex else "markdown" if as_markdown else "screen"
+    show(records, names, columns, form, long)
+    lacks_noisy = has_noisy and any(pair.noisy is None for pair in pairing.pairs)
+    if lacks_noisy or any(record["status"] != "scored" for record in records):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _one_thread_each() -> None:
+    """One process sums as several do, to the last digit, and leaves the cores to them."""
+    if "numpy" not in sys.modules:
+        for library in ("OMP", "OPENBLAS", "MKL"):
+            os.environ[f"{library}_NUM_THREADS"] = "1"
+        os.environ["VECLIB_MAXIMUM_THREADS"] = "1"
+
+
+def _pairing(
+    reference: Path | None, estimates: Sequence[Path], noisy: Path | None, table: Path | None
+) -> tuple[Pairing, list[str]]:
+    """What belongs together, and the labels of the systems."""
+    from dccrn_cli.errors import OptionError
+    from dccrn_cli.metrics.pairing import label_folders, pair_paths, read_pairs
+
+    if table is not None:
+        if len(estimates) > 1:
+            raise OptionError("--pairs is of one system; give --est once, or not at all")
+        pairing = read_pairs(table, reference, estimates[0] if estimates else None, noisy)
+        return pairing, [pairing.pairs[0].system]
+    if reference is None or not estimates:
+        raise OptionError("say what to score: --ref CLEAN --est RESULTS, or --pairs FILE.csv")
+    systems = label_folders(estimates)
+    return pair_paths(reference, systems, noisy), list(systems)
+
+
+def _split(names: Sequence[str] | None) -> list[str] | None:
+    if names is None:
+        return None
+    return [name.strip().replace("-", "_") for text in names for name in text.split(",") if name.strip()]

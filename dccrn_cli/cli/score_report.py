@@ -1,0 +1,127 @@
+"""What `dccrn score` prints."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dccrn_cli.cli.console import count, error_line, printable
+from dccrn_cli.errors import OptionError
+from dccrn_cli.metrics.files import Record
+from dccrn_cli.metrics.groups import SNR
+from dccrn_cli.metrics.pairing import Pairing
+from dccrn_cli.metrics.registry import METRICS
+from dccrn_cli.metrics.table import Row, differences, summarize
+from dccrn_cli.metrics.text import Grid, difference_grid, file_table, latex, long_grid, markdown, mean_grid
+
+Form = Literal["screen", "json", "latex", "markdown"]
+
+_LISTED = 10
+_SOURCES = {"metadata": "from the metadata", "name": "from file names", "measured": "measured, in classes of 5 dB"}
+
+
+def tell_unmatched(pairing: Pairing) -> None:
+    """The first files without partner, and how many there are."""
+    for alone in pairing.unmatched[:_LISTED]:
+        path = alone.reference or alone.estimate
+        error_line(f"UNMATCHED {path}: {alone.reason}" + (f" in {alone.system}" if alone.reference else ""))
+    if (more := len(pairing.unmatched) - _LISTED) > 0:
+        error_line(f"UNMATCHED … and {more:,} more (--csv and --json list all)")
+
+
+def tell(records: Sequence[Record], pairing: Pairing, by: Sequence[str], quiet: bool) -> None:
+    """Files that failed or have no partner; and, on request, what was done to the others."""
+    tell_unmatched(pairing)
+    failed = [record for record in records if record["status"] == "failed"]
+    for record in failed[:_LISTED]:
+        error_line(f"FAILED {record['estimate']}: {record['note']}")
+    if len(failed) > _LISTED:
+        error_line(f"FAILED … and {len(failed) - _LISTED:,} more (--csv and --json list all)")
+    if quiet:
+        return
+    noted = [record for record in records if record["status"] == "scored" and record["note"]]
+    for record in noted[:_LISTED]:
+        error_line(f"Note: {record['file']}: {record['note']}")
+    if len(noted) > _LISTED:
+        error_line(f"Note: … and of {len(noted) - _LISTED:,} more files (--csv and --json list all)")
+    if SNR in by:
+        paired = [record for record in records if record["status"] != "unmatched"]
+        sources = Counter(_SOURCES.get(record["snr_source"], "not known") for record in paired)
+        text = ", ".join(f"{number:,} {source}" for source, number in sources.items())
+        error_line(f"Note: SNR of {count(len(paired), 'file')}: {text}")
+
+
+def write_csv(path: Path, records: Sequence[Record], by: Sequence[str]) -> None:
+    """One row for each file.
+
+    Raises:
+        OptionError: it cannot be written.
+    """
+    try:
+        path.write_text(file_table(records, by), encoding="utf-8", errors="surrogateescape", newline="")
+    except OSError as error:
+        raise OptionError(f"cannot be written ({error.strerror})", path) from None
+
+
+def show(records: Sequence[Record], metrics: Sequence[str], by: Sequence[str], form: Form, long: bool) -> None:
+    """The table on stdout."""
+    rows = summarize(records, by)
+    systems = list(dict.fromkeys(record["system"] for record in records))
+    found = differences(records)
+    if form == "json":
+        unmatched = [record for record in records if record["status"] == "unmatched"]
+        about = {
+            name: {"title": METRICS[name].title, "unit": METRICS[name].unit,
+                   "higher_is_better": METRICS[name].higher_is_better}
+            for name in metrics
+        }  # fmt: skip
+        data = {"metrics": about, "by": by, "files": [r for r in records if r["status"] != "unmatched"],
+                "unmatched": unmatched, "groups": rows, "differences": found}  # fmt: skip
+        typer.echo(json.dumps(data, indent=1, allow_nan=False))
+        return
+    grids = [(long_grid if long else mean_grid)(rows, metrics, by)]
+    if found:
+        grids.append(difference_grid(found, metrics))
+    if form == "screen":
+        console = Console(highlight=False, markup=False)
+        if not console.is_terminal:  # a file has no edge to wrap at
+            console.width = 1000
+        for grid in grids:
+            console.print(_rich(grid))
+        for line in footnotes(rows, metrics, systems):
+            console.print(line, style="dim")
+    else:
+        typer.echo("\n\n".join(map(latex if form == "latex" else markdown, grids)))
+
+
+def footnotes(rows: Sequence[Row], metrics: Sequence[str], systems: Sequence[str]) -> list[str]:
+    """What the table does not say: its intervals, and values that are missing."""
+    lines = ["Mean over files ± half of its 95 % bootstrap interval."]
+    several = len(systems) > 1
+    if several:
+        lines.append("Each metric over the files that all systems have a value for.")
+    for row in rows:
+        if row["group"] or row["system"] not in systems:
+            continue
+        of = f" of {row['system']}" if several else ""
+        missing = [(name, row["metrics"][name]["missing"]) for name in metrics]
+        lines += [f"{METRICS[name].title}: without {count(number, 'file')}{of}" for name, number in missing if number]
+    return lines
+
+
+def _rich(grid: Grid) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for index, title in enumerate(grid.head):
+        table.add_column(title.replace(" (", "\n("), justify="left" if index < grid.texts else "right", overflow="fold")
+    for index, row in enumerate(grid.body):
+        if index in grid.sections:
+            table.add_section()
+        table.add_row(*map(printable, row))
+    return table

@@ -1,0 +1,305 @@
+"""The metrics of one file: what does not fit is repaired where that is honest, and every repair is said.
+
+Everything that counts files, draws tables or pictures works on `Record`, plain data that goes
+into JSON as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypedDict
+
+import numpy as np
+import soxr
+
+from dccrn_cli.audio.sound import open_sound
+from dccrn_cli.errors import AudioError, DccrnError
+from dccrn_cli.metrics.align import find_shift
+from dccrn_cli.metrics.checks import MetricError
+from dccrn_cli.metrics.pair import measure_pair
+from dccrn_cli.metrics.registry import METRICS, select_metrics
+
+MAX_LENGTH_DIFFERENCE_S = 0.1
+"""How much longer one signal of a pair may be, if nothing else is said."""
+
+SUSPICIOUS_CORRELATION = 0.3
+"""Estimates that correlate less than this with their reference are searched for a delay."""
+
+_BLOCK = 1 << 18
+
+
+class Record(TypedDict):
+    """One row of a score.
+
+    Keys:
+        file: the estimate's path below its folder, with `/`; the reference's where there is no estimate.
+        system: label of the folder of estimates.
+        reference, estimate, noisy: the files, or None.
+        status: `failed` where no metric could be measured, `unmatched` where a partner is missing.
+        values: by metric, in the order of display; None where it could not be measured.
+        noisy_values: the same of the noisy file itself, without `si_snr_improvement`; empty without one.
+        snr_db: of the noisy file, or None; snr_source: `metadata`, `name`, `measured` or "".
+        groups: value of each column of `--by`: numbers, text, or None where not known.
+        seconds, sample_rate: of the reference; 0 where it is not known.
+        delay_samples: by which the estimate lagged behind, removed with `align`; else None.
+        note: repairs, and the reasons for empty values.
+    """
+
+    file: str
+    system: str
+    reference: str | None
+    estimate: str | None
+    noisy: str | None
+    status: Literal["scored", "failed", "unmatched"]
+    values: dict[str, float | None]
+    noisy_values: dict[str, float | None]
+    snr_db: float | None
+    snr_source: str
+    groups: dict[str, float | str | None]
+    seconds: float
+    sample_rate: int
+    delay_samples: int | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Repairs:
+    """What may be done to signals that do not fit.
+
+    Attributes:
+        max_length_difference_s: a longer signal is cut at its end by at most this.
+        align: remove a constant delay of the estimate.
+    """
+
+    max_length_difference_s: float = MAX_LENGTH_DIFFERENCE_S
+    align: bool = False
+
+
+@dataclass
+class Measurement:
+    """What was measured of one estimate.
+
+    Attributes:
+        values, reasons: as in `PairScore`.
+        notes: repairs.
+        error: why nothing could be measured, or "".
+        seconds, sample_rate, delay_samples: as in `Record`.
+    """
+
+    values: dict[str, float | None] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    error: str = ""
+    seconds: float = 0.0
+    sample_rate: int = 0
+    delay_samples: int | None = None
+
+    def note(self) -> str:
+        """Repairs and reasons in one line; metrics that fail for the same reason are named together."""
+        by_reason: dict[str, list[str]] = {}
+        for name, why in self.reasons.items():
+            by_reason.setdefault(why, []).append(name)
+        every = list(by_reason.values()) == [list(self.values)]
+        reasons = [why if every else f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
+        measured = [METRICS[name] for name, value in self.values.items() if value is not None]
+        raised = [it.name for it in measured if it.rate_for(self.sample_rate) > self.sample_rate]
+        narrow = [f"only {self.sample_rate} Hz: {', '.join(raised)} upsampled"] if raised else []
+        return "; ".join([*([self.error] if self.error else []), *self.notes, *narrow, *reasons])
+
+    def joined(self, other: Measurement) -> Measurement:
+        """The same with the values of another one of the same files added."""
+        both = replace(self, values=other.values | self.values, reasons=other.reasons | self.reasons)
+        return both.select(both.values)
+
+    def select(self, metrics: Iterable[str]) -> Measurement:
+        """The same with these metrics alone."""
+        names = [metric.name for metric in select_metrics(metrics)]
+        values = {name: self.values.get(name) for name in names}
+        reasons = {name: self.reasons[name] for name in names if name in self.reasons}
+        return replace(self, values=values, reasons=reasons)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A decoded file: float32 `(frames, channels)`, full scale 1."""
+
+    samples: np.ndarray
+    sample_rate: int
+    note: str = ""
+
+
+def read_sound(path: Path) -> Sound:
+    """Decode a whole file.
+
+    Raises:
+        UnreadableAudio: not there, not audio, damaged, or without samples.
+        MissingDependency: the package that reads such files is not installed.
+    """
+    with open_sound(path) as reader:
+        blocks = list(reader.blocks(_BLOCK))
+        if not blocks:
+            raise AudioError("holds no samples")
+        return Sound(np.concatenate(blocks), reader.info.sample_rate, reader.note)
+
+
+class SoundCache:
+    """Reads each of a few files once, and remembers those that cannot be read."""
+
+    def __init__(self) -> None:
+        self._sounds: dict[Path, Sound | str] = {}
+
+    def get(self, path: Path) -> Sound:
+        """The file, decoded.
+
+        Raises:
+            AudioError: as `read_sound`, the message without the path.
+        """
+        if path not in self._sounds:
+            try:
+                self._sounds[path] = read_sound(path)
+            except DccrnError as error:
+                self._sounds[path] = error.message
+            except Exception as error:
+                self._sounds[path] = f"{type(error).__name__}: {error}"
+        found = self._sounds[path]
+        if isinstance(found, str):
+            raise AudioError(found)
+        return found
+
+
+def measure_files(
+    sounds: SoundCache,
+    reference: Path,
+    estimate: Path,
+    noisy: Path | None,
+    metrics: Iterable[str],
+    repairs: Repairs,
+    dnsmos_model: Path | None = None,
+) -> Measurement:
+    """Read, repair, measure; whatever is wrong with the files is told in the result.
+
+    Resampled to the reference's rate, cut to the shorter one's length within the tolerance, a mono
+    reference held against each channel, a mono estimate against the mean of the reference's.
+
+    Raises:
+        OptionError, CheckpointError, MissingDependency: as `measure_pair`.
+    """
+    names = [metric.name for metric in select_metrics(metrics)]
+    found = Measurement()
+    try:
+        clean, scored = _read(sounds, reference, "reference"), _read(sounds, estimate, "estimate")
+        found.sample_rate, found.seconds = clean.sample_rate, len(clean.samples) / clean.sample_rate
+        found.notes += [f"{what}: {it.note}" for what, it in (("reference", clean), ("estimate", scored)) if it.note]
+        target, output = _fit(clean, scored, found, repairs)
+        start = max(-(found.delay_samples or 0), 0)  # what alignment has cut off
+    except MetricError as error:
+        found.error = error.message
+        found.values = dict.fromkeys(names)
+        return found
+    rate = clean.sample_rate
+    alone = [name for name in names if not METRICS[name].needs_noisy]
+    score = measure_pair(target, output, rate, alone, dnsmos_model=dnsmos_model)
+    values, reasons = dict(score.values), dict(score.reasons)
+    if len(alone) < len(names):
+        rest = [name for name in names if METRICS[name].needs_noisy]
+        try:
+            if noisy is None:
+                raise MetricError("no noisy file")
+            before = _fit_noisy(_read(sounds, noisy, "noisy file"), start, target, rate, repairs)
+            length = len(before)  # what the noisy file lacks is missing from these metrics alone
+            score = measure_pair(target[:length], output[:length], rate, rest, before)
+            values, reasons = values | score.values, reasons | score.reasons
+        except MetricError as error:
+            values |= dict.fromkeys(rest)
+            reasons |= dict.fromkeys(rest, error.message)
+    found.values, found.reasons = {name: values[name] for name in names}, reasons
+    return found
+
+
+def _read(sounds: SoundCache, path: Path, what: str) -> Sound:
+    try:
+        return sounds.get(path)
+    except AudioError as error:
+        raise MetricError(f"{what}: {error.message}") from None
+
+
+def _fit(clean: Sound, scored: Sound, found: Measurement, repairs: Repairs) -> tuple[np.ndarray, np.ndarray]:
+    """Both signals in one shape `(frames, channels)` at the reference's rate; what was done goes into `found`."""
+    rate, notes = clean.sample_rate, found.notes
+    target, output = clean.samples, _at_rate(scored, rate)
+    if scored.sample_rate != rate:
+        notes.append(f"estimate resampled from {scored.sample_rate} to {rate} Hz")
+    target, output = _channels(target, output, notes)
+    difference = len(output) - len(target)
+    shift = find_shift(target, output, rate, always=repairs.align, below=SUSPICIOUS_CORRELATION)
+    delay = 0
+    if shift is not None:
+        if shift.inverted:
+            notes.append("estimate of inverted polarity (left so)")
+        if repairs.align:
+            delay = found.delay_samples = shift.delay_samples
+            if delay:
+                notes.append(f"estimate {_lag(delay, rate)}, removed")
+        elif shift.delay_samples:
+            notes.append(f"estimate {_lag(shift.delay_samples, rate)}, left so (--align removes it)")
+    elif repairs.align:
+        notes.append("no delay could be told")
+    target, output = target[max(-delay, 0) :], output[max(delay, 0) :]
+    limit = repairs.max_length_difference_s * rate
+    rest = len(output) - len(target)
+    # A delay may come with a longer file, or with one that is cut at its end.
+    if min(abs(difference), abs(rest)) > limit:
+        raise MetricError(
+            f"the estimate is {abs(difference) / rate:.2f} s {'longer' if difference > 0 else 'shorter'} than the "
+            f"reference (--max-length-difference {repairs.max_length_difference_s:g})"
+        )
+    if rest and not delay:
+        longer = "estimate" if rest > 0 else "reference"
+        notes.append(f"{longer} cut by {abs(rest)} samples ({abs(rest) / rate * 1000:.3g} ms) at its end")
+    length = min(len(target), len(output))
+    return target[:length], output[:length]
+
+
+def _fit_noisy(noisy: Sound, start: int, target: np.ndarray, rate: int, repairs: Repairs) -> np.ndarray:
+    """The noisy signal from a sample on, in the reference's shape, or at most a little shorter."""
+    samples = _at_rate(noisy, rate)[start:]
+    if samples.shape[1] != target.shape[1]:
+        if samples.shape[1] == 1 or target.shape[1] == 1:
+            mono = samples.mean(axis=1, keepdims=True)
+            samples = np.repeat(mono, target.shape[1], axis=1)
+        else:
+            raise MetricError(f"the noisy file has {samples.shape[1]} channels, not {target.shape[1]}")
+    missing = len(target) - len(samples)
+    if missing > repairs.max_length_difference_s * rate or not len(samples):
+        raise MetricError(f"the noisy file is {missing / rate:.2f} s shorter than the reference")
+    return samples[: len(target)]
+
+
+def _at_rate(sound: Sound, rate: int) -> np.ndarray:
+    if sound.sample_rate == rate:
+        return sound.samples
+    resampled: np.ndarray = soxr.resample(sound.samples, sound.sample_rate, rate)
+    if not len(resampled):
+        raise MetricError(f"too short for {rate} Hz")
+    return resampled
+
+
+def _channels(target: np.ndarray, output: np.ndarray, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    ours, theirs = target.shape[1], output.shape[1]
+    if ours == theirs:
+        return target, output
+    if ours == 1:
+        notes.append(f"mono reference held against each of {theirs} channels")
+        return np.repeat(target, theirs, axis=1), output
+    if theirs == 1:
+        notes.append(f"mono estimate held against the mean of the reference's {ours} channels")
+        return target.mean(axis=1, keepdims=True), output
+    raise MetricError(f"the estimate has {theirs} channels, the reference {ours}")
+
+
+def _lag(delay: int, rate: int) -> str:
+    where = "late" if delay > 0 else "early"
+    return f"{abs(delay)} samples {where} ({math.copysign(abs(delay) / rate * 1000, delay):+.3g} ms)"

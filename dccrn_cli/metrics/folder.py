@@ -1,0 +1,349 @@
+"""Many files: in turn or in processes, with what was measured before taken from the store."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import math
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dccrn_cli.engine.interrupt import Interrupt, signals_held_back
+from dccrn_cli.errors import CheckpointError, MissingDependency, OptionError
+from dccrn_cli.metrics.files import MAX_LENGTH_DIFFERENCE_S, Measurement, Record, Repairs, SoundCache, measure_files
+from dccrn_cli.metrics.groups import annotate, find_metadata
+from dccrn_cli.metrics.pairing import Pair, Pairing, Unmatched, label_folders, pair_paths
+from dccrn_cli.metrics.registry import DEFAULT_METRICS, METRICS, select_metrics
+from dccrn_cli.metrics.store import Store, default_folder
+
+ALL = "all"
+"""In place of names."""
+
+CHUNK_FILES = 32
+"""Most files that a process is given at once."""
+
+FILES_PER_PROCESS = 8
+"""Files that make a further process worth its start."""
+
+_FILE_BYTES = 40_000  # the work around each file, as if it were so much longer
+_DIED = "the process at work on it died; out of memory?"
+
+
+def score_folders(
+    reference: str | Path,
+    estimate: str | Path | Sequence[str | Path],
+    noisy: str | Path | None = None,
+    metrics: Iterable[str] | None = None,
+    *,
+    by: Sequence[str] = (),
+    metadata: str | Path | None = None,
+    align: bool = False,
+    max_length_difference_s: float = MAX_LENGTH_DIFFERENCE_S,
+    dnsmos_model: str | Path | None = None,
+    jobs: int | None = None,
+    cache: bool = True,
+) -> list[Record]:
+    """Score all files of a folder, or of several, against a folder of references.
+
+    Args:
+        reference: folder or file.
+        estimate: folder or file, or several of them, one for each system.
+        noisy: folder or file that the estimates were made from.
+        metrics: names out of `METRICS`; None for the usual ones.
+        by: columns to group by: `snr`, `folder` or a column of the metadata.
+        metadata: CSV file; None for a `metadata.csv` beside or above the files.
+        align: remove a constant delay of each estimate.
+        max_length_difference_s: a longer signal is cut at its end by at most this.
+        dnsmos_model: the ONNX file of DNSMOS, where it is asked for.
+        jobs: processes; None for as many as pay.
+        cache: keep values, and use those of earlier runs.
+
+    Returns:
+        A record for each file, those without partner too; `metrics.table.summarize` makes a table of them.
+
+    Raises:
+        OptionError: paths or names that cannot be meant.
+        CheckpointError, MissingDependency: DNSMOS cannot be loaded.
+    """
+    several = [estimate] if isinstance(estimate, str | Path) else estimate
+    before = None if noisy is None else Path(noisy)
+    systems = label_folders([Path(path) for path in several])
+    pairing = pair_paths(Path(reference), systems, before)
+    table = Path(metadata) if metadata else find_metadata(pairing.pairs)
+    names = choose_metrics(metrics, with_noisy=noisy is not None)
+    store = Store(
+        default_folder() if cache else None,
+        Repairs(max_length_difference_s, align),
+        None if dnsmos_model is None else Path(dnsmos_model),
+    )
+    records = list(score_pairs(pairing, names, store, jobs, Interrupt()))
+    return annotate(in_order(records, systems), by, table)
+
+
+def choose_metrics(names: Iterable[str] | None, with_noisy: bool, dnsmos_model: Path | None = None) -> tuple[str, ...]:
+    """Metrics in the order of display: those named, or the usual ones, or with `all` what there are files for.
+
+    Raises:
+        OptionError: an unknown name, or one that needs the noisy files where there are none.
+    """
+    if names is None:
+        names = (*DEFAULT_METRICS, "si_snr_improvement") if with_noisy else DEFAULT_METRICS
+    names = set(names)
+    every = ALL in names
+    if every:
+        names = (names - {ALL}) | {
+            name for name in METRICS if dnsmos_model is not None or not name.startswith("dnsmos")
+        }
+    chosen = tuple(metric.name for metric in select_metrics(names))
+    without = tuple(name for name in chosen if with_noisy or not METRICS[name].needs_noisy)
+    if without != chosen and not every:
+        raise OptionError(f"{', '.join(sorted(set(chosen) - set(without)))} needs the noisy files")
+    return without
+
+
+def in_order(records: Iterable[Record], systems: Iterable[str]) -> list[Record]:
+    """Records by system and file."""
+    place = {system: number for number, system in enumerate(systems)}
+    return sorted(records, key=lambda record: (place[record["system"]], record["file"], record["reference"] or ""))
+
+
+def score_pairs(
+    pairing: Pairing, metrics: Sequence[str], store: Store, jobs: int | None, interrupt: Interrupt
+) -> Iterator[Record]:
+    """Records in any order; an interrupt ends the iteration.
+
+    Raises:
+        OptionError, CheckpointError, MissingDependency: DNSMOS is asked for and cannot be loaded.
+    """
+    if any(name.startswith("dnsmos") for name in metrics):
+        from dccrn_cli.metrics.dnsmos import find_model, load_network
+
+        load_network(find_model(store.dnsmos_model))
+    yield from (_without_partner(alone, metrics) for alone in pairing.unmatched)
+    left: list[tuple[float, list[Pair]]] = []
+    for pairs in _tasks(pairing.pairs):
+        if interrupt.requested:
+            return
+        known = _known(pairs, metrics, store)
+        if known is None:
+            left.append((_weight(pairs), pairs))
+        else:
+            yield from known
+    left.sort(key=lambda item: -item[0])
+    count = _processes(len(left), jobs)
+    if count == 1:
+        for _, pairs in left:
+            if interrupt.requested:
+                return
+            yield from _try_task(pairs, metrics, store)
+    else:
+        yield from _in_processes(left, metrics, store, count, interrupt)
+
+
+def score_task(pairs: Sequence[Pair], metrics: Sequence[str], store: Store) -> list[Record]:
+    """Records of pairs with the same reference and noisy file.
+
+    Raises:
+        OptionError, CheckpointError, MissingDependency: DNSMOS cannot be loaded.
+    """
+    sounds = SoundCache()
+
+    def measure(estimate: Path, noisy: Path | None, wanted: Sequence[str], with_store: Store) -> Measurement:
+        found = with_store.load(reference, estimate, noisy, wanted)
+        missing = [name for name in wanted if name not in found.values]
+        if missing:
+            new = measure_files(
+                sounds, reference, estimate, noisy, missing, with_store.repairs, with_store.dnsmos_model
+            )
+            found = new.joined(found)
+            with_store.save(reference, estimate, noisy, found)
+        return found.select(wanted)
+
+    reference, noisy = pairs[0].reference, pairs[0].noisy
+    before = None if noisy is None else measure(noisy, None, _of_noisy(metrics), store.unaligned())
+    return [_record(pair, measure(pair.estimate, noisy, metrics, store), before, metrics) for pair in pairs]
+
+
+def _try_task(pairs: Sequence[Pair], metrics: Sequence[str], store: Store) -> list[Record]:
+    try:
+        return score_task(pairs, metrics, store)
+    except (OptionError, CheckpointError, MissingDependency):
+        raise
+    except Exception as error:  # nothing that is wrong with one file may end the rest
+        failed = Measurement(dict.fromkeys(metrics), error=f"{type(error).__name__}: {error}")
+        return [_record(pair, failed, None, metrics) for pair in pairs]
+
+
+def _known(pairs: Sequence[Pair], metrics: Sequence[str], store: Store) -> list[Record] | None:
+    """Records of what is all in the store, else None."""
+    reference, noisy = pairs[0].reference, pairs[0].noisy
+    before = None
+    if noisy is not None:
+        before = store.unaligned().load(reference, noisy, None, _of_noisy(metrics))
+        if len(before.values) < len(_of_noisy(metrics)):
+            return None
+    records = []
+    for pair in pairs:
+        found = store.load(reference, pair.estimate, noisy, metrics)
+        if len(found.values) < len(metrics):
+            return None
+        records.append(_record(pair, found, before, metrics))
+    return records
+
+
+def _of_noisy(metrics: Sequence[str]) -> list[str]:
+    """What is measured of the noisy file: its SNR in any case, for groups."""
+    return list(dict.fromkeys([*(name for name in metrics if not METRICS[name].needs_noisy), "snr"]))
+
+
+def _record(pair: Pair, found: Measurement, before: Measurement | None, metrics: Sequence[str]) -> Record:
+    values = {name: found.values.get(name) for name in metrics}
+    note = found.note()
+    if before is not None and before.error:
+        note = "; ".join(filter(None, [note, before.error.replace("estimate", "noisy file")]))
+    return {
+        "file": pair.file,
+        "system": pair.system,
+        "reference": str(pair.reference),
+        "estimate": str(pair.estimate),
+        "noisy": None if pair.noisy is None else str(pair.noisy),
+        "status": "scored" if any(value is not None for value in values.values()) else "failed",
+        "values": values,
+        "noisy_values": {} if before is None else {k: before.values.get(k) for k in metrics if k in before.values},
+        "snr_db": None if before is None else before.values.get("snr"),
+        "snr_source": "" if before is None or before.values.get("snr") is None else "measured",
+        "groups": {},
+        "seconds": found.seconds,
+        "sample_rate": found.sample_rate,
+        "delay_samples": found.delay_samples,
+        "note": note,
+    }
+
+
+def _without_partner(alone: Unmatched, metrics: Sequence[str]) -> Record:
+    return {
+        "file": alone.file,
+        "system": alone.system,
+        "reference": None if alone.reference is None else str(alone.reference),
+        "estimate": None if alone.estimate is None else str(alone.estimate),
+        "noisy": None,
+        "status": "unmatched",
+        "values": dict.fromkeys(metrics),
+        "noisy_values": {},
+        "snr_db": None,
+        "snr_source": "",
+        "groups": {},
+        "seconds": 0.0,
+        "sample_rate": 0,
+        "delay_samples": None,
+        "note": alone.reason,
+    }
+
+
+def _tasks(pairs: Iterable[Pair]) -> list[list[Pair]]:
+    tasks: dict[object, list[Pair]] = {}
+    for pair in pairs:
+        # Only systems share a task: many estimates of one reference are work for many.
+        tasks.setdefault((pair.reference, pair.noisy, pair.file if pair.noisy is None else ""), []).append(pair)
+    return list(tasks.values())
+
+
+def _weight(pairs: Sequence[Pair]) -> float:
+    """About how much work, as bytes."""
+    try:
+        size = os.stat(pairs[0].reference).st_size
+    except OSError:
+        size = 0
+    return (size + _FILE_BYTES) * (len(pairs) + (pairs[0].noisy is not None))
+
+
+def _processes(tasks: int, jobs: int | None) -> int:
+    import joblib
+
+    most = max(min(joblib.cpu_count(), tasks), 1)
+    return min(jobs, max(tasks, 1)) if jobs is not None else min(most, math.ceil(max(tasks, 1) / FILES_PER_PROCESS))
+
+
+def _in_processes(
+    work: list[tuple[float, list[Pair]]], metrics: Sequence[str], store: Store, count: int, interrupt: Interrupt
+) -> Iterator[Record]:
+    """Longest first. Where a process dies, what it may have died of is done again, each in a call of its own."""
+    left = dict(enumerate(work))
+    alone: list[int] = []
+    while left and not interrupt.requested:
+        chunks = iter([[alone.pop()]]) if alone else _chunks(left, count)
+        begun: list[int] = []
+        try:
+            for number, records in _pass(chunks, left, begun, metrics, store, count, interrupt):
+                del left[number]
+                yield from records
+        except concurrent.futures.BrokenExecutor:
+            suspects = [number for number in begun if number in left]
+            if len(suspects) > 1:
+                alone += suspects
+                continue
+            for number in suspects:
+                _, pairs = left.pop(number)
+                died = Measurement(error=_DIED)
+                yield from (_record(pair, died, None, metrics) for pair in pairs)
+
+
+def _pass(
+    chunks: Iterable[list[int]],
+    left: Mapping[int, tuple[float, list[Pair]]],
+    begun: list[int],
+    metrics: Sequence[str],
+    store: Store,
+    count: int,
+    interrupt: Interrupt,
+) -> Iterator[tuple[int, list[Record]]]:
+    """One call of joblib; `begun` fills with what it has taken up."""
+    import joblib
+
+    def calls() -> Iterator[Any]:
+        for chunk in chunks:
+            begun.extend(chunk)
+            yield joblib.delayed(_score_chunk)([(number, left[number][1]) for number in chunk], metrics, store)
+
+    with warnings.catch_warnings(), joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=1):
+        # joblib's words on workers that it replaces are none of a user's business.
+        warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
+        with signals_held_back():
+            results = joblib.Parallel(return_as="generator_unordered", batch_size=1)(calls())
+        try:
+            while True:
+                with interrupt.waiting():
+                    done = next(results, None)
+                if done is None:
+                    return
+                yield from done
+        except KeyboardInterrupt:
+            if not interrupt.requested:
+                raise
+        finally:
+            results.close()
+
+
+def _score_chunk(
+    items: Sequence[tuple[int, list[Pair]]], metrics: Sequence[str], store: Store
+) -> list[tuple[int, list[Record]]]:
+    return [(number, _try_task(pairs, metrics, store)) for number, pairs in items]
+
+
+def _chunks(left: Mapping[int, tuple[float, list[Pair]]], count: int) -> Iterator[list[int]]:
+    """Pieces of work that become smaller towards the end, so that all processes end together."""
+    items = [(number, weight) for number, (weight, _) in left.items()]
+    rest = sum(weight for _, weight in items)
+    chunk: list[int] = []
+    size = 0.0
+    for number, weight in items:
+        chunk.append(number)
+        size += weight
+        if size >= rest / (4 * count) or len(chunk) == CHUNK_FILES:
+            yield chunk
+            rest -= size
+            chunk, size = [], 0.0
+    if chunk:
+        yield chunk

@@ -1,0 +1,162 @@
+"""Groups that files fall into: their SNR, their folder, or what metadata say of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from dccrn_cli.errors import OptionError
+from dccrn_cli.metrics.files import Record
+from dccrn_cli.metrics.pairing import Pair, read_table
+
+SNR, FOLDER = "snr", "folder"
+"""Columns that need no metadata."""
+
+CLASS_DB = 5.0
+"""Width of the classes that SNRs are rounded to where they are not given as classes."""
+
+MAX_CLASSES = 24
+"""More SNRs than this are no classes."""
+
+METADATA = "metadata.csv"
+
+_NAME_COLUMNS = ("name", "file", "filename", "file_name", "noisy", "est", "id")
+_SNR_NAME = re.compile(r"(?:^|[^a-z])snr[ _=]?([+-]?\d+(?:\.\d+)?)", re.IGNORECASE)
+_DB_NAME = re.compile(r"(?:(?<![a-z0-9])([+-]))?(?<![\d.])(\d+(?:\.\d+)?) ?db(?![a-z])", re.IGNORECASE)
+
+
+def snr_in_name(name: str) -> float | None:
+    """The SNR in dB that a path tells, its last part first: `snr-05`, `snr+10`, `_snr5_`, `10dB`; else None."""
+    for part in reversed(PurePosixPath(name).parts):
+        if match := _SNR_NAME.search(part):
+            return float(match[1])
+        if match := _DB_NAME.search(part):
+            return float(f"{match[1] or ''}{match[2]}")
+    return None
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Rows of a table by the names that a file may have in it."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: Mapping[str, Mapping[str, str]]
+
+    @classmethod
+    def read(cls, path: Path) -> Metadata:
+        """Read a CSV file with a column of names.
+
+        Raises:
+            OptionError: it cannot be read, or has no such column.
+        """
+        table = read_table(path)
+        columns = tuple(table[0])
+        key = next((column for column in _NAME_COLUMNS if column in columns), None)
+        if key is None:
+            raise OptionError(f"has no column of file names ({', '.join(_NAME_COLUMNS)})", path)
+        rows: dict[str, Mapping[str, str]] = {}
+        for row in table:
+            rows.setdefault(row[key].replace("\\", "/"), row)
+        return cls(path, columns, rows)
+
+    def find(self, names: Iterable[str]) -> Mapping[str, str] | None:
+        """The row of a file: by its path, without suffix, and without folders."""
+        for name in names:
+            path = PurePosixPath(name)
+            for key in (name, str(path.with_suffix("")), path.name, path.stem):
+                if key in self.rows:
+                    return self.rows[key]
+        return None
+
+
+def find_metadata(pairs: Sequence[Pair]) -> Path | None:
+    """A `metadata.csv` beside or above the noisy or clean files that knows one of them, or None."""
+    if not pairs:
+        return None
+    seen: set[Path] = set()
+    for path in (pairs[0].noisy, pairs[0].reference):
+        for folder in path.absolute().parents[:4] if path else ():
+            candidate = folder / METADATA
+            if candidate in seen or not candidate.is_file():
+                continue
+            seen.add(candidate)
+            try:
+                metadata = Metadata.read(candidate)
+            except OptionError:
+                continue
+            if any(metadata.find(_names(pair.file, pair.noisy, pair.reference)) for pair in pairs):
+                return candidate
+    return None
+
+
+def check_columns(by: Sequence[str], metadata: Path | None) -> Metadata | None:
+    """The metadata, with all columns in it.
+
+    Raises:
+        OptionError: a column that is not there, or metadata that cannot be read.
+    """
+    table = None if metadata is None else Metadata.read(metadata)
+    known = table.columns if table else ()
+    for column in by:
+        if column not in (SNR, FOLDER, *known):
+            where = f"{table.path} has {', '.join(known)}" if table else "there is no metadata.csv (--metadata)"
+            raise OptionError(f"no column {column} to group by: {where}; else there are {SNR} and {FOLDER}")
+    return table
+
+
+def annotate(records: Sequence[Record], by: Sequence[str], metadata: Path | None) -> list[Record]:
+    """The same records with their SNR and their groups.
+
+    SNRs come from the column `snr_db` of the metadata, else from names, else as they were
+    measured; as groups those measured, or of too many kinds, are rounded to classes of 5 dB.
+
+    Raises:
+        OptionError: a column that is not there.
+    """
+    table = check_columns(by, metadata)
+    done: list[Record] = []
+    for record in records:
+        names = _names(record["file"], record["noisy"], record["reference"])
+        row = (table.find(names) if table else None) or {}
+        snr_db, source = _snr(record, names, row)
+        groups: dict[str, float | str | None] = {}
+        for column in by:
+            if column == SNR:
+                groups[column] = snr_db
+            elif column == FOLDER:
+                groups[column] = str(PurePosixPath(record["file"]).parent)
+            else:
+                groups[column] = _typed(row.get(column, ""))
+        done.append({**record, "snr_db": snr_db, "snr_source": source, "groups": groups})
+    if SNR in by:
+        classes = {record["snr_db"] for record in done if record["snr_source"] != "measured"}
+        for record in done:
+            if (snr_db := record["snr_db"]) is not None:
+                rough = record["snr_source"] == "measured" or len(classes) > MAX_CLASSES
+                record["groups"][SNR] = CLASS_DB * round(snr_db / CLASS_DB) if rough else snr_db
+    return done
+
+
+def _names(file: str, noisy: str | Path | None, reference: str | Path | None) -> list[str]:
+    return [file, *(Path(path).name for path in (noisy, reference) if path)]
+
+
+def _snr(record: Record, names: Iterable[str], row: Mapping[str, str]) -> tuple[float | None, str]:
+    told = _typed(row.get("snr_db", ""))
+    if isinstance(told, float):
+        return told, "metadata"
+    for name in names:
+        if (snr_db := snr_in_name(name)) is not None:
+            return snr_db, "name"
+    return record["snr_db"], record["snr_source"]
+
+
+def _typed(text: str) -> float | str | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return text or None
+    return value if abs(value) < float("inf") else text

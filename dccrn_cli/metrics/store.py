@@ -1,0 +1,138 @@
+"""What has been measured before, on disk.
+
+One small file for each pair, under a digest of all that its values hang on. A file that is lost,
+damaged or of another time costs a measurement, never a wrong value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from dccrn_cli import __version__
+from dccrn_cli.metrics.files import Measurement, Repairs
+from dccrn_cli.metrics.registry import METRICS
+
+_FORMAT = 1  # to be raised whenever a value comes to be measured otherwise under the same version
+_FACTS = {"notes": list, "seconds": float, "sample_rate": int, "delay_samples": int | None}
+
+
+def default_folder() -> Path:
+    """Where the system wants such files."""
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        folder = Path(base)
+    elif sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA", Path.home()))
+    else:
+        folder = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    return folder / "dccrn" / "scores"
+
+
+class Store:
+    """Measurements by files and repairs; any number of processes may use one folder.
+
+    Files count as the same while path, size and time of modification are.
+
+    Args:
+        folder: made when needed; None for a store that keeps nothing.
+        repairs: that all measurements are made with.
+        dnsmos_model: likewise.
+    """
+
+    def __init__(self, folder: Path | None, repairs: Repairs, dnsmos_model: Path | None = None) -> None:
+        self.folder = folder
+        self.repairs = repairs
+        self.dnsmos_model = dnsmos_model
+
+    def unaligned(self) -> Store:
+        """For measurements without alignment."""
+        return Store(self.folder, replace(self.repairs, align=False), self.dnsmos_model)
+
+    def load(self, reference: Path, estimate: Path, noisy: Path | None, metrics: Iterable[str]) -> Measurement:
+        """As many of the metrics as are known; it is empty where none is."""
+        entry = self._read(self._path(reference, estimate))
+        found = Measurement(**{key: entry[key] for key in _FACTS}) if entry else Measurement()
+        for name in metrics if entry else ():
+            cell = entry["cells"].get(self._cell(name, noisy))
+            if cell is not None:
+                found.values[name], why = cell
+                if why:
+                    found.reasons[name] = why
+        return found
+
+    def save(self, reference: Path, estimate: Path, noisy: Path | None, found: Measurement) -> None:
+        """Keep all values; where that is not possible, without a word."""
+        path = self._path(reference, estimate)
+        if path is None or found.error:
+            return
+        cells = self._read(path).get("cells", {})
+        for name, value in found.values.items():
+            cells[self._cell(name, noisy)] = [value, found.reasons.get(name, "")]
+        facts = asdict(found)
+        text = json.dumps({**{key: facts[key] for key in _FACTS}, "cells": cells})
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, path)
+
+    def _path(self, reference: Path, estimate: Path) -> Path | None:
+        if self.folder is None:
+            return None
+        key = _digest(_FORMAT, _versions(), identity(reference), identity(estimate), asdict(self.repairs))
+        return self.folder / key[:2] / f"{key}.json"
+
+    def _cell(self, name: str, noisy: Path | None) -> str:
+        """A metric with what else it hangs on."""
+        if METRICS[name].needs_noisy:
+            return f"{name} {_digest(identity(noisy))}"
+        if name.startswith("dnsmos"):
+            return f"{name} {_digest(identity(self.dnsmos_model))}"
+        return name
+
+    def _read(self, path: Path | None) -> dict[str, Any]:
+        if path is None:
+            return {}
+        try:
+            entry = json.loads(path.read_bytes())
+            whole = all(isinstance(entry[key], kind) for key, kind in _FACTS.items()) and all(
+                isinstance(value, float | None) and isinstance(why, str) and (value is None) == bool(why)
+                for value, why in entry["cells"].values()
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+        return entry if whole else {}
+
+
+def identity(path: Path | None) -> Sequence[object]:
+    """What changes when a file does."""
+    if path is None:
+        return ()
+    try:
+        status = os.stat(path)
+    except OSError:
+        return (os.path.abspath(path),)
+    return (os.path.abspath(path), status.st_size, status.st_mtime_ns)
+
+
+@functools.cache
+def _versions() -> tuple[str, ...]:
+    """Of all that values come from."""
+    versions = [__version__]
+    for package in ("numpy", "pesq", "pystoi", "soxr"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions.append(importlib.metadata.version(package))
+    return tuple(versions)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.blake2b(os.fsencode(repr(parts)), digest_size=16).hexdigest()

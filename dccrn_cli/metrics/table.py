@@ -1,0 +1,239 @@
+"""Tables of records: means with their intervals, by groups, and differences between systems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from statistics import NormalDist, fmean, median
+from typing import TypedDict
+
+import numpy as np
+
+from dccrn_cli.metrics.files import Record
+
+RESAMPLES = 2000
+"""Of the bootstrap."""
+
+CONFIDENCE = 0.95
+"""Of all intervals."""
+
+MANY = 5000
+"""From so many values on the bootstrap of a mean is its normal approximation, and as good as never another."""
+
+NOISY = "noisy"
+"""Label of the row of the noisy files themselves."""
+
+_SEED = 0
+
+
+class Statistic(TypedDict):
+    """A mean over files.
+
+    Keys:
+        mean, median: None where `count` is 0.
+        low, high: ends of the 95 % interval of the mean; None below two files.
+        count: files that have a value; missing: those that have none.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    median: float | None
+    count: int
+    missing: int
+
+
+class Row(TypedDict):
+    """One row of a table.
+
+    Keys:
+        group: value by column; columns that are summed over are missing.
+        system: label, or `noisy`.
+        files: in the group.
+        metrics: by name.
+    """
+
+    group: dict[str, float | str | None]
+    system: str
+    files: int
+    metrics: dict[str, Statistic]
+
+
+class Difference(TypedDict):
+    """A system less the first one, over the files that all systems have values for.
+
+    Keys:
+        system, baseline: labels.
+        metrics: of the differences, by name.
+    """
+
+    system: str
+    baseline: str
+    metrics: dict[str, Statistic]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % bootstrap interval of the mean, the same on every run; None for less than two values."""
+    n = len(values)
+    if n < 2:
+        return None
+    x = np.asarray(values, np.float64)
+    if n >= MANY:
+        half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * float(x.std(ddof=1)) / n**0.5
+        return float(x.mean()) - half, float(x.mean()) + half
+    rng = np.random.default_rng(_SEED)
+    at_once = max(1, 1_000_000 // n)
+    means = np.concatenate(
+        [
+            x[rng.integers(0, n, (min(at_once, RESAMPLES - start), n))].mean(axis=1)
+            for start in range(0, RESAMPLES, at_once)
+        ]
+    )
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def statistic(values: Iterable[float | None]) -> Statistic:
+    """Of the values that are there."""
+    every = list(values)
+    found = [value for value in every if value is not None]
+    ends = interval(found)
+    return {
+        "mean": fmean(found) if found else None,
+        "low": ends[0] if ends else None,
+        "high": ends[1] if ends else None,
+        "median": median(found) if found else None,
+        "count": len(found),
+        "missing": len(every) - len(found),
+    }
+
+
+def summarize(records: Sequence[Record], by: Sequence[str] = ()) -> list[Row]:
+    """Rows by group, those of all files last; in each the noisy files first, then the systems in order.
+
+    With several columns, each group of the first ones has its own row over the others. Several
+    systems, and noisy files with them, are compared over the same files: those that all have a
+    value for. Records without partner are left out.
+
+    Args:
+        records: annotated with their groups.
+        by: columns out of these.
+    """
+    paired = [record for record in records if record["status"] != "unmatched"]
+    systems = list(dict.fromkeys(record["system"] for record in records))
+    common = shared(paired, systems)
+    return [row for group, members in _rollup(paired, by) for row in _rows(group, members, systems, common)]
+
+
+def differences(records: Sequence[Record]) -> list[Difference]:
+    """Each further system less the first one, file by file, with the interval of the mean of that."""
+    paired = [record for record in records if record["status"] != "unmatched"]
+    systems = list(dict.fromkeys(record["system"] for record in records))
+    common = shared(paired, systems)
+    values = {(record["system"], key(record)): record["values"] for record in paired}
+    first = systems[0] if systems else ""
+
+    def less(system: str, metric: str) -> list[float]:
+        pairs = ((values[system, file][metric], values[first, file][metric]) for file in sorted(common[metric]))
+        return [after - before for after, before in pairs if after is not None and before is not None]
+
+    return [
+        {"system": system, "baseline": first, "metrics": {name: statistic(less(system, name)) for name in common}}
+        for system in systems[1:]
+    ]
+
+
+def key(record: Record) -> str:
+    """What tells files apart across systems."""
+    return f"{record['reference']}\0{record['noisy'] or ''}"
+
+
+def shared(records: Sequence[Record], systems: Sequence[str]) -> dict[str, set[str]]:
+    """By metric the keys of files for which every system has a value."""
+    names = list(dict.fromkeys(name for record in records for name in record["values"]))
+    found: dict[str, set[str]] = {}
+    for name in names:
+        by_system = {system: set[str]() for system in systems}
+        for record in records:
+            if record["values"][name] is not None:
+                by_system[record["system"]].add(key(record))
+        found[name] = set.intersection(*by_system.values()) if by_system else set()
+    return found
+
+
+def _rows(
+    group: dict[str, float | str | None], members: Sequence[Record], systems: Sequence[str], common: dict[str, set[str]]
+) -> list[Row]:
+    several = len(systems) > 1
+
+    def cells(records: Sequence[Record], pick: Callable[[Record, str], float | None]) -> dict[str, Statistic]:
+        return {
+            name: statistic(pick(record, name) if key(record) in files or not several else None for record in records)
+            for name, files in common.items()
+        }
+
+    rows: list[Row] = []
+    before: dict[str, Record] = {key(record): record for record in members if record["noisy_values"]}
+    if before:
+        noisy = {
+            name: statistic(
+                record["noisy_values"].get(name) if identity in common[name] else None
+                for identity, record in before.items()
+            )
+            for name in common
+        }
+        name_of_noisy = NOISY if NOISY not in systems else f"{NOISY} (input)"
+        rows.append({"group": group, "system": name_of_noisy, "files": len(before), "metrics": noisy})
+    for system in systems:
+        own = [record for record in members if record["system"] == system]
+        if own:
+            rows.append(
+                {
+                    "group": group,
+                    "system": system,
+                    "files": len(own),
+                    "metrics": cells(own, lambda record, name: record["values"][name]),
+                }
+            )
+    return rows
+
+
+def _rollup(
+    records: Sequence[Record], by: Sequence[str]
+) -> Iterable[tuple[dict[str, float | str | None], list[Record]]]:
+    """Groups in natural order, after those of each column the sum over it."""
+
+    def within(
+        members: list[Record], depth: int, above: dict[str, float | str | None]
+    ) -> Iterable[tuple[dict[str, float | str | None], list[Record]]]:
+        if depth < len(by):
+            column = by[depth]
+            split: dict[float | str | None, list[Record]] = {}
+            for record in members:
+                split.setdefault(record["groups"].get(column), []).append(record)
+            for value in sorted(split, key=natural):
+                yield from within(split[value], depth + 1, {**above, column: value})
+        yield above, members
+
+    return within(list(records), 0, {})
+
+
+def natural(value: float | str | None) -> tuple[int, list[tuple[int, float, str]]]:
+    """Order of groups: numbers ascending, then text with the numbers in it ascending, what is not known last."""
+    if value is None:
+        return 2, []
+    if isinstance(value, float | int):
+        return 0, [(0, float(value), "")]
+    parts = re.split(r"(\d+)", value)
+    return 1, [(0, float(part), "") if part.isdecimal() else (1, 0.0, part) for part in parts]
+
+
+def label(column: str, row: Row) -> str:
+    """Text of a group in its column."""
+    if column not in row["group"]:
+        return "all"
+    value = row["group"][column]
+    if value is None:
+        return "–"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{text} dB" if column in ("snr", "snr_db") else text

@@ -1,0 +1,156 @@
+"""Tables as text: rows of cells, Markdown, LaTeX, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from dccrn_cli.metrics.files import Record
+from dccrn_cli.metrics.registry import METRICS
+from dccrn_cli.metrics.table import Difference, Row, Statistic, label
+
+NONE = "–"
+
+
+class Grid(NamedTuple):
+    """A table of text.
+
+    Attributes:
+        head: titles of the columns.
+        body: rows.
+        texts: columns from the left that hold text; the others hold numbers.
+        sections: rows, counted from 0, before which a new part begins.
+    """
+
+    head: list[str]
+    body: list[list[str]]
+    texts: int
+    sections: frozenset[int] = frozenset()
+
+
+def title(name: str) -> str:
+    """A metric with its scale or unit."""
+    metric = METRICS[name]
+    return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
+
+
+def mean_grid(rows: Sequence[Row], metrics: Sequence[str], by: Sequence[str]) -> Grid:
+    """Each mean with half of its interval."""
+    several = len({row["system"] for row in rows}) > 1
+    head = [*by, *(["system"] if several else []), "files", *map(title, metrics)]
+    body = [
+        [
+            *(label(column, row) for column in by),
+            *([row["system"]] if several else []),
+            f"{row['files']:,}",
+            *(mean_text(row["metrics"][name], METRICS[name].decimals) for name in metrics),
+        ]
+        for row in rows
+    ]
+    starts = (n for n in range(1, len(rows)) if rows[n]["group"] != rows[n - 1]["group"])
+    sections = frozenset(n for n in starts if several or len(rows[n]["group"]) < len(by))
+    return Grid(head, body, len(by) + several, sections)
+
+
+def long_grid(rows: Sequence[Row], metrics: Sequence[str], by: Sequence[str]) -> Grid:
+    """One row for each mean, with the ends of its interval, median and counts."""
+    head = [*by, "system", "metric", "mean", "from", "to", "median", "files", "without value"]
+    body = []
+    for row in rows:
+        for name in metrics:
+            it, decimals = row["metrics"][name], METRICS[name].decimals
+            body.append(
+                [
+                    *(label(column, row) for column in by), row["system"], title(name),
+                    *(number(value, decimals) for value in (it["mean"], it["low"], it["high"], it["median"])),
+                    f"{it['count']:,}", f"{it['missing']:,}",
+                ]
+            )  # fmt: skip
+    sections = frozenset(range(len(metrics), len(body), len(metrics)))
+    return Grid(head, body, len(by) + 2, sections)
+
+
+def difference_grid(found: Sequence[Difference], metrics: Sequence[str]) -> Grid:
+    """Paired differences, signed."""
+    head = [f"difference to {found[0]['baseline']}", "files", *map(title, metrics)]
+    body = []
+    for row in found:
+        counts = sorted({row["metrics"][name]["count"] for name in metrics})
+        cells = [mean_text(row["metrics"][name], METRICS[name].decimals, signed=True) for name in metrics]
+        body.append([row["system"], "–".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1]))), *cells])
+    return Grid(head, body, 1)
+
+
+def mean_text(it: Statistic, decimals: int, signed: bool = False) -> str:
+    """`2.61 ± 0.11`."""
+    text = number(it["mean"], decimals, signed)
+    if it["low"] is None or it["high"] is None:
+        return text
+    return f"{text} ± {(it['high'] - it['low']) / 2:.{decimals}f}"
+
+
+def number(value: float | None, decimals: int, signed: bool = False) -> str:
+    """A value, or a dash."""
+    if value is None:
+        return NONE
+    return f"{round(value, decimals) + 0.0:{'+' if signed else ''}.{decimals}f}"
+
+
+def markdown(grid: Grid) -> str:
+    """A table in Markdown."""
+    rule = ["---" if column < grid.texts else "--:" for column in range(len(grid.head))]
+    lines = [grid.head, rule, *grid.body]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def latex(grid: Grid) -> str:
+    """A `tabular` that needs no package."""
+    columns = "l" * grid.texts + "r" * (len(grid.head) - grid.texts)
+    lines = [f"\\begin{{tabular}}{{{columns}}}", "\\hline", _tex_row(grid.head), "\\hline"]
+    for index, row in enumerate(grid.body):
+        lines += ["\\hline"] * (index in grid.sections)
+        lines.append(_tex_row(row))
+    return "\n".join([*lines, "\\hline", "\\end{tabular}"])
+
+
+_TEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "–": "--"}
+)
+
+
+def _tex_row(cells: Iterable[str]) -> str:
+    return " & ".join(map(_tex, cells)) + " \\\\"
+
+
+def _tex(cell: str) -> str:
+    # A minus is no hyphen.
+    text = re.sub(r"^-(?=\d)", "\0", cell).translate(_TEX)
+    return text.replace("\0", "$-$")
+
+
+def file_table(records: Sequence[Record], by: Sequence[str] = ()) -> str:
+    """CSV with a row for each file: `file`, metrics, those of the noisy file, groups, `note`."""
+    metrics = list(dict.fromkeys(name for record in records for name in record["values"]))
+    before = [name for name in metrics if any(name in record["noisy_values"] for record in records)]
+    several = len({record["system"] for record in records}) > 1
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ["file", *(["system"] if several else []), *metrics, *(f"noisy_{name}" for name in before), *by, "note"]
+    )
+    for record in records:
+        writer.writerow(
+            [
+                record["file"],
+                *([record["system"]] if several else []),
+                *(record["values"][name] for name in metrics),
+                *(record["noisy_values"].get(name) for name in before),
+                *(record["groups"].get(column) for column in by),
+                record["note"],
+            ]
+        )
+    return out.getvalue()

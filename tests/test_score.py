@@ -1,0 +1,574 @@
+"""`dccrn score`: every cell right, or empty with a reason."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from conftest import speechlike
+from typer.testing import CliRunner
+
+import dccrn_cli.metrics.folder as folder_module
+from dccrn_cli import score_folders, score_pair
+from dccrn_cli.cli.app import app
+from dccrn_cli.errors import OptionError
+from dccrn_cli.metrics.align import find_shift
+from dccrn_cli.metrics.files import Record, Repairs, SoundCache, measure_files
+from dccrn_cli.metrics.folder import choose_metrics
+from dccrn_cli.metrics.groups import annotate, snr_in_name
+from dccrn_cli.metrics.pairing import label_folders, match_names, pair_paths
+from dccrn_cli.metrics.store import Store
+from dccrn_cli.metrics.table import differences, interval, natural, summarize
+from dccrn_cli.metrics.text import latex, markdown, mean_grid
+
+RATE = 16_000
+FAST = ("si_snr", "snr", "lsd")
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def voice(seed: int = 0, seconds: float = 1.5, rate: int = RATE) -> np.ndarray:
+    """Float32 `(samples,)`; no two of them alike."""
+    rng = np.random.default_rng(1000 + seed)
+    x = speechlike(round(seconds * rate), rate, seed=seed)[:, 0]
+    steps = np.repeat(rng.uniform(0.1, 1.0, len(x) // 400 + 1), 400)[: len(x)]
+    return (x * steps + 0.02 * rng.standard_normal(len(x))).astype(np.float32)
+
+
+def hiss(x: np.ndarray, level: float = 0.02, seed: int = 5) -> np.ndarray:
+    return (x + level * np.random.default_rng(seed).standard_normal(x.shape)).astype(np.float32)
+
+
+def write(path: Path, x: np.ndarray, rate: int = RATE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, x, rate, subtype="FLOAT" if path.suffix == ".wav" else None)
+    return path
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    """clean/, noisy/ and out/ of six files: snr-05, snr+00, snr+10, two of each, in two folders."""
+    for number, snr in enumerate((-5, 0, 10, -5, 0, 10)):
+        clean = voice(number)
+        noise = np.random.default_rng(50 + number).standard_normal(len(clean)).astype(np.float32)
+        noise *= np.sqrt(np.mean(clean**2) / np.mean(noise**2) / 10 ** (snr / 10))
+        name = f"{'ab'[number % 2]}/mix_{number}_snr{snr:+03}.wav"
+        write(tmp_path / "clean" / name, clean)
+        write(tmp_path / "noisy" / name, clean + noise)
+        write(tmp_path / "out" / name, clean + 0.3 * noise)
+    return tmp_path
+
+
+def test_values_are_those_of_score_pair(sets: Path) -> None:
+    records = score_folders(sets / "clean", sets / "out", sets / "noisy", jobs=1)
+    assert len(records) == 6
+    for record in records:
+        clean, out, noisy = (soundfile.read(record[k], dtype="float32")[0] for k in ("reference", "estimate", "noisy"))
+        names = ("si_snr", "si_snr_improvement", "pesq_wb", "stoi")
+        assert record["values"] == score_pair(clean, out, RATE, names, noisy)
+        assert record["noisy_values"] == score_pair(clean, noisy, RATE, ("si_snr", "pesq_wb", "stoi"))
+        assert (record["status"], record["note"], record["seconds"]) == ("scored", "", 1.5)
+        assert record["snr_source"] == "name"
+
+
+def test_jobs_make_no_difference(sets: Path) -> None:
+    one, two = (score_folders(sets / "clean", sets / "out", metrics=FAST, jobs=jobs, cache=False) for jobs in (1, 2))
+    assert [record["values"] for record in one] == [pytest.approx(record["values"], rel=1e-12) for record in two]
+    command = [sys.executable, "-m", "dccrn_cli", "score", "--ref", sets / "clean", "--est", sets / "out",
+               "--metrics", ",".join(FAST), "--json", "--no-cache", "-j"]  # fmt: skip
+    one, two = (subprocess.run([*command, jobs], capture_output=True, check=True).stdout for jobs in "12")
+    assert one == two  # to the last digit
+
+
+def test_pairing_rules() -> None:
+    assert match_names(["a/x.wav", "b/x.wav"], ["a/x.wav", "b/x.wav"]) == {"a/x.wav": "a/x.wav", "b/x.wav": "b/x.wav"}
+    assert match_names(["a/x.wav", "b/x.flac"], ["a/x.flac", "b/x.wav"]) == {
+        "a/x.wav": "a/x.flac", "b/x.flac": "b/x.wav"
+    }  # fmt: skip
+    assert match_names(["deep/x.wav"], ["other/x.flac", "other/y.flac"]) == {"deep/x.wav": "other/x.flac"}
+    assert match_names(["deep/x.wav"], ["o/x.flac", "p/x.flac"]) == {}
+    assert match_names(["x.wav"], ["x.mp3", "x.flac"]) == {}
+    assert match_names(["x.wav"], ["x.wav", "x.flac"]) == {"x.wav": "x.wav"}
+    names = ["book_door_snr5_tl-25_fileid_12.wav", "a_snr0_fileid_1.wav"]
+    assert match_names(names, ["clean_fileid_1.wav", "clean_fileid_12.wav", "clean_fileid_2.wav"]) == {
+        names[0]: "clean_fileid_12.wav", names[1]: "clean_fileid_1.wav"
+    }  # fmt: skip
+
+
+def test_nobody_is_dropped(sets: Path) -> None:
+    (sets / "out/a/mix_0_snr-05.wav").unlink()
+    write(sets / "out/strange.wav", voice(9))
+    (sets / "noisy/b/mix_1_snr+00.wav").unlink()
+    result = run("score", "--ref", sets / "clean", "--est", sets / "out", "--noisy", sets / "noisy", "--json",
+                 "--metrics", "si_snr,si_snr_improvement")  # fmt: skip
+    assert result.exit_code == 1
+    data = json.loads(result.stdout)
+    assert [(one["file"], one["note"]) for one in data["unmatched"]] == [
+        ("a/mix_0_snr-05.wav", "no estimate"), ("strange.wav", "no reference")
+    ]  # fmt: skip
+    assert "UNMATCHED" in result.stderr
+    (lonely,) = (one for one in data["files"] if one["noisy"] is None)
+    assert lonely["note"] == "si_snr_improvement: no noisy file"
+    assert lonely["values"]["si_snr"] is not None
+    assert len(data["files"]) == 5
+
+
+def test_pairs_of_a_table(sets: Path) -> None:
+    table = sets / "pairs.csv"
+    table.write_text(
+        "ref,est,noisy\nclean/a/mix_0_snr-05.wav,out/a/mix_2_snr+10.wav,\n"
+        "clean/a/mix_2_snr+10.wav,out/a/mix_2_snr+10.wav,noisy/a/mix_2_snr+10.wav\n"
+    )
+    result = run("score", "--pairs", table, "--metrics", "si_snr", "--json")
+    wrong, right = json.loads(result.stdout)["files"]
+    assert wrong["values"]["si_snr"] < 0 < right["values"]["si_snr"]
+    table.write_text("ref,other\na,b\n")
+    assert run("score", "--pairs", table).exit_code == 2
+
+
+def test_single_files(sets: Path) -> None:
+    ours = write(sets / "mine.wav", voice(0) * 0.5)
+    result = run("score", "--ref", sets / "clean/a/mix_0_snr-05.wav", "--est", ours, "--metrics", "stoi", "--json")
+    assert result.exit_code == 0, result.output
+    (record,) = json.loads(result.stdout)["files"]
+    assert record["values"]["stoi"] > 0.99
+
+
+Spoiled = Callable[[np.ndarray], tuple[np.ndarray, int, np.ndarray, int]]
+
+
+def at(x: np.ndarray, rate: int) -> np.ndarray:
+    return soxr.resample(x, RATE, rate)
+
+
+def with_nan(x: np.ndarray) -> np.ndarray:
+    y = x.copy()
+    y[100] = np.nan
+    return y
+
+
+def stereo(*channels: np.ndarray) -> np.ndarray:
+    return np.stack(channels, axis=1)
+
+
+REFUSED: dict[str, tuple[Spoiled, str]] = {
+    "silent reference": (lambda x: (0 * x, RATE, x, RATE), "the reference is silent"),
+    "silent estimate": (lambda x: (x, RATE, 0 * x, RATE), "estimate is silent"),
+    "NaN in estimate": (lambda x: (x, RATE, with_nan(x), RATE), "NaN or infinite samples in the estimate"),
+    "NaN in reference": (lambda x: (with_nan(x), RATE, x, RATE), "NaN or infinite samples in the reference"),
+    "infinite": (lambda x: (x, RATE, with_nan(x) * np.inf, RATE), "NaN or infinite"),
+    "NaN at another rate": (lambda x: (x, RATE, with_nan(at(x, 8000)), 8000), "NaN or infinite"),
+    "10 ms": (lambda x: (x[:160], RATE, x[:160], RATE), "shorter than 0.25 s"),
+    "10 ms of estimate": (lambda x: (x, RATE, x[:160], RATE), "1.49 s shorter than the reference"),
+    "10 ms of reference": (lambda x: (x[:160], RATE, x, RATE), "1.49 s longer than the reference"),
+    "rates swapped in the header": (lambda x: (x, RATE, x, 8000), "longer than the reference"),
+    "0.2 s too long": (lambda x: (x, RATE, np.append(x, x[:3200]), RATE), "0.20 s longer"),
+    "0.2 s too short": (lambda x: (x, RATE, x[3200:], RATE), "0.20 s shorter"),
+    "two channels and three": (lambda x: (stereo(x, x), RATE, stereo(x, x, x), RATE), "3 channels, the reference 2"),
+    "no samples": (lambda x: (x, RATE, x[:0], RATE), "holds no samples"),
+    "no reference samples": (lambda x: (x[:0], RATE, x, RATE), "reference: holds no samples"),
+    "constant": (lambda x: (x, RATE, 0 * x + 0.5, RATE), "the estimate is constant"),
+    "one sample": (lambda x: (x[:1], RATE, x[:1], RATE), "constant"),
+    "silent in one channel": (lambda x: (stereo(x, 0 * x), RATE, stereo(x, x), RATE), "channel 2"),
+}
+
+REPAIRED: dict[str, tuple[Spoiled, str]] = {
+    "nothing wrong": (lambda x: (x, RATE, hiss(x), RATE), ""),
+    "quiet": (lambda x: (x, RATE, 1e-4 * hiss(x), RATE), ""),
+    "one sample short": (lambda x: (x, RATE, hiss(x)[:-1], RATE), "reference cut by 1 samples"),
+    "50 ms long": (lambda x: (x, RATE, np.append(hiss(x), x[:800]), RATE), "estimate cut by 800 samples (50 ms)"),
+    "estimate of 8 kHz": (lambda x: (x, RATE, at(hiss(x), 8000), 8000), "estimate resampled from 8000 to 16000 Hz"),
+    "estimate of 48 kHz": (lambda x: (x, RATE, at(hiss(x), 48_000), 48_000), "resampled from 48000 to 16000 Hz"),
+    "reference of 48 kHz": (lambda x: (at(x, 48_000), 48_000, hiss(x), RATE), "resampled from 16000 to 48000 Hz"),
+    "both of 8 kHz": (lambda x: (at(x, 8000), 8000, at(hiss(x), 8000), 8000), "only 8000 Hz: pesq_wb upsampled"),
+    "both of 44.1 kHz": (lambda x: (at(x, 44_100), 44_100, at(hiss(x), 44_100), 44_100), ""),
+    "both of 11.025 kHz": (lambda x: (at(x, 11_025), 11_025, at(hiss(x), 11_025), 11_025), "only 11025 Hz"),
+    "stereo": (lambda x: (stereo(x, x), RATE, stereo(hiss(x), x * 0.7 + hiss(x)), RATE), ""),
+    "mono reference": (lambda x: (x, RATE, stereo(hiss(x), hiss(x, 0.03)), RATE), "mono reference held against each"),
+    "mono estimate": (lambda x: (stereo(x, x), RATE, hiss(x), RATE), "mono estimate held against the mean"),
+    "inverted": (lambda x: (x, RATE, -hiss(x), RATE), "inverted polarity (left so)"),
+    "late": (lambda x: (x, RATE, np.append(np.zeros(1234), hiss(x))[: len(x)], RATE), "1234 samples late (+77.1 ms)"),
+    "early": (lambda x: (x, RATE, np.append(hiss(x)[500:], np.zeros(500)), RATE), "500 samples early (-31.2 ms)"),
+    "late and inverted": (
+        lambda x: (x, RATE, -np.append(np.zeros(77), hiss(x)), RATE), "inverted polarity (left so); estimate 77 samples"
+    ),
+    "late by more than the tolerance": (lambda x: (x, RATE, np.append(np.zeros(8000), hiss(x)), RATE), "+500 ms"),
+    "clipped": (lambda x: (x, RATE, np.clip(8 * hiss(x), -1, 1), RATE), ""),
+    "an offset": (lambda x: (x, RATE, hiss(x) + 0.2, RATE), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_spoiled_pair_is_refused_with_a_reason(name: str, tmp_path: Path) -> None:
+    spoil, reason = REFUSED[name]
+    clean, rate, out, other = spoil(voice())
+    reference, estimate = write(tmp_path / "r.wav", clean, rate), write(tmp_path / "e.wav", out, other)
+    found = measure_files(SoundCache(), reference, estimate, None, ("si_snr", "pesq_wb", "stoi"), Repairs())
+    assert found.values["pesq_wb"] is None
+    assert reason in found.note()
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_a_spoiled_pair_is_repaired_and_that_is_said(name: str, tmp_path: Path) -> None:
+    spoil, note = REPAIRED[name]
+    clean, rate, out, other = spoil(voice())
+    reference, estimate = write(tmp_path / "r.wav", clean, rate), write(tmp_path / "e.wav", out, other)
+    align = any(word in name for word in ("late", "early"))
+    found = measure_files(SoundCache(), reference, estimate, None, ("si_snr", "pesq_wb", "stoi"), Repairs(align=align))
+    assert note in found.note() if note else found.note() == ""
+    assert None not in found.values.values()
+    assert found.values["si_snr"] is not None
+    if name not in ("clipped", "an offset", "mono estimate") and "8 kHz" not in name:
+        good = score_pair(voice(), hiss(voice()), RATE, ("si_snr", "stoi"))
+        assert found.values["si_snr"] == pytest.approx(good["si_snr"], abs=2.5)
+        assert found.values["stoi"] == pytest.approx(good["stoi"], abs=0.08)
+
+
+def test_delays_are_found_to_the_sample() -> None:
+    x = voice()
+    for delay in (-7000, -500, -1, 0, 1, 63, 1234, 11_000):
+        y = np.append(np.zeros(delay), hiss(x)) if delay >= 0 else hiss(x)[-delay:]
+        for sign in (1, -1):
+            shift = find_shift(x[:, None], sign * y[:, None], RATE)
+            assert shift is not None
+            assert (shift.delay_samples, shift.inverted) == (delay, sign < 0)
+    assert find_shift(x[:, None], 0 * x[:, None], RATE) is None
+    assert find_shift(x[:, None], np.random.default_rng(3).standard_normal((len(x), 1)), RATE) is None
+
+
+def test_a_delay_is_hinted_at_without_align(tmp_path: Path) -> None:
+    x = voice()
+    reference = write(tmp_path / "r.wav", x)
+    estimate = write(tmp_path / "e.wav", np.append(np.zeros(1234), x)[: len(x)])
+    found = measure_files(SoundCache(), reference, estimate, None, ("si_snr",), Repairs())
+    assert found.values["si_snr"] < 0
+    assert "1234 samples late (+77.1 ms), left so (--align removes it)" in found.note()
+
+
+def test_alignment_keeps_the_noisy_file_in_step(tmp_path: Path) -> None:
+    x = voice()
+    noisy, out = hiss(x, 0.1), hiss(x)
+    paths = [write(tmp_path / f"{n}.wav", y) for n, y in enumerate((x, np.append(out[500:], np.zeros(500)), noisy))]
+    found = measure_files(SoundCache(), *paths, ("si_snr", "si_snr_improvement"), Repairs(align=True))
+    expected = score_pair(x[500:], out[500:], RATE, ("si_snr", "si_snr_improvement"), noisy[500:])
+    assert found.values == pytest.approx(expected, abs=1e-6)
+    assert found.delay_samples == -500
+
+
+def test_one_bad_file_stops_nothing(sets: Path) -> None:
+    (sets / "out/a/mix_0_snr-05.wav").write_bytes(b"")
+    (sets / "out/b/mix_1_snr+00.wav").write_text("I am text")
+    write(sets / "out/a/mix_2_snr+10.wav", 0 * voice(2))
+    result = run("score", "--ref", sets / "clean", "--est", sets / "out", "--csv", sets / "files.csv")
+    assert result.exit_code == 1
+    with open(sets / "files.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["file", "si_snr", "pesq_wb", "stoi", "note"]
+    notes = {Path(row["file"]).stem[:5]: row["note"] for row in rows}
+    assert "the file is empty" in notes["mix_0"]
+    assert "not readable as audio" in notes["mix_1"]
+    assert notes["mix_2"] == "the estimate is silent"
+    empty = [row for row in rows if row["note"]]
+    assert [row["si_snr"] for row in empty] == ["", "", ""]
+    assert all(float(row["pesq_wb"]) > 1 for row in rows if row not in empty)
+    assert "SI-SNR: without 3 files" in result.stdout
+    assert result.stderr.count("FAILED") == 3
+
+
+def test_an_unforeseen_failure_is_one_file_s(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = folder_module.measure_files
+
+    def fail(sounds: SoundCache, reference: Path, *rest: Any) -> Any:
+        if "mix_3" in reference.name:
+            raise MemoryError("too much")
+        return real(sounds, reference, *rest)
+
+    monkeypatch.setattr(folder_module, "measure_files", fail)
+    records = score_folders(sets / "clean", sets / "out", metrics=FAST, jobs=1)
+    assert [record["note"] for record in records if record["status"] == "failed"] == ["MemoryError: too much"]
+
+
+def test_usage_errors(sets: Path) -> None:
+    clean, out = sets / "clean", sets / "out"
+    write(sets / "foreign/x.wav", voice())
+    (sets / "empty").mkdir()
+    cases: list[tuple[object, ...]] = [
+        (),
+        ("--ref", clean),
+        ("--ref", clean, "--est", sets / "missing"),
+        ("--ref", clean, "--est", sets / "empty"),
+        ("--ref", clean, "--est", sets / "foreign"),
+        ("--ref", clean, "--est", out / "a/mix_0_snr-05.wav"),
+        ("--ref", clean, "--est", out, "--metrics", "pesq"),
+        ("--ref", clean, "--est", out, "--metrics", "si_snr_improvement"),
+        ("--ref", clean, "--est", out, "--by", "weather"),
+        ("--ref", clean, "--est", out, "--est", out),
+        ("--ref", clean, "--est", out, "--json", "--latex"),
+        ("--ref", clean, "--est", out, "--csv", sets / "no/such/file.csv"),
+        ("--ref", clean, "--est", out, "--metadata", sets / "none.csv"),
+        ("--ref", clean, "--est", out, "--metrics", "dnsmos_ovrl", "--dnsmos-model", sets / "none.onnx"),
+    ]
+    for case in cases:
+        result = run("score", *case)
+        assert result.exit_code == 2, (case, result.output)
+        assert "Traceback" not in result.output
+        assert "Error" in result.stderr
+
+
+def test_names_of_metrics() -> None:
+    assert choose_metrics(None, False) == ("si_snr", "pesq_wb", "stoi")
+    assert choose_metrics(None, True) == ("si_snr", "si_snr_improvement", "pesq_wb", "stoi")
+    assert len(choose_metrics(["all"], True)) == 13
+    assert "si_snr_improvement" not in choose_metrics(["all"], False)
+    with pytest.raises(OptionError, match="unknown metric all_of_them"):
+        choose_metrics(["all_of_them"], True)
+
+
+def test_labels() -> None:
+    assert list(label_folders([Path("/x/A"), Path("/x/B")])) == ["A", "B"]
+    assert list(label_folders([Path("/x/A/out"), Path("/x/B/out")])) == ["A/out", "B/out"]
+
+
+@pytest.mark.parametrize(
+    ("name", "snr_db"),
+    [
+        ("mix_00012_snr-05", -5),
+        ("mix_00012_snr+10_seen.wav", 10), ("a_snr0.wav", 0), ("x_snr5_tl-25_fileid_3.wav", 5),
+        ("10dB/p232.wav", 10), ("x_-5dB.flac", -5),
+        ("babble-15dB.wav", 15), ("SNR_2.5_x.wav", 2.5), ("plain.wav", None),
+        ("mix_00001_snr-02.5.wav", -2.5), ("snr5/x_snr10.wav", 10), ("rundbrief_3.wav", None),
+    ],
+)  # fmt: skip
+def test_snr_in_names(name: str, snr_db: float | None) -> None:
+    assert snr_in_name(name) == snr_db
+
+
+def test_groups(sets: Path) -> None:
+    records = score_folders(sets / "clean", sets / "out", sets / "noisy", metrics=FAST, by=("folder", "snr"))
+    rows = summarize(records, ("folder", "snr"))
+    ours = [row for row in rows if row["system"] == "out"]
+    assert [tuple(row["group"].values()) for row in ours] == [
+        ("a", -5.0), ("a", 0.0), ("a", 10.0), ("a",), ("b", -5.0), ("b", 0.0), ("b", 10.0), ("b",), ()
+    ]  # fmt: skip
+    assert [row["files"] for row in ours] == [1, 1, 1, 3, 1, 1, 1, 3, 6]
+    every = [record["values"]["si_snr"] for record in records]
+    assert ours[-1]["metrics"]["si_snr"]["mean"] == pytest.approx(np.mean(every))  # type: ignore[arg-type]
+    assert ours[-1]["metrics"]["si_snr"]["median"] == pytest.approx(np.median(every))  # type: ignore[arg-type]
+    noisy = [row for row in rows if row["system"] == "noisy"]
+    assert noisy[-1]["metrics"]["snr"]["mean"] == pytest.approx(5 / 3, abs=1e-3)
+
+
+def test_snr_is_measured_where_no_name_tells_it(sets: Path) -> None:
+    for kind in ("clean", "noisy", "out"):
+        for path in list((sets / kind).rglob("*.wav")):
+            path.rename(path.with_name(path.name.split("_snr")[0] + ".wav"))
+    arguments = ("score", "--ref", sets / "clean", "--est", sets / "out", "--metrics", "si_snr", "--by", "snr")
+    result = run(*arguments, "--noisy", sets / "noisy")
+    assert result.exit_code == 0
+    assert "6 measured, in classes of 5 dB" in result.stderr
+    assert re.findall(r"^(\S+)(?: dB)? +out", result.stdout, re.MULTILINE) == ["-5", "0", "10", "all"]
+    assert "6 not known" in run(*arguments).stderr
+
+
+def test_metadata_is_found_and_joined(sets: Path) -> None:
+    rows = [f"mix_{n}_snr{snr:+03},{snr},{'unseen' if n > 2 else 'seen'}" for n, snr in enumerate((-5, 0, 10) * 2)]
+    (sets / "metadata.csv").write_text("\n".join(["name,snr_db,noise_set", *rows]))
+    result = run("score", "--ref", sets / "clean", "--est", sets / "out", "--metrics", "si_snr",
+                 "--by", "noise_set", "--by", "snr", "--json")  # fmt: skip
+    groups = [tuple(row["group"].values()) for row in json.loads(result.stdout)["groups"]]
+    assert groups == [
+        ("seen", -5.0), ("seen", 0.0), ("seen", 10.0), ("seen",),
+        ("unseen", -5.0), ("unseen", 0.0), ("unseen", 10.0), ("unseen",), (),
+    ]  # fmt: skip
+    assert {one["snr_source"] for one in json.loads(result.stdout)["files"]} == {"metadata"}
+
+
+def test_natural_order() -> None:
+    values: list[float | str | None] = [None, "room10", 10.0, "room2", -5.0, "a"]
+    assert sorted(values, key=natural) == [-5.0, 10.0, "a", "room2", "room10", None]
+
+
+def test_intervals() -> None:
+    x = np.random.default_rng(0).normal(3.0, 2.0, 400)
+    low, high = interval(list(x)) or (0.0, 0.0)
+    assert (high - low) / 2 == pytest.approx(1.96 * x.std() / 20, rel=0.1)
+    assert interval(list(x)) == (low, high)
+    assert interval([1.0]) is None
+    many = list(np.random.default_rng(0).normal(3.0, 2.0, 6000))
+    low, high = interval(many) or (0.0, 0.0)
+    assert (high - low) / 2 == pytest.approx(1.96 * 2 / 6000**0.5, rel=0.03)
+
+
+def test_systems_are_compared_over_what_all_have(sets: Path) -> None:
+    for path in sorted((sets / "clean").rglob("*.wav")):
+        x = soundfile.read(path, dtype="float32")[0]
+        write(sets / "better" / path.relative_to(sets / "clean"), hiss(x, 1e-3))
+    (sets / "better/a/mix_0_snr-05.wav").unlink()
+    records = score_folders(sets / "clean", [sets / "out", sets / "better"], sets / "noisy", metrics=("si_snr",))
+    (found,) = differences(records)
+    assert (found["system"], found["baseline"], found["metrics"]["si_snr"]["count"]) == ("better", "out", 5)
+    by_system = {row["system"]: row["metrics"]["si_snr"] for row in summarize(records)}
+    assert [it["count"] for it in by_system.values()] == [5, 5, 5]
+    assert list(by_system) == ["noisy", "out", "better"]
+    means = [by_system[system]["mean"] or 0 for system in ("better", "out")]
+    assert found["metrics"]["si_snr"]["mean"] == pytest.approx(means[0] - means[1])
+    result = run("score", "--ref", sets / "clean", "--compare", sets / "out", "--compare", sets / "better",
+                 "--metrics", "si_snr")  # fmt: skip
+    assert result.exit_code == 1
+    assert "difference to out" in result.stdout
+
+
+def test_what_is_known_is_not_measured_again(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[tuple[str, tuple[str, ...]]] = []
+    real = folder_module.measure_files
+
+    def note(sounds: SoundCache, reference: Path, estimate: Path, noisy: Path | None, names: Any, *rest: Any) -> Any:
+        measured.append((estimate.parent.parent.name, tuple(names)))
+        return real(sounds, reference, estimate, noisy, names, *rest)
+
+    monkeypatch.setattr(folder_module, "measure_files", note)
+
+    def score(*metrics: str, noisy: bool = False, **options: Any) -> list[Record]:
+        measured.clear()
+        return score_folders(
+            sets / "clean", sets / "out", sets / "noisy" if noisy else None, metrics, jobs=1, **options
+        )
+
+    first = score("si_snr")
+    assert measured == [("out", ("si_snr",))] * 6
+    assert score("si_snr") == first
+    assert measured == []
+    both = score("si_snr", "lsd")
+    assert measured == [("out", ("lsd",))] * 6
+    assert both == score("si_snr", "lsd", cache=False)
+    assert len(measured) == 6
+    score("si_snr", "si_snr_improvement", noisy=True)
+    assert measured.count(("out", ("si_snr_improvement",))) == 6
+    score("si_snr", align=True)
+    assert len(measured) == 6
+    write(sets / "out/a/mix_0_snr-05.wav", voice(0)[:-3])
+    score("si_snr")
+    assert len(measured) == 1
+
+
+def test_a_damaged_cache_is_measured_anew(sets: Path, own_cache: Path) -> None:
+    first = score_folders(sets / "clean", sets / "out", metrics=FAST)
+    files = sorted(own_cache.rglob("*.json"))
+    assert len(files) == 6
+    for path, content in zip(
+        files, (b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"cells": {"snr": ["x", 1]}}'), strict=True
+    ):
+        path.write_bytes(content)
+    assert score_folders(sets / "clean", sets / "out", metrics=FAST) == first
+    assert not list(own_cache.rglob("*.tmp"))
+
+
+def test_without_cache_nothing_is_kept(sets: Path, own_cache: Path) -> None:
+    arguments = ("score", "--ref", sets / "clean", "--est", sets / "out", "--metrics", "snr")
+    assert run(*arguments, "--no-cache").exit_code == 0
+    assert not own_cache.exists()
+    own_cache.write_text("a file where a folder should be")
+    assert run(*arguments).exit_code == 0
+
+
+def test_forms_of_the_table(sets: Path) -> None:
+    arguments = ("score", "--ref", sets / "clean", "--est", sets / "out", "--noisy", sets / "noisy", "--by", "snr",
+                 "--metrics", "si_snr", "-q")  # fmt: skip
+    result = run(*arguments)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert re.search(r"all +out +6 +\d+\.\d\d ± \d\.\d\d", result.stdout)
+    lines = run(*arguments, "--markdown").stdout.splitlines()
+    assert lines[0] == "| snr | system | files | SI-SNR (dB) |"
+    assert len(lines) == 2 + 8
+    tex = run(*arguments, "--latex").stdout
+    assert "$-$5 dB & noisy & 2 & $-$5.0" in tex
+    assert tex.count("\\\\") == 9
+    assert "median" in run(*arguments, "--long").stdout
+    data = json.loads(run(*arguments, "--json").stdout)
+    assert set(data) == {"metrics", "by", "files", "unmatched", "groups", "differences"}
+    for record in data["files"]:
+        assert list(record) == list(Record.__annotations__)
+
+
+def test_odd_text_in_tables(sets: Path) -> None:
+    records = score_folders(sets / "clean", sets / "out", metrics=("si_snr",))
+    rows = summarize([{**record, "groups": {"a_b": "50% | x&y"}} for record in records], ["a_b"])
+    grid = mean_grid(rows, ("si_snr",), ("a_b",))
+    assert "50% \\| x&y" in markdown(grid)
+    assert "50\\% | x\\&y" in latex(grid)
+    assert "a\\_b" in latex(grid)
+
+
+def test_a_process_that_dies_costs_one_file(sets: Path) -> None:
+    pairing = pair_paths(sets / "clean", {"out": sets / "out"})
+    store = Killer(None, Repairs())
+    from dccrn_cli.engine.interrupt import Interrupt
+
+    records = list(folder_module.score_pairs(pairing, ("snr",), store, 2, Interrupt()))
+    assert len(records) == 6
+    (died,) = (record for record in annotate(records, (), None) if record["status"] == "failed")
+    assert "mix_3" in died["file"]
+    assert "died" in died["note"]
+
+
+class Killer(Store):
+    """Takes its process along."""
+
+    def save(self, reference: Path, *rest: Any) -> None:
+        if "mix_3" in reference.name:
+            time.sleep(0.3)
+            os._exit(1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c(sets: Path, own_cache: Path, jobs: int) -> None:
+    for kind in ("clean", "out"):
+        first = write(sets / kind / "long0.wav", hiss(voice(0, 30.0)))
+        for number in range(1, 20):
+            shutil.copy(first, first.with_name(f"long{number}.wav"))
+    command = [sys.executable, "-m", "dccrn_cli", "score", "--ref", sets / "clean", "--est", sets / "out",
+               "--metrics", "pesq_wb,stoi", "-j", str(jobs)]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not list(own_cache.rglob("*.json")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=20)
+    assert process.returncode == 130, (out, error)
+    assert "Interrupted; the same command goes on." in error
+    assert "Traceback" not in error
+    assert out == ""
+
+
+def test_scoring_needs_no_torch(sets: Path) -> None:
+    code = (
+        "import sys; from dccrn_cli.cli.app import app; "
+        f"app(['score', '--ref', {str(sets / 'clean')!r}, '--est', {str(sets / 'out')!r}], standalone_mode=False); "
+        "print('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("False\n")
