@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dccrn_cli.metrics.files import Record
     from dccrn_cli.metrics.pairing import Pairing
 
-FILES, MEASURES, TABLE, WORK = "Which files", "Measures", "Table", "Work"
+FILES, MEASURES, TABLE, PICTURES, WORK = "Which files", "Measures", "Table", "Pictures", "Work"
 
 
 @plain_errors
@@ -112,6 +112,22 @@ def score(
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Also write one row for each file.", rich_help_panel=TABLE),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the scores (.png, .pdf or .svg): against SNR, as boxes, against the noisy input.",
+            rich_help_panel=PICTURES,
+        ),
+    ] = None,
+    spectrograms: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Draw noisy, clean and result of each file above each other.",
+            rich_help_panel=PICTURES,
+        ),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option("-j", "--jobs", min=1, help="Processes.", show_default="as many as pay", rich_help_panel=WORK),
@@ -155,6 +171,10 @@ def score(
         raise OptionError("--json, --latex and --markdown are different forms of one table; choose one")
     if csv is not None and not csv.absolute().parent.is_dir():
         raise OptionError("there is no such folder", csv.parent)
+    if plot is not None or spectrograms is not None:
+        from dccrn_cli.cli.score_pictures import check_pictures
+
+        check_pictures(plot, spectrograms)
     pairing, systems = _pairing(reference, estimates or [], noisy, pairs)
     has_noisy = any(pair.noisy is not None for pair in pairing.pairs)
     names = choose_metrics(_split(metrics), has_noisy, dnsmos_model)
@@ -180,6 +200,13 @@ def score(
     tell(records, pairing, columns, quiet)
     form: Form = "json" if as_json else "latex" if as_latex else "markdown" if as_markdown else "screen"
     show(records, names, columns, form, long)
+    if plot is not None or spectrograms is not None:
+        from dccrn_cli.cli.score_pictures import draw_all_spectrograms, plot_scores
+
+        if plot is not None:
+            plot_scores(records, names, plot)
+        if spectrograms is not None:
+            draw_all_spectrograms(records, spectrograms)
     lacks_noisy = has_noisy and any(pair.noisy is None for pair in pairing.pairs)
     if lacks_noisy or any(record["status"] != "scored" for record in records):
         raise typer.Exit(SOME_FAILED)
