@@ -572,3 +572,24 @@ def test_scoring_needs_no_torch(sets: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.endswith("False\n")
+
+
+def test_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for kind in ("ref", "est", "noisy"):
+        for name, rate in (("a_snr5.wav", 16_000), ("sub/b_snr10.wav", 8000)):
+            path = tmp_path / kind / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            seed = {"ref": 0, "est": 1, "noisy": 2}[kind]
+            soundfile.write(path, speechlike(rate, rate) + 0.2 * speechlike(rate, rate, seed=seed), rate)
+    folders = ("--ref", tmp_path / "ref", "--est", tmp_path / "est", "--noisy", tmp_path / "noisy")
+    arguments = ["score", *map(str, folders), "--metrics", "si_snr,stoi"]
+    result = CliRunner().invoke(
+        app, [*arguments, "--plot", str(tmp_path / "s.pdf"), "--spectrograms", str(tmp_path / "pictures")]
+    )
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "s.pdf").stat().st_size > 5000
+    assert (tmp_path / "pictures" / "sub" / "b_snr10.wav.png").stat().st_size > 10_000
+    for wrong in (("--plot", tmp_path / "s.doc"), ("--plot", tmp_path / "no" / "s.png"), ("--spectrograms", __file__)):
+        assert CliRunner().invoke(app, [*arguments, *map(str, wrong)]).exit_code == 2
