@@ -27,10 +27,11 @@ from dccrn_cli import score_folders, score_pair
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.align import find_shift
-from dccrn_cli.metrics.files import Record, Repairs, SoundCache, measure_files
+from dccrn_cli.metrics.files import Record, Repairs, measure_files
 from dccrn_cli.metrics.folder import choose_metrics
 from dccrn_cli.metrics.groups import annotate, snr_in_name
 from dccrn_cli.metrics.pairing import label_folders, match_names, pair_paths
+from dccrn_cli.metrics.sounds import SoundCache
 from dccrn_cli.metrics.store import Store
 from dccrn_cli.metrics.table import differences, interval, natural, summarize
 from dccrn_cli.metrics.text import latex, markdown, mean_grid
