@@ -281,7 +281,7 @@ def test_damaged_models_are_said(tmp_path: Path) -> None:
 
 def test_version_and_help() -> None:
     assert run("--version").output == f"dccrn {__version__}\n"
-    for command in ([], ["enhance"], ["models"], ["train"], ["convert"]):
+    for command in ([], ["enhance"], ["models"], ["train"], ["convert"], ["score"]):
         result = run(*command, "--help")
         assert result.exit_code == 0
         assert "Usage" in result.output

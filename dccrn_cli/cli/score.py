@@ -213,7 +213,7 @@ def score(
 
 
 def _one_thread_each() -> None:
-    """One process sums as several do, to the last digit, and leaves the cores to them."""
+    """Threads inside numpy wait more than they work on signals of seconds; processes share better."""
     if "numpy" not in sys.modules:
         for library in ("OMP", "OPENBLAS", "MKL"):
             os.environ[f"{library}_NUM_THREADS"] = "1"

@@ -15,20 +15,18 @@ from typing import Literal, TypedDict
 import numpy as np
 import soxr
 
-from dccrn_cli.audio.sound import open_sound
-from dccrn_cli.errors import AudioError, DccrnError
+from dccrn_cli.errors import AudioError
 from dccrn_cli.metrics.align import find_shift
 from dccrn_cli.metrics.checks import MetricError
 from dccrn_cli.metrics.pair import measure_pair
 from dccrn_cli.metrics.registry import METRICS, select_metrics
+from dccrn_cli.metrics.sounds import Sound, SoundCache
 
 MAX_LENGTH_DIFFERENCE_S = 0.1
 """How much longer one signal of a pair may be, if nothing else is said."""
 
 SUSPICIOUS_CORRELATION = 0.3
 """Estimates that correlate less than this with their reference are searched for a delay."""
-
-_BLOCK = 1 << 18
 
 
 class Record(TypedDict):
@@ -120,54 +118,6 @@ class Measurement:
         values = {name: self.values.get(name) for name in names}
         reasons = {name: self.reasons[name] for name in names if name in self.reasons}
         return replace(self, values=values, reasons=reasons)
-
-
-@dataclass(frozen=True)
-class Sound:
-    """A decoded file: float32 `(frames, channels)`, full scale 1."""
-
-    samples: np.ndarray
-    sample_rate: int
-    note: str = ""
-
-
-def read_sound(path: Path) -> Sound:
-    """Decode a whole file.
-
-    Raises:
-        UnreadableAudio: not there, not audio, damaged, or without samples.
-        MissingDependency: the package that reads such files is not installed.
-    """
-    with open_sound(path) as reader:
-        blocks = list(reader.blocks(_BLOCK))
-        if not blocks:
-            raise AudioError("holds no samples")
-        return Sound(np.concatenate(blocks), reader.info.sample_rate, reader.note)
-
-
-class SoundCache:
-    """Reads each of a few files once, and remembers those that cannot be read."""
-
-    def __init__(self) -> None:
-        self._sounds: dict[Path, Sound | str] = {}
-
-    def get(self, path: Path) -> Sound:
-        """The file, decoded.
-
-        Raises:
-            AudioError: as `read_sound`, the message without the path.
-        """
-        if path not in self._sounds:
-            try:
-                self._sounds[path] = read_sound(path)
-            except DccrnError as error:
-                self._sounds[path] = error.message
-            except Exception as error:
-                self._sounds[path] = f"{type(error).__name__}: {error}"
-        found = self._sounds[path]
-        if isinstance(found, str):
-            raise AudioError(found)
-        return found
 
 
 def measure_files(

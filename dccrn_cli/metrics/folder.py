@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import math
+import functools
 import os
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from dccrn_cli.engine.interrupt import Interrupt, signals_held_back
+from dccrn_cli.engine.interrupt import Interrupt
 from dccrn_cli.errors import CheckpointError, MissingDependency, OptionError
-from dccrn_cli.metrics.files import MAX_LENGTH_DIFFERENCE_S, Measurement, Record, Repairs, SoundCache, measure_files
+from dccrn_cli.metrics.files import MAX_LENGTH_DIFFERENCE_S, Measurement, Record, Repairs, measure_files
 from dccrn_cli.metrics.groups import annotate, find_metadata
 from dccrn_cli.metrics.pairing import Pair, Pairing, Unmatched, label_folders, pair_paths
+from dccrn_cli.metrics.processes import count_processes, map_in_processes
 from dccrn_cli.metrics.registry import DEFAULT_METRICS, METRICS, select_metrics
+from dccrn_cli.metrics.sounds import SoundCache
 from dccrn_cli.metrics.store import Store, default_folder
 
 ALL = "all"
 """In place of names."""
-
-CHUNK_FILES = 32
-"""Most files that a process is given at once."""
-
-FILES_PER_PROCESS = 8
-"""Files that make a further process worth its start."""
 
 _FILE_BYTES = 40_000  # the work around each file, as if it were so much longer
 _DIED = "the process at work on it died; out of memory?"
@@ -72,12 +65,9 @@ def score_folders(
     systems = label_folders([Path(path) for path in several])
     pairing = pair_paths(Path(reference), systems, before)
     table = Path(metadata) if metadata else find_metadata(pairing.pairs)
-    names = choose_metrics(metrics, with_noisy=noisy is not None)
-    store = Store(
-        default_folder() if cache else None,
-        Repairs(max_length_difference_s, align),
-        None if dnsmos_model is None else Path(dnsmos_model),
-    )
+    model = None if dnsmos_model is None else Path(dnsmos_model)
+    names = choose_metrics(metrics, noisy is not None, model)
+    store = Store(default_folder() if cache else None, Repairs(max_length_difference_s, align), model)
     records = list(score_pairs(pairing, names, store, jobs, Interrupt()))
     return annotate(in_order(records, systems), by, table)
 
@@ -132,14 +122,17 @@ def score_pairs(
         else:
             yield from known
     left.sort(key=lambda item: -item[0])
-    count = _processes(len(left), jobs)
+    count = count_processes(len(left), jobs)
     if count == 1:
         for _, pairs in left:
             if interrupt.requested:
                 return
             yield from _try_task(pairs, metrics, store)
     else:
-        yield from _in_processes(left, metrics, store, count, interrupt)
+        function = functools.partial(_try_task, metrics=metrics, store=store)
+        for pairs, records in map_in_processes(function, left, count, interrupt):
+            died = Measurement(error=_DIED)
+            yield from records or (_record(pair, died, None, metrics) for pair in pairs)
 
 
 def score_task(pairs: Sequence[Pair], metrics: Sequence[str], store: Store) -> list[Record]:
@@ -257,93 +250,3 @@ def _weight(pairs: Sequence[Pair]) -> float:
     except OSError:
         size = 0
     return (size + _FILE_BYTES) * (len(pairs) + (pairs[0].noisy is not None))
-
-
-def _processes(tasks: int, jobs: int | None) -> int:
-    import joblib
-
-    most = max(min(joblib.cpu_count(), tasks), 1)
-    return min(jobs, max(tasks, 1)) if jobs is not None else min(most, math.ceil(max(tasks, 1) / FILES_PER_PROCESS))
-
-
-def _in_processes(
-    work: list[tuple[float, list[Pair]]], metrics: Sequence[str], store: Store, count: int, interrupt: Interrupt
-) -> Iterator[Record]:
-    """Longest first. Where a process dies, what it may have died of is done again, each in a call of its own."""
-    left = dict(enumerate(work))
-    alone: list[int] = []
-    while left and not interrupt.requested:
-        chunks = iter([[alone.pop()]]) if alone else _chunks(left, count)
-        begun: list[int] = []
-        try:
-            for number, records in _pass(chunks, left, begun, metrics, store, count, interrupt):
-                del left[number]
-                yield from records
-        except concurrent.futures.BrokenExecutor:
-            suspects = [number for number in begun if number in left]
-            if len(suspects) > 1:
-                alone += suspects
-                continue
-            for number in suspects:
-                _, pairs = left.pop(number)
-                died = Measurement(error=_DIED)
-                yield from (_record(pair, died, None, metrics) for pair in pairs)
-
-
-def _pass(
-    chunks: Iterable[list[int]],
-    left: Mapping[int, tuple[float, list[Pair]]],
-    begun: list[int],
-    metrics: Sequence[str],
-    store: Store,
-    count: int,
-    interrupt: Interrupt,
-) -> Iterator[tuple[int, list[Record]]]:
-    """One call of joblib; `begun` fills with what it has taken up."""
-    import joblib
-
-    def calls() -> Iterator[Any]:
-        for chunk in chunks:
-            begun.extend(chunk)
-            yield joblib.delayed(_score_chunk)([(number, left[number][1]) for number in chunk], metrics, store)
-
-    with warnings.catch_warnings(), joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=1):
-        # joblib's words on workers that it replaces are none of a user's business.
-        warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
-        with signals_held_back():
-            results = joblib.Parallel(return_as="generator_unordered", batch_size=1)(calls())
-        try:
-            while True:
-                with interrupt.waiting():
-                    done = next(results, None)
-                if done is None:
-                    return
-                yield from done
-        except KeyboardInterrupt:
-            if not interrupt.requested:
-                raise
-        finally:
-            results.close()
-
-
-def _score_chunk(
-    items: Sequence[tuple[int, list[Pair]]], metrics: Sequence[str], store: Store
-) -> list[tuple[int, list[Record]]]:
-    return [(number, _try_task(pairs, metrics, store)) for number, pairs in items]
-
-
-def _chunks(left: Mapping[int, tuple[float, list[Pair]]], count: int) -> Iterator[list[int]]:
-    """Pieces of work that become smaller towards the end, so that all processes end together."""
-    items = [(number, weight) for number, (weight, _) in left.items()]
-    rest = sum(weight for _, weight in items)
-    chunk: list[int] = []
-    size = 0.0
-    for number, weight in items:
-        chunk.append(number)
-        size += weight
-        if size >= rest / (4 * count) or len(chunk) == CHUNK_FILES:
-            yield chunk
-            rest -= size
-            chunk, size = [], 0.0
-    if chunk:
-        yield chunk
