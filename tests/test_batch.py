@@ -26,9 +26,9 @@ from dccrn_cli.audio.plan import Job
 from dccrn_cli.cli.app import app
 from dccrn_cli.engine import batch, processes
 from dccrn_cli.engine.batch import enhance_batch
-from dccrn_cli.engine.interrupt import Interrupt
 from dccrn_cli.engine.options import EnhanceOptions, Workers
 from dccrn_cli.errors import OptionError
+from dccrn_cli.interrupt import Interrupt
 from dccrn_cli.nn.checkpoint import save_model
 from dccrn_cli.nn.dccrn import DCCRN
 

@@ -274,8 +274,8 @@ def _remade(row: Row, clean: Sources, noise: Sources, rooms: Sources | None) -> 
 def _run(output: Path, steps: list[Step], pools: list[Sources], keep_noise: bool, overwrite: bool, quiet: bool) -> None:
     """Make what is missing, in order, each with its row once its files are in place."""
     from dccrn_cli.cli.progress import file_bar
-    from dccrn_cli.engine.interrupt import Interrupt
     from dccrn_cli.errors import AudioError, DataError
+    from dccrn_cli.interrupt import Interrupt
     from dccrn_cli.report.records import RecordWriter
     from dccrn_cli.training.mixture import save
     from dccrn_cli.training.rows import COLUMNS

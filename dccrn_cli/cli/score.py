@@ -160,8 +160,8 @@ def score(
     from dccrn_cli.cli.score_report import Form, show, tell, tell_unmatched, write_csv
 
     _one_thread_each()
-    from dccrn_cli.engine.interrupt import Interrupt
     from dccrn_cli.errors import OptionError
+    from dccrn_cli.interrupt import Interrupt
     from dccrn_cli.metrics.files import Repairs
     from dccrn_cli.metrics.folder import choose_metrics, in_order, score_pairs
     from dccrn_cli.metrics.groups import annotate, check_columns, find_metadata

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from dccrn_cli.audio.atomic import remove_leftovers
 from dccrn_cli.audio.plan import Job
-from dccrn_cli.engine.interrupt import Interrupt
 from dccrn_cli.engine.options import EnhanceOptions, Workers
 from dccrn_cli.engine.processes import on_cluster, on_this_machine
 from dccrn_cli.engine.results import FileResult
 from dccrn_cli.errors import AudioError, OptionError
+from dccrn_cli.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from dccrn_cli.engine.board import ProgressBoard

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from dccrn_cli.audio.atomic import remove_leftovers
 from dccrn_cli.audio.plan import Job
-from dccrn_cli.engine.interrupt import Interrupt, signals_held_back
 from dccrn_cli.engine.options import FILE_S, EnhanceOptions, Workers
 from dccrn_cli.engine.results import FileResult
 from dccrn_cli.errors import MissingDependency, OptionError
+from dccrn_cli.interrupt import Interrupt, signals_held_back
 
 if TYPE_CHECKING:
     from dccrn_cli.engine.board import ProgressBoard

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dccrn_cli.engine.interrupt import Interrupt
 from dccrn_cli.errors import CheckpointError, MissingDependency, OptionError
+from dccrn_cli.interrupt import Interrupt
 from dccrn_cli.metrics.files import MAX_LENGTH_DIFFERENCE_S, Measurement, Record, Repairs, measure_files
 from dccrn_cli.metrics.groups import annotate, find_metadata
 from dccrn_cli.metrics.pairing import Pair, Pairing, Unmatched, label_folders, pair_paths

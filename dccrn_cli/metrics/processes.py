@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from dccrn_cli.engine.interrupt import Interrupt, signals_held_back
+from dccrn_cli.interrupt import Interrupt, signals_held_back
 
 T = TypeVar("T")
 R = TypeVar("R")
