@@ -12,7 +12,7 @@ from conftest import speechlike
 
 from dccrn_cli.audio.files import AudioReader, AudioWriter
 from dccrn_cli.audio.formats import AudioInfo
-from dccrn_cli.audio.plan import make_plan
+from dccrn_cli.audio.plan import PlanOptions, make_plan
 from dccrn_cli.errors import AudioError, OptionError, UnreadableAudio, UnsupportedFormat
 
 INFO = AudioInfo(16_000, 1, 0, "WAV", "PCM_16", "FILE")
@@ -48,6 +48,13 @@ def test_one_file_to_a_folder_or_to_a_name(tmp_path: Path) -> None:
     assert targets(tmp_path, [source], tmp_path / "b.flac") == {"a.wav": "b.flac"}
     (tmp_path / "dir.wav").mkdir()
     assert targets(tmp_path, [source], tmp_path / "dir.wav") == {"a.wav": "dir.wav/a.wav"}
+
+
+def test_the_noise_of_one_file_is_named_like_its_result(tmp_path: Path) -> None:
+    touch(tmp_path, "a.flac")
+    options = PlanOptions(noise_output=tmp_path / "noise")
+    (job,) = make_plan([str(tmp_path / "a.flac")], tmp_path / "b.mp3", options).jobs
+    assert job.noise_target == tmp_path / "noise" / "b.mp3"
 
 
 def test_a_file_named_explicitly_needs_no_suffix(tmp_path: Path) -> None:

@@ -140,7 +140,8 @@ def make_plan(
         target = source.parent / name.relative_to(relative.parent) if folder is None else folder / name
         noise = None
         if options.noise_output is not None:
-            noise = options.noise_output / name
+            # Named like the result, for it has the result's container.
+            noise = options.noise_output / (folder.name if to_file and folder is not None else name)
             noise = noise.with_suffix(MEDIA_RESULT) if noise.suffix.lower() in MEDIA_SUFFIXES else noise
         jobs.append(Job(source, folder if to_file and folder is not None else target, noise))
     if folder is None:
