@@ -57,6 +57,27 @@ def test_the_noise_of_one_file_is_named_like_its_result(tmp_path: Path) -> None:
     assert job.noise_target == tmp_path / "noise" / "b.mp3"
 
 
+def test_inputs_that_all_lie_in_the_output_folder_are_meant(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a/1.wav", "in/b/2.wav", "other/3.wav")
+    folders = [str(tmp_path / "in" / name) for name in "ab"]
+    expected = {"in/a/1.wav": "in/1.wav", "in/b/2.wav": "in/2.wav"}
+    assert targets(tmp_path, folders, tmp_path / "in") == expected
+    with pytest.raises(OptionError):
+        make_plan([str(tmp_path / "in/*/*.wav")], tmp_path / "in")
+    plan = make_plan([*folders, str(tmp_path / "other")], tmp_path / "in")
+    assert [job.source.name for job in plan.jobs] == ["3.wav"]
+    assert plan.ignored == 2  # and that is said
+
+
+def test_results_in_the_folder_of_the_originals_are_no_inputs_of_the_next_run(tmp_path: Path) -> None:
+    touch(tmp_path / "in", "a.wav", "a_clean.wav", "sub/b.wav", "sub/b_clean.wav")
+    plan = make_plan([str(tmp_path / "in")], tmp_path / "in", PlanOptions(name="{stem}_clean{ext}"))
+    assert [job.source.name for job in plan.jobs] == ["a.wav", "b.wav"]
+    touch(tmp_path / "in", "a.flac")
+    with pytest.raises(OptionError):  # another recording
+        make_plan([str(tmp_path / "in")], tmp_path / "in", PlanOptions(suffix=".wav"))
+
+
 def test_a_file_named_explicitly_needs_no_suffix(tmp_path: Path) -> None:
     touch(tmp_path, "recording")
     assert targets(tmp_path, [str(tmp_path / "recording")], tmp_path / "out") == {"recording": "out/recording"}
