@@ -6,6 +6,7 @@ import csv
 import filecmp
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -383,11 +384,23 @@ def test_pipe_usage(tmp_path: Path, tiny_model_file: Path) -> None:
         (wav, ("-", "--raw", "s7")),
         (wav, ("-", tmp_path / "a.wav")),
         (wav, ("-", "--report", tmp_path / "r.csv")),
+        (wav, ("-", "-o", tmp_path, "--overwrite")),
+        (wav, ("-", "-o", f"{tmp_path}/new/")),
+        (wav, (tmp_path / "b.flac", "-o", tmp_path / "c.flac", "--raw", "s16le")),
     ):
         result = piped(given, *arguments)
         assert result.returncode == 2, arguments
         assert result.stdout == b""
         assert result.stderr.count(b"\n") == 1
+
+
+@posix
+def test_pipe_to_nowhere(tmp_path: Path, tiny_model_file: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", speechlike(4000), 16_000)
+    closed = shlex.join(command("enhance", tmp_path / "a.wav", "-o", "-", "--model", tiny_model_file)) + " >&-"
+    result = subprocess.run(closed, shell=True, capture_output=True)
+    assert result.returncode == 2
+    assert b"standard output: is closed" in result.stderr
 
 
 def test_media_files(tmp_path: Path, tiny_model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
