@@ -181,7 +181,10 @@ def test_two_runs_do_not_write_one_file(tmp_path: Path, tiny_model_file: Path) -
         if sys.platform != "win32":
             with pytest.raises(BusyError):
                 AtomicFile(tmp_path / "out" / "a.wav")
-            assert subprocess.run(command(*arguments), stdout=subprocess.DEVNULL).returncode == 0
+            result = subprocess.run(command(*arguments), capture_output=True, text=True)
+            assert result.returncode == 0
+            assert "another run" in result.stdout
+            assert "done already" not in result.stdout
             assert tree(tmp_path / "out") == [temporary_path(Path("a.wav")).name]
     assert run(*arguments).exit_code == 0
     assert tree(tmp_path / "out") == ["a.wav"]

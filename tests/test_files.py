@@ -78,6 +78,12 @@ def test_results_in_the_folder_of_the_originals_are_no_inputs_of_the_next_run(tm
         make_plan([str(tmp_path / "in")], tmp_path / "in", PlanOptions(suffix=".wav"))
 
 
+def test_a_folder_in_a_list_is_named_as_such(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.wav")
+    plan = make_plan([], tmp_path / "out", listed=[str(tmp_path / "in"), str(tmp_path / "in/a.wav")])
+    assert plan.unusable == ((tmp_path / "in", "is a folder; a list names files"),)
+
+
 def test_a_file_named_explicitly_needs_no_suffix(tmp_path: Path) -> None:
     touch(tmp_path, "recording")
     assert targets(tmp_path, [str(tmp_path / "recording")], tmp_path / "out") == {"recording": "out/recording"}

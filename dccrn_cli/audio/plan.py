@@ -125,7 +125,7 @@ def make_plan(
         if path.is_file():
             found.files.setdefault(os.path.abspath(path), (path, path.relative_to(base)))
         else:
-            found.unusable.append((path, "no such file"))
+            found.unusable.append((path, "is a folder; a list names files" if path.is_dir() else "no such file"))
 
     single = len(inputs) == 1 and not listed and len(found.files) == 1 and not Path(inputs[0]).is_dir()
     to_file = False
