@@ -78,6 +78,13 @@ def test_results_in_the_folder_of_the_originals_are_no_inputs_of_the_next_run(tm
         make_plan([str(tmp_path / "in")], tmp_path / "in", PlanOptions(suffix=".wav"))
 
 
+def test_a_recording_with_the_name_of_another_is_never_replaced(tmp_path: Path) -> None:
+    touch(tmp_path, "a.aiff", "a.wav")
+    for output in (None, tmp_path):
+        with pytest.raises(OptionError, match="would overwrite an input"):
+            make_plan([str(tmp_path)], output, PlanOptions(suffix=".aiff"))
+
+
 def test_a_folder_in_a_list_is_named_as_such(tmp_path: Path) -> None:
     touch(tmp_path, "in/a.wav")
     plan = make_plan([], tmp_path / "out", listed=[str(tmp_path / "in"), str(tmp_path / "in/a.wav")])

@@ -215,14 +215,15 @@ def _listed(names: Sequence[str]) -> list[tuple[Path, Path]]:
 
 def _without_earlier_results(jobs: list[Job], beside: bool) -> list[Job]:
     """Without those whose source is what another job writes beside its own source, as all do if `beside`."""
-    targets = {os.path.realpath(job.target): job.source for job in jobs if beside or _stays_in_its_folder(job)}
+    targets = {os.path.realpath(job.target): job.source for job in jobs if _makes_a_result_beside(job, beside)}
     return [job for job in jobs if targets.get(os.path.realpath(job.source), job.source) == job.source]
 
 
-def _stays_in_its_folder(job: Job) -> bool:
-    # A name that stays the same is that of another recording, which `_check` protects.
-    renamed = job.target.stem != job.source.stem
-    return renamed and os.path.realpath(job.target.parent) == os.path.realpath(job.source.parent)
+def _makes_a_result_beside(job: Job, beside: bool) -> bool:
+    if os.path.realpath(job.target.parent) != os.path.realpath(job.source.parent):
+        return beside
+    # A name that stays the same but for its suffix may be that of another recording, which `_check` protects.
+    return job.target.stem != job.source.stem
 
 
 def _is_within(path: Path, folder: str) -> bool:
