@@ -6,6 +6,7 @@ import csv
 import filecmp
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -180,7 +181,10 @@ def test_two_runs_do_not_write_one_file(tmp_path: Path, tiny_model_file: Path) -
         if sys.platform != "win32":
             with pytest.raises(BusyError):
                 AtomicFile(tmp_path / "out" / "a.wav")
-            assert subprocess.run(command(*arguments), stdout=subprocess.DEVNULL).returncode == 0
+            result = subprocess.run(command(*arguments), capture_output=True, text=True)
+            assert result.returncode == 0
+            assert "another run" in result.stdout
+            assert "done already" not in result.stdout
             assert tree(tmp_path / "out") == [temporary_path(Path("a.wav")).name]
     assert run(*arguments).exit_code == 0
     assert tree(tmp_path / "out") == ["a.wav"]
@@ -383,11 +387,23 @@ def test_pipe_usage(tmp_path: Path, tiny_model_file: Path) -> None:
         (wav, ("-", "--raw", "s7")),
         (wav, ("-", tmp_path / "a.wav")),
         (wav, ("-", "--report", tmp_path / "r.csv")),
+        (wav, ("-", "-o", tmp_path, "--overwrite")),
+        (wav, ("-", "-o", f"{tmp_path}/new/")),
+        (wav, (tmp_path / "b.flac", "-o", tmp_path / "c.flac", "--raw", "s16le")),
     ):
         result = piped(given, *arguments)
         assert result.returncode == 2, arguments
         assert result.stdout == b""
         assert result.stderr.count(b"\n") == 1
+
+
+@posix
+def test_pipe_to_nowhere(tmp_path: Path, tiny_model_file: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", speechlike(4000), 16_000)
+    closed = shlex.join(command("enhance", tmp_path / "a.wav", "-o", "-", "--model", tiny_model_file)) + " >&-"
+    result = subprocess.run(closed, shell=True, capture_output=True)
+    assert result.returncode == 2
+    assert b"standard output: is closed" in result.stderr
 
 
 def test_media_files(tmp_path: Path, tiny_model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,6 +287,15 @@ def test_version_and_help() -> None:
         assert "Usage" in result.output
 
 
+def test_a_terminal_without_unicode(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    options = [str(noisy), "-o", str(tmp_path / "out"), "--model", str(tiny_model_file)]
+    for arguments in (["--help"], [*options, "--dry-run"], options):
+        command = [sys.executable, "-m", "dccrn_cli", "enhance", *arguments]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+
+
 def test_help_does_not_import_torch() -> None:
     code = (
         "import sys; from dccrn_cli.cli.app import app; app(['--help'], standalone_mode=False); "

@@ -12,7 +12,7 @@ from conftest import speechlike
 
 from dccrn_cli.audio.files import AudioReader, AudioWriter
 from dccrn_cli.audio.formats import AudioInfo
-from dccrn_cli.audio.plan import make_plan
+from dccrn_cli.audio.plan import PlanOptions, make_plan
 from dccrn_cli.errors import AudioError, OptionError, UnreadableAudio, UnsupportedFormat
 
 INFO = AudioInfo(16_000, 1, 0, "WAV", "PCM_16", "FILE")
@@ -48,6 +48,47 @@ def test_one_file_to_a_folder_or_to_a_name(tmp_path: Path) -> None:
     assert targets(tmp_path, [source], tmp_path / "b.flac") == {"a.wav": "b.flac"}
     (tmp_path / "dir.wav").mkdir()
     assert targets(tmp_path, [source], tmp_path / "dir.wav") == {"a.wav": "dir.wav/a.wav"}
+
+
+def test_the_noise_of_one_file_is_named_like_its_result(tmp_path: Path) -> None:
+    touch(tmp_path, "a.flac")
+    options = PlanOptions(noise_output=tmp_path / "noise")
+    (job,) = make_plan([str(tmp_path / "a.flac")], tmp_path / "b.mp3", options).jobs
+    assert job.noise_target == tmp_path / "noise" / "b.mp3"
+
+
+def test_inputs_that_all_lie_in_the_output_folder_are_meant(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a/1.wav", "in/b/2.wav", "other/3.wav")
+    folders = [str(tmp_path / "in" / name) for name in "ab"]
+    expected = {"in/a/1.wav": "in/1.wav", "in/b/2.wav": "in/2.wav"}
+    assert targets(tmp_path, folders, tmp_path / "in") == expected
+    with pytest.raises(OptionError):
+        make_plan([str(tmp_path / "in/*/*.wav")], tmp_path / "in")
+    plan = make_plan([*folders, str(tmp_path / "other")], tmp_path / "in")
+    assert [job.source.name for job in plan.jobs] == ["3.wav"]
+    assert plan.ignored == 2  # and that is said
+
+
+def test_results_in_the_folder_of_the_originals_are_no_inputs_of_the_next_run(tmp_path: Path) -> None:
+    touch(tmp_path / "in", "a.wav", "a_clean.wav", "sub/b.wav", "sub/b_clean.wav")
+    plan = make_plan([str(tmp_path / "in")], tmp_path / "in", PlanOptions(name="{stem}_clean{ext}"))
+    assert [job.source.name for job in plan.jobs] == ["a.wav", "b.wav"]
+    touch(tmp_path / "in", "a.flac")
+    with pytest.raises(OptionError):  # another recording
+        make_plan([str(tmp_path / "in")], tmp_path / "in", PlanOptions(suffix=".wav"))
+
+
+def test_a_recording_with_the_name_of_another_is_never_replaced(tmp_path: Path) -> None:
+    touch(tmp_path, "a.aiff", "a.wav")
+    for output in (None, tmp_path):
+        with pytest.raises(OptionError, match="would overwrite an input"):
+            make_plan([str(tmp_path)], output, PlanOptions(suffix=".aiff"))
+
+
+def test_a_folder_in_a_list_is_named_as_such(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.wav")
+    plan = make_plan([], tmp_path / "out", listed=[str(tmp_path / "in"), str(tmp_path / "in/a.wav")])
+    assert plan.unusable == ((tmp_path / "in", "is a folder; a list names files"),)
 
 
 def test_a_file_named_explicitly_needs_no_suffix(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def make_plan(
         if path.is_file():
             found.files.setdefault(os.path.abspath(path), (path, path.relative_to(base)))
         else:
-            found.unusable.append((path, "no such file"))
+            found.unusable.append((path, "is a folder; a list names files" if path.is_dir() else "no such file"))
 
     single = len(inputs) == 1 and not listed and len(found.files) == 1 and not Path(inputs[0]).is_dir()
     to_file = False
@@ -140,11 +140,11 @@ def make_plan(
         target = source.parent / name.relative_to(relative.parent) if folder is None else folder / name
         noise = None
         if options.noise_output is not None:
-            noise = options.noise_output / name
+            # Named like the result, for it has the result's container.
+            noise = options.noise_output / (folder.name if to_file and folder is not None else name)
             noise = noise.with_suffix(MEDIA_RESULT) if noise.suffix.lower() in MEDIA_SUFFIXES else noise
         jobs.append(Job(source, folder if to_file and folder is not None else target, noise))
-    if folder is None:
-        jobs = _without_earlier_results(jobs)
+    jobs = _without_earlier_results(jobs, beside=folder is None)
     _check(jobs)
     return Plan(tuple(jobs), tuple(found.unusable), len(found.ignored))
 
@@ -173,14 +173,18 @@ class _Found:
 def _find(inputs: Sequence[str], outputs: Sequence[Path], options: PlanOptions) -> _Found:
     found = _Found()
     skipped = [os.path.realpath(path) for path in outputs]
-    for argument in inputs:
-        matches = _expand(argument)
+    expanded = [(argument, _expand(argument)) for argument in inputs]
+    # Where all that is named lies in the output folder, it is meant.
+    mixed = not all(any(_is_within(path, out) for out in skipped) for _, matches in expanded for path, *_ in matches)
+    for argument, matches in expanded:
         if not matches:
             found.unusable.append((Path(argument), "no such file or folder"))
         for path, base, named in matches:
             # A pattern, here or in the shell, finds earlier results too.
-            is_result = any(_is_within(path, folder) for folder in skipped)
-            if is_result and (not named or (len(inputs) > 1 and path.is_dir())):
+            is_result = mixed and any(_is_within(path, folder) for folder in skipped)
+            if is_result and (not named or path.is_dir()):
+                if named and os.path.realpath(path) not in skipped:
+                    found.ignored.add(path)
                 continue
             for file in _walk(path, skipped, found.unusable) if path.is_dir() else (path,):
                 relative = file.relative_to(base)
@@ -209,10 +213,17 @@ def _listed(names: Sequence[str]) -> list[tuple[Path, Path]]:
     return [(path, base) for path in absolute]
 
 
-def _without_earlier_results(jobs: list[Job]) -> list[Job]:
-    """Without those whose source is what another job writes beside its own source."""
-    targets = {os.path.realpath(job.target): job.source for job in jobs}
+def _without_earlier_results(jobs: list[Job], beside: bool) -> list[Job]:
+    """Without those whose source is what another job writes beside its own source, as all do if `beside`."""
+    targets = {os.path.realpath(job.target): job.source for job in jobs if _makes_a_result_beside(job, beside)}
     return [job for job in jobs if targets.get(os.path.realpath(job.source), job.source) == job.source]
+
+
+def _makes_a_result_beside(job: Job, beside: bool) -> bool:
+    if os.path.realpath(job.target.parent) != os.path.realpath(job.source.parent):
+        return beside
+    # A name that stays the same but for its suffix may be that of another recording, which `_check` protects.
+    return job.target.stem != job.source.stem
 
 
 def _is_within(path: Path, folder: str) -> bool:

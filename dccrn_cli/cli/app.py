@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import typer
 
 from dccrn_cli import __version__
@@ -44,6 +47,9 @@ def root(
 
 def main() -> None:
     """Entry point."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A character that the terminal's encoding has not is no reason to stop.
+        sys.stdout.reconfigure(errors="replace")
     app(prog_name="dccrn")
 
 

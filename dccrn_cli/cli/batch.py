@@ -16,7 +16,7 @@ from rich.table import Table
 from dccrn_cli.audio.plan import Job, Plan
 from dccrn_cli.audio.sound import Probe
 from dccrn_cli.cli.console import count, duration, error_line, printable
-from dccrn_cli.engine.results import FileResult
+from dccrn_cli.engine.results import EXISTS, FileResult
 from dccrn_cli.report.records import Record, RecordWriter
 
 _LISTED = 40
@@ -42,6 +42,7 @@ class BatchLog:
         self.done = Counter({"done": 0, "skipped": 0, "failed": 0})
         self.seconds = 0.0
         self.reasons: Counter[str] = Counter()
+        self.busy = 0
         self._report = None
         if report is not None:
             redone = {str(job.source) for job in jobs}
@@ -58,13 +59,15 @@ class BatchLog:
         for path, reason in plan.unusable:
             self.add(FileResult(path, path, "failed", reason))
         for job in skipped:
-            self.add(FileResult(job.source, job.target, "skipped", "exists already"))
+            self.add(FileResult(job.source, job.target, "skipped", EXISTS))
 
     def add(self, result: FileResult) -> None:
         """A file is done, skipped or failed."""
         self.done[result.status] += 1
         if result.status == "done":
             self.seconds += result.seconds
+        elif result.status == "skipped" and result.reason != EXISTS:
+            self.busy += 1
         elif result.status == "failed":
             self.reasons[result.reason] += 1
             error_line(f"FAILED {result.source}: {result.reason}")
@@ -93,8 +96,10 @@ class BatchLog:
             speed = f", {self.seconds / elapsed_s:.0f} × real time" if self.seconds and elapsed_s else ""
             audio = f"{duration(self.seconds)} of audio in {duration(elapsed_s)}{speed}"
             table.add_row(f"{count(self.done['done'], 'file')} enhanced", audio)
-        if self.done["skipped"]:
-            table.add_row(f"{self.done['skipped']:,} skipped", "done already (--overwrite redoes them)")
+        if skipped := self.done["skipped"] - self.busy:
+            table.add_row(f"{skipped:,} skipped", "done already (--overwrite redoes them)")
+        if self.busy:
+            table.add_row(f"{self.busy:,} skipped", "another run is at work on them or has just written them")
         if self.done["failed"]:
             table.add_row(f"{self.done['failed']:,} failed", self._reasons())
         if ignored:

@@ -232,6 +232,7 @@ def enhance(
     from dccrn_cli.audio.formats import sample_format as find_sample_format
     from dccrn_cli.audio.plan import PlanOptions
     from dccrn_cli.engine.options import EnhanceOptions, Workers
+    from dccrn_cli.errors import OptionError
 
     options = EnhanceOptions(
         model=_model_for_all(model),
@@ -258,6 +259,8 @@ def enhance(
         _pipe(paths or [], output, options, naming, None if raw is None else (raw, rate, channels), quiet,
               unfit=bool(input_list or noise_out or report or dry_run or as_json or keep_video))  # fmt: skip
         return
+    if raw is not None:
+        raise OptionError("--raw is for standard input and output, each written as -")
     plan = _plan(paths or [], output, naming, input_list)
     if dry_run:
         _dry_run(plan, options, workers, as_json)

@@ -11,12 +11,12 @@ from typing import BinaryIO
 from dccrn_cli.audio.files import AudioWriter
 from dccrn_cli.audio.raw import RawFormat
 from dccrn_cli.audio.sound import open_sound
-from dccrn_cli.audio.streams import StreamReader, StreamWriter
+from dccrn_cli.audio.streams import STDIN, STDOUT, StreamReader, StreamWriter
 from dccrn_cli.cli.console import STANDARD, error_line
 from dccrn_cli.engine.file import FileEnhancer
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.worker import prepare_torch
-from dccrn_cli.errors import OptionError
+from dccrn_cli.errors import AudioError, InvalidSamples, OptionError
 
 
 def enhance_pipe(
@@ -44,30 +44,37 @@ def enhance_pipe(
     if len(inputs) != 1:
         raise OptionError("with standard input or output there is one input: a file or -")
     target = None if output in (None, STANDARD) else Path(str(output))
+    if target is not None and (target.is_dir() or str(output).endswith(("/", os.sep))):
+        raise OptionError("is a folder; what comes from standard input needs the name of a file", target)
     if target is not None and target.exists() and not options.overwrite:
         raise OptionError("exists already (--overwrite replaces it)", target)
     prepare_torch(options.threads)
     # The model comes first: what arrives while it loads would come out late.
     enhancer = FileEnhancer(options)
     with contextlib.ExitStack() as stack:
-        source = open_sound(Path(inputs[0])) if inputs[0] != STANDARD else StreamReader(_binary(sys.stdin), raw)
+        source = open_sound(Path(inputs[0])) if inputs[0] != STANDARD else StreamReader(_binary(sys.stdin, STDIN), raw)
         reader = stack.enter_context(source)
         if target is None:
             wanted = reader.info.adapted("", options.sample_format, options.sample_rate)
             raw_out = None if raw is None else RawFormat(raw.sample_format, wanted.sample_rate, wanted.channels)
-            stream = StreamWriter(_binary(sys.stdout), wanted, raw_out)
+            stream = StreamWriter(_binary(sys.stdout, STDOUT), wanted, raw_out)
             writer: StreamWriter | AudioWriter = stack.enter_context(stream)
         else:
             wanted = reader.info.adapted(suffix or target.suffix, options.sample_format, options.sample_rate)
             wanted = wanted.nearest_writable() if options.sample_format is None else wanted
             writer = stack.enter_context(AudioWriter(target, wanted, reader.tags))
-        enhancer.pump(reader, writer)
+        try:
+            enhancer.pump(reader, writer)
+        except InvalidSamples as error:
+            raise InvalidSamples(error.message, STDIN if inputs[0] == STANDARD else inputs[0]) from None
     notes = [reader.note, f"{writer.clipped:,} samples beyond full scale limited" if writer.clipped else ""]
     for note in () if quiet else filter(None, notes):
         error_line(f"Note: {note}")
 
 
-def _binary(stream: object) -> BinaryIO:
+def _binary(stream: object, name: str) -> BinaryIO:
+    if stream is None:
+        raise AudioError("is closed", name)
     buffer: BinaryIO = stream.buffer  # type: ignore[attr-defined]
     if os.name == "nt":
         import msvcrt

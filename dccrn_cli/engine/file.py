@@ -24,7 +24,7 @@ from dccrn_cli.audio.sound import Reader, open_sound
 from dccrn_cli.engine.enhancer import Enhancer, Model, pick_device
 from dccrn_cli.engine.models import find_model
 from dccrn_cli.engine.options import EnhanceOptions
-from dccrn_cli.engine.results import FileResult
+from dccrn_cli.engine.results import EXISTS, FileResult
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
 from dccrn_cli.nn.checkpoint import load_model
 
@@ -85,7 +85,7 @@ class FileEnhancer:
         try:
             missing = self._missing_targets(job)
             if not missing:
-                return FileResult(job.source, job.target, "skipped", "exists already")
+                return FileResult(job.source, job.target, "skipped", EXISTS)
             return self._enhance(job, missing, started, progress)
         except BusyError as error:
             return FileResult(job.source, job.target, "skipped", error.message)

@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 Status = Literal["done", "skipped", "failed"]
 
+EXISTS = "exists already"
+"""Why a file was skipped that an earlier run has done; there are other reasons."""
+
 
 @dataclass(frozen=True)
 class FileResult:
