@@ -275,6 +275,8 @@ def test_names_that_cannot_be_meant(noisy: Path, tmp_path: Path, tiny_model_file
         (noisy, "-o", out, "--noise-out", out),
         (noisy, "-o", out, "--format", "doc"),
         (noisy, "-o", out, "--sample-format", "s7"),
+        (noisy, "-o", out, "--format", "wav", "--sample-format", "vorbis"),
+        (noisy, "--format", "wav"),
         (noisy,),
         ("-o", out),
         (noisy, "-o", out, "--input-list", tmp_path / "gone"),
@@ -392,7 +394,8 @@ def test_pipe_usage(tmp_path: Path, tiny_model_file: Path) -> None:
         (wav, (tmp_path / "b.flac", "-o", tmp_path / "c.flac", "--raw", "s16le")),
     ):
         result = piped(given, *arguments)
-        assert result.returncode == 2, arguments
+        no_audio = given != wav
+        assert result.returncode == (1 if no_audio else 2), arguments
         assert result.stdout == b""
         assert result.stderr.count(b"\n") == 1
 
@@ -402,7 +405,7 @@ def test_pipe_to_nowhere(tmp_path: Path, tiny_model_file: Path) -> None:
     soundfile.write(tmp_path / "a.wav", speechlike(4000), 16_000)
     closed = shlex.join(command("enhance", tmp_path / "a.wav", "-o", "-", "--model", tiny_model_file)) + " >&-"
     result = subprocess.run(closed, shell=True, capture_output=True)
-    assert result.returncode == 2
+    assert result.returncode == 1
     assert b"standard output: is closed" in result.stderr
 
 

@@ -75,15 +75,21 @@ def container_suffix(name: str) -> str:
     return suffix
 
 
-def sample_format(name: str) -> str:
+def sample_format(name: str, suffix: str = "") -> str:
     """libsndfile's name of a sample format given by that name or a short one, in any case.
 
+    Args:
+        name: what a user calls it.
+        suffix: of the container that it must go into; empty for any.
+
     Raises:
-        OptionError: no such sample format.
+        OptionError: no such sample format, or not in this container.
     """
     wanted = SAMPLE_FORMATS.get(name.lower(), name.upper().replace("-", "_"))
     if wanted not in soundfile.available_subtypes():
         raise OptionError(f"no sample format {name!r}; choose among {', '.join(SAMPLE_FORMATS)}, vorbis, opus, ulaw …")
+    if suffix and not soundfile.check_format(FORMAT_OF_SUFFIX[suffix], wanted):
+        raise OptionError(f"{suffix} does not hold {wanted} samples")
     return wanted
 
 

@@ -50,7 +50,8 @@ def enhance(
         list[str] | None,
         typer.Argument(
             metavar="PATH...",
-            help="Files, folders (with all below them) and glob patterns; - for standard input.",
+            help="Files, folders (with all below them) and glob patterns; - for standard input. "
+            "A name that begins with a dash: ./-a.wav",
             show_default=False,
         ),
     ] = None,
@@ -66,7 +67,7 @@ def enhance(
     ] = None,
     include: Annotated[
         list[str] | None,
-        typer.Option(metavar="GLOB", help="In folders, take only what matches; repeatable.", rich_help_panel=FILES),
+        typer.Option(metavar="GLOB", help="Take only what matches; may be repeated.", rich_help_panel=FILES),
     ] = None,
     exclude: Annotated[
         list[str] | None,
@@ -119,7 +120,14 @@ def enhance(
     ] = None,
     sample_rate: Annotated[
         int | None,
-        typer.Option(min=1000, max=768_000, metavar="HZ", show_default="that of the original", rich_help_panel=RESULTS),
+        typer.Option(
+            min=1000,
+            max=768_000,
+            metavar="HZ",
+            help="Rate of the results.",
+            show_default="that of the original",
+            rich_help_panel=RESULTS,
+        ),
     ] = None,
     noise_out: Annotated[
         Path | None,
@@ -160,7 +168,9 @@ def enhance(
     ] = None,
     mix: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, help="Share of the result; the rest is the original.", rich_help_panel=SOUND),
+        typer.Option(
+            min=0.0, max=1.0, help="From 0, the original alone, to 1, the result alone.", rich_help_panel=SOUND
+        ),
     ] = 1.0,
     high_band: Annotated[
         HighBandChoice,
@@ -217,8 +227,8 @@ def enhance(
         str | None,
         typer.Option(metavar="FORMAT", help="s16le, s24le, f32le, mulaw …", show_default="WAV", rich_help_panel=PIPES),
     ] = None,
-    rate: Annotated[int, typer.Option(metavar="HZ", help="Of raw samples.", rich_help_panel=PIPES)] = 16_000,
-    channels: Annotated[int, typer.Option(min=1, help="Of raw samples.", rich_help_panel=PIPES)] = 1,
+    rate: Annotated[int, typer.Option(metavar="HZ", help="Rate of raw samples.", rich_help_panel=PIPES)] = 16_000,
+    channels: Annotated[int, typer.Option(min=1, help="Channels of raw samples.", rich_help_panel=PIPES)] = 1,
 ) -> None:
     """Remove noise from speech recordings.
 
@@ -234,13 +244,14 @@ def enhance(
     from dccrn_cli.engine.options import EnhanceOptions, Workers
     from dccrn_cli.errors import OptionError
 
+    suffix_wanted = "" if container is None else container_suffix(container)
     options = EnhanceOptions(
         model=_model_for_all(model),
         high_band=high_band.value,
         attenuation_limit_db=attenuation_limit,
         mix=mix,
         device=device.value,
-        sample_format=None if sample_format is None else find_sample_format(sample_format),
+        sample_format=None if sample_format is None else find_sample_format(sample_format, suffix_wanted),
         sample_rate=sample_rate,
         keep_mtime=keep_mtime,
         overwrite=overwrite,
@@ -250,7 +261,7 @@ def enhance(
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
         name=_template(name, suffix),
-        suffix="" if container is None else container_suffix(container),
+        suffix=suffix_wanted,
         keep_video=keep_video,
         noise_output=noise_out,
     )
@@ -312,7 +323,7 @@ def _plan(paths: list[str], output: str | None, naming: PlanOptions, input_list:
 
     if not paths and input_list is None:
         raise OptionError("name files or folders to enhance, or an --input-list")
-    if output is None and naming.name == KEEP_NAME and not naming.suffix:
+    if output is None and naming.name == KEEP_NAME:
         raise OptionError("say where the results go: -o OUT, or --suffix TEXT for beside the originals")
     plan = make_plan(paths, output, naming, [] if input_list is None else _read_list(input_list))
     if not plan.jobs:

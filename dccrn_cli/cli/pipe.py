@@ -17,6 +17,7 @@ from dccrn_cli.engine.file import FileEnhancer
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.worker import prepare_torch
 from dccrn_cli.errors import AudioError, InvalidSamples, OptionError
+from dccrn_cli.interrupt import Interrupt
 
 
 def enhance_pipe(
@@ -64,7 +65,10 @@ def enhance_pipe(
             wanted = wanted.nearest_writable() if options.sample_format is None else wanted
             writer = stack.enter_context(AudioWriter(target, wanted, reader.tags))
         try:
-            enhancer.pump(reader, writer)
+            # A recorder in front of the pipe ends on Ctrl-C as well, and with it our input: what has
+            # come until then is finished like any other.
+            with Interrupt() if inputs[0] == STANDARD else contextlib.nullcontext():
+                enhancer.pump(reader, writer)
         except InvalidSamples as error:
             raise InvalidSamples(error.message, STDIN if inputs[0] == STANDARD else inputs[0]) from None
     notes = [reader.note, f"{writer.clipped:,} samples beyond full scale limited" if writer.clipped else ""]
