@@ -223,23 +223,23 @@ def _fold(block: nn.Module, device: torch.device) -> _Layer:
     if rest:
         norm, activation = rest
         assert isinstance(activation, PReLU)
-        matrix, shift = _norm_matrix(norm)
-        equation = "oc,ic...->io..." if conv.transposed else "oc,ci...->oi..."
-        weight = torch.einsum(equation, matrix, weight)
-        bias = matrix @ bias + shift
+        weight, bias = _normed(norm, weight, bias, transposed=conv.transposed)
         slope = float(activation.weight.detach())
     weight = weight.float().to(device).contiguous(memory_format=torch.channels_last)
     return _Layer(weight, bias.float().to(device), slope, conv.transposed)
 
 
-def _norm_matrix(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """A norm in inference as `matrix (channels, channels)` and `shift (channels,)`."""
+def _normed(norm: nn.Module, weight: Tensor, bias: Tensor, *, transposed: bool) -> tuple[Tensor, Tensor]:
+    """A convolution's weight and bias with the norm after it, in inference, folded in."""
     if isinstance(norm, ComplexBatchNorm):
         blocks, shift = (t.detach() for t in norm.affine())
         rows = [torch.cat([torch.diag(blocks[:, i, 0]), torch.diag(blocks[:, i, 1])], dim=1) for i in (0, 1)]
-        return torch.cat(rows), shift.T.flatten()
+        matrix = torch.cat(rows)
+        equation = "oc,ic...->io..." if transposed else "oc,ci...->oi..."
+        return torch.einsum(equation, matrix, weight), matrix @ bias + shift.T.flatten()
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
-    return torch.diag(scale), norm.bias.detach() - scale * norm.running_mean
+    along = (1, -1, 1, 1) if transposed else (-1, 1, 1, 1)
+    return weight * scale.reshape(along), bias * scale + norm.bias.detach() - scale * norm.running_mean

@@ -58,6 +58,8 @@ class Workers:
 
     def processes(self, lengths: Sequence[float], threads: int) -> int:
         """How many for files of these lengths in seconds, so that no core has two threads to run."""
+        if self.jobs == 1 or len(lengths) < 2:
+            return 1
         import joblib
 
         cores: int = joblib.cpu_count()
