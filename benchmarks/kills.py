@@ -50,7 +50,7 @@ def main() -> None:
     kills, left, codes = 0, 0, set()
     while kills < arguments.kills:
         process = start(work / "killed")
-        # Most of a run is its start; later runs find less to do, so the tree is begun anew now and then.
+        # A run that comes to its end in spite of it is thrown away, and all begins anew.
         time.sleep(rng.uniform(0, whole_s))
         if process.poll() is None:
             kills += 1
@@ -60,7 +60,8 @@ def main() -> None:
                 process.send_signal(number)
             codes.add(process.wait())
             left += any(path.name.endswith(".part") for path in (work / "killed").rglob(".*"))
-        elif kills % 5 == 0:
+        else:
+            (work / "killed.jsonl").unlink()
             shutil.rmtree(work / "killed")
     code = start(work / "killed").wait()
     same = tree(work / "whole") == tree(work / "killed")
