@@ -592,3 +592,7 @@ def test_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tmp_path / "pictures" / "sub" / "b_snr10.wav.png").stat().st_size > 10_000
     for wrong in (("--plot", tmp_path / "s.doc"), ("--plot", tmp_path / "no" / "s.png"), ("--spectrograms", __file__)):
         assert CliRunner().invoke(app, [*arguments, *map(str, wrong)]).exit_code == 2
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = CliRunner().invoke(app, [*arguments, "--plot", str(tmp_path / "s.png")])
+    assert (result.exit_code, "SI-SNR" in result.output) == (2, False)
+    assert "pip install 'dccrn-cli[plots]'" in result.output

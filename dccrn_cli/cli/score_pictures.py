@@ -11,7 +11,7 @@ import soxr
 
 from dccrn_cli.audio.sound import open_sound
 from dccrn_cli.cli.console import error_line
-from dccrn_cli.errors import AudioError, OptionError
+from dccrn_cli.errors import AudioError, MissingDependency, OptionError
 from dccrn_cli.report.figure import check_form
 from dccrn_cli.report.scores import ScoredFile, ScoredSystem, draw_scores
 from dccrn_cli.report.spectrogram import draw_comparison
@@ -29,6 +29,10 @@ def check_pictures(plot: Path | None, spectrograms: Path | None) -> None:
         OptionError: a form of picture, or a place, that cannot be.
         MissingDependency: matplotlib is not installed.
     """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise MissingDependency("matplotlib", "plots") from None
     if plot is not None:
         check_form(plot)
         if not plot.absolute().parent.is_dir():
