@@ -156,15 +156,14 @@ def test_a_file_that_kills_its_process_fails_alone(
     for index in range(8):
         soundfile.write(tmp_path / f"{index}.wav", speechlike(8000), 16_000)
         jobs.append(Job(tmp_path / f"{index}.wav", tmp_path / "out" / f"{index}.wav"))
-    real = processes._enhance_chunk
+    real = processes._enhance
 
-    def deadly(items: Any, *arguments: Any) -> Any:
-        if any(job.source.name == "5.wav" for _, job in items):
+    def deadly(*arguments: Any) -> Any:
+        if arguments[-1][1].source.name == "5.wav":
             os._exit(1)
-        return real(items, *arguments)
+        return real(*arguments)
 
-    monkeypatch.setattr(processes, "_enhance_chunk", deadly)
-    monkeypatch.setattr(processes, "CHUNK_FILES", 2)
+    monkeypatch.setattr(processes, "_enhance", deadly)
     options = EnhanceOptions(model=str(tiny_model_file), device="cpu")
     with Interrupt() as interrupt:
         results = list(processes.on_this_machine(jobs, [0.5] * 8, 2, options, interrupt, None))

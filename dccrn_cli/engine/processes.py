@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import functools
 import os
-import sys
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +14,14 @@ from dccrn_cli.audio.plan import Job
 from dccrn_cli.engine.options import FILE_S, EnhanceOptions, Workers
 from dccrn_cli.engine.results import FileResult
 from dccrn_cli.errors import MissingDependency, OptionError
-from dccrn_cli.interrupt import Interrupt, signals_held_back
+from dccrn_cli.interrupt import Interrupt
+from dccrn_cli.processes import local_processes, map_in_processes
 
 if TYPE_CHECKING:
     from dccrn_cli.engine.board import ProgressBoard
 
-CHUNK_S, CHUNK_FILES = 30.0, 32
-"""Audio and files that a worker is given at once, at most: one short file is not worth the way."""
+CHUNK_S = 30.0
+"""Audio that a worker is given at once, at most."""
 
 PATIENCE_S = 5.0
 """How long to wait until killed processes have let go of their files."""
@@ -38,9 +37,8 @@ def on_this_machine(
     interrupt: Interrupt,
     board: ProgressBoard | None,
 ) -> Iterator[FileResult]:
-    import joblib
-
-    with joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=options.threads):
+    """In `count` processes, as `enhance_batch`."""
+    with local_processes(count, options.threads):
         yield from _in_processes(jobs, lengths, count, options, interrupt, board, os.getpid())
 
 
@@ -53,108 +51,34 @@ def _in_processes(
     board: ProgressBoard | None,
     parent: int | None,
 ) -> Iterator[FileResult]:
-    """With the backend that joblib is set to.
-
-    When a process dies, all that was under way is done again, file by file: one that takes its
-    process along a second time has failed, and the rest goes on.
-    """
+    order = sorted(range(len(jobs)), key=lambda index: -lengths[index])
     # What this run has made while its process died is made again, for its figures.
-    ours = {index for index, job in enumerate(jobs) if not job.target.exists()}
-    left = dict.fromkeys(sorted(range(len(jobs)), key=lambda index: -lengths[index]))
-    alone: list[int] = []
+    tasks = [(index, jobs[index], not jobs[index].target.exists()) for index in order]
+    work = [(lengths[task[0]] + FILE_S, task) for task in tasks]
+    once, again = (functools.partial(_enhance, options, board, parent, repeated) for repeated in (False, True))
+    left = set(order)
     try:
-        while left and not interrupt.requested:
-            chunks, how = _chunks(list(left), lengths, count), options
-            if alone:
-                chunks, how = iter([[alone[-1]]]), replace(options, overwrite=options.overwrite or alone[-1] in ours)
-                alone.pop()
-            begun: list[int] = []
-            try:
-                for index, result in _pass(chunks, jobs, how, interrupt, board, parent, begun):
-                    del left[index]
-                    yield result
-            except Exception as error:
-                if not _is_death(error):
-                    raise
-                suspects = [index for index in begun if index in left]
-                if len(suspects) > 1:
-                    alone += suspects
-                elif suspects:
-                    (index,) = suspects
-                    del left[index]
-                    yield FileResult(jobs[index].source, jobs[index].target, "failed", _DIED)
+        for (index, job, _), result in map_in_processes(once, work, count, interrupt, again=again, chunk_size=CHUNK_S):
+            left.remove(index)
+            yield result or FileResult(job.source, job.target, "failed", _DIED)
     finally:
         if left:
             remove_leftovers((target for index in left for target in jobs[index].targets), PATIENCE_S)
 
 
-def _pass(
-    chunks: Iterable[list[int]],
-    jobs: Sequence[Job],
+def _enhance(
     options: EnhanceOptions,
-    interrupt: Interrupt,
     board: ProgressBoard | None,
     parent: int | None,
-    begun: list[int],
-) -> Iterator[tuple[int, FileResult]]:
-    """One call of joblib; `begun` fills with the files that it has taken up."""
-    import joblib
-
-    def tasks() -> Iterator[Any]:
-        for chunk in chunks:
-            begun.extend(chunk)
-            items = [(index, jobs[index]) for index in chunk]
-            yield joblib.delayed(_enhance_chunk)(items, options, board, parent)
-
-    with warnings.catch_warnings():
-        # joblib's words on workers that it replaces are none of a user's business.
-        warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
-        with signals_held_back():
-            results = joblib.Parallel(return_as="generator_unordered", batch_size=1)(tasks())
-        try:
-            while True:
-                with interrupt.waiting():
-                    done = next(results, None)
-                if done is None:
-                    return
-                yield from done
-        except KeyboardInterrupt:
-            return
-        finally:
-            results.close()
-
-
-def _enhance_chunk(
-    items: list[tuple[int, Job]], options: EnhanceOptions, board: ProgressBoard | None, parent: int | None
-) -> list[tuple[int, FileResult]]:
+    repeated: bool,
+    task: tuple[int, Job, bool],
+) -> FileResult:
     # Imported in the worker: the parent process does without torch.
-    from dccrn_cli.engine.worker import enhance_chunk
+    from dccrn_cli.engine.worker import enhance_file
 
-    return enhance_chunk(items, options, board, parent)
-
-
-def _chunks(order: Sequence[int], lengths: Sequence[float], count: int) -> Iterator[list[int]]:
-    """Files in pieces of work that become smaller towards the end, so that all workers end together."""
-    left_s = sum(lengths[index] + FILE_S for index in order)
-    chunk: list[int] = []
-    chunk_s = 0.0
-    for index in order:
-        chunk.append(index)
-        chunk_s += lengths[index] + FILE_S
-        if chunk_s >= min(CHUNK_S, left_s / (4 * count)) or len(chunk) == CHUNK_FILES:
-            yield chunk
-            left_s -= chunk_s
-            chunk, chunk_s = [], 0.0
-    if chunk:
-        yield chunk
-
-
-def _is_death(error: Exception) -> bool:
-    """A process ended without an answer."""
-    if isinstance(error, concurrent.futures.BrokenExecutor):
-        return True
-    distributed = sys.modules.get("distributed")
-    return distributed is not None and isinstance(error, distributed.KilledWorker)
+    index, job, is_new = task
+    overwrite = options.overwrite or (repeated and is_new)
+    return enhance_file(index, job, replace(options, overwrite=overwrite), board, parent)
 
 
 def on_cluster(

@@ -7,7 +7,6 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Sequence
 
 import torch
 
@@ -28,13 +27,14 @@ def prepare_torch(threads: int) -> None:
     torch.set_flush_denormal(True)
 
 
-def enhance_chunk(
-    items: Sequence[tuple[int, Job]], options: EnhanceOptions, board: ProgressBoard | None, parent: int | None
-) -> list[tuple[int, FileResult]]:
-    """Enhance some files, each given with its number in the batch; the model is kept for the next chunk.
+def enhance_file(
+    index: int, job: Job, options: EnhanceOptions, board: ProgressBoard | None, parent: int | None
+) -> FileResult:
+    """Enhance a file; the model is kept for the next one.
 
     Args:
-        items: numbers and jobs.
+        index: its number in the batch.
+        job: the file and its targets.
         options: see there.
         board: where progress is noted.
         parent: the process without which this one has no reason to go on; None for none.
@@ -51,10 +51,8 @@ def enhance_chunk(
             _kept.options = options
             if parent is not None:
                 threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-        return [
-            (index, _kept.enhance(job, None if board is None else functools.partial(board.note, index)))
-            for index, job in items
-        ]
+        result: FileResult = _kept.enhance(job, None if board is None else functools.partial(board.note, index))
+        return result
 
 
 def _is_orphan(parent: int | None) -> bool:

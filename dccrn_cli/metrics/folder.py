@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,13 +13,16 @@ from dccrn_cli.interrupt import Interrupt
 from dccrn_cli.metrics.files import MAX_LENGTH_DIFFERENCE_S, Measurement, Record, Repairs, measure_files
 from dccrn_cli.metrics.groups import annotate, find_metadata
 from dccrn_cli.metrics.pairing import Pair, Pairing, Unmatched, label_folders, pair_paths
-from dccrn_cli.metrics.processes import count_processes, map_in_processes
 from dccrn_cli.metrics.registry import DEFAULT_METRICS, METRICS, select_metrics
 from dccrn_cli.metrics.sounds import SoundCache
 from dccrn_cli.metrics.store import Store, default_folder
+from dccrn_cli.processes import local_processes, map_in_processes
 
 ALL = "all"
 """In place of names."""
+
+FILES_PER_PROCESS = 8
+"""Files that make a further process worth its start."""
 
 _FILE_BYTES = 40_000  # the work around each file, as if it were so much longer
 _DIED = "the process at work on it died; out of memory?"
@@ -122,7 +126,7 @@ def score_pairs(
         else:
             yield from known
     left.sort(key=lambda item: -item[0])
-    count = count_processes(len(left), jobs)
+    count = _count_processes(len(left), jobs)
     if count == 1:
         for _, pairs in left:
             if interrupt.requested:
@@ -130,9 +134,18 @@ def score_pairs(
             yield from _try_task(pairs, metrics, store)
     else:
         function = functools.partial(_try_task, metrics=metrics, store=store)
-        for pairs, records in map_in_processes(function, left, count, interrupt):
-            died = Measurement(error=_DIED)
-            yield from records or (_record(pair, died, None, metrics) for pair in pairs)
+        with local_processes(count):
+            for pairs, records in map_in_processes(function, left, count, interrupt):
+                died = Measurement(error=_DIED)
+                yield from records or (_record(pair, died, None, metrics) for pair in pairs)
+
+
+def _count_processes(tasks: int, jobs: int | None) -> int:
+    """As many as are wanted, or as pay; never more than tasks."""
+    import joblib
+
+    tasks = max(tasks, 1)
+    return min(jobs, tasks) if jobs else min(joblib.cpu_count(), math.ceil(tasks / FILES_PER_PROCESS))
 
 
 def score_task(pairs: Sequence[Pair], metrics: Sequence[str], store: Store) -> list[Record]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -14,43 +15,52 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CHUNK_FILES = 32
-"""Most files that a process is given at once."""
-
-FILES_PER_PROCESS = 8
-"""Files that make a further process worth its start."""
+"""Most tasks that a process is given at once: a single short one is not worth the way."""
 
 
-def count_processes(tasks: int, jobs: int | None) -> int:
-    """As many as are wanted, or as pay; never more than tasks."""
+def local_processes(count: int, threads: int = 1) -> Any:
+    """A context in which `map_in_processes` has so many processes of this machine, each with so many threads."""
     import joblib
 
-    tasks = max(tasks, 1)
-    return min(jobs, tasks) if jobs else min(joblib.cpu_count(), math.ceil(tasks / FILES_PER_PROCESS))
+    return joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=threads)
 
 
 def map_in_processes(
-    function: Callable[[T], R], work: Sequence[tuple[float, T]], count: int, interrupt: Interrupt
+    function: Callable[[T], R],
+    work: Sequence[tuple[float, T]],
+    count: int,
+    interrupt: Interrupt,
+    *,
+    again: Callable[[T], R] | None = None,
+    chunk_size: float = math.inf,
 ) -> Iterator[tuple[T, R | None]]:
-    """Each task with its result, in any order; None where a process died of it.
+    """Each task with its result, in any order, by the processes that joblib is set to.
 
-    Where a process dies, what it may have died of is done again, each in a call of its own.
+    Where a process dies, all that was under way is done again, each in a call of its own. One
+    that takes its process along a second time has no result, and the rest goes on.
 
     Args:
         function: goes to the processes by pickle.
         work: tasks with their size in any unit, the largest first.
         count: processes.
         interrupt: ends the iteration.
+        again: in place of `function` for what is done again.
+        chunk_size: most that a process is given at once, in the unit of `work`.
     """
     left = dict(enumerate(work))
     alone: list[int] = []
     while left and not interrupt.requested:
-        chunks = iter([[alone.pop()]]) if alone else _chunks(left, count)
+        chunks, call = _chunks(left, count, chunk_size), function
+        if alone:
+            chunks, call = iter([[alone.pop()]]), again or function
         begun: list[int] = []
         try:
-            for number, result in _pass(function, chunks, left, begun, count, interrupt):
+            for number, result in _pass(call, chunks, left, begun, interrupt):
                 _, task = left.pop(number)
                 yield task, result
-        except concurrent.futures.BrokenExecutor:
+        except Exception as error:
+            if not _is_death(error):
+                raise
             suspects = [number for number in begun if number in left]
             if len(suspects) > 1:
                 alone += suspects
@@ -65,7 +75,6 @@ def _pass(
     chunks: Iterable[list[int]],
     left: Mapping[int, tuple[float, T]],
     begun: list[int],
-    count: int,
     interrupt: Interrupt,
 ) -> Iterator[tuple[int, R]]:
     """One call of joblib; `begun` fills with what it has taken up."""
@@ -76,7 +85,7 @@ def _pass(
             begun.extend(chunk)
             yield joblib.delayed(_work)(function, [(number, left[number][1]) for number in chunk])
 
-    with warnings.catch_warnings(), joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=1):
+    with warnings.catch_warnings():
         # joblib's words on workers that it replaces are none of a user's business.
         warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
         with signals_held_back():
@@ -99,7 +108,15 @@ def _work(function: Callable[[T], R], items: Sequence[tuple[int, T]]) -> list[tu
     return [(number, function(task)) for number, task in items]
 
 
-def _chunks(left: Mapping[int, tuple[float, T]], count: int) -> Iterator[list[int]]:
+def _is_death(error: Exception) -> bool:
+    """A process ended without an answer."""
+    if isinstance(error, concurrent.futures.BrokenExecutor):
+        return True
+    distributed = sys.modules.get("distributed")
+    return distributed is not None and isinstance(error, distributed.KilledWorker)
+
+
+def _chunks(left: Mapping[int, tuple[float, T]], count: int, most: float) -> Iterator[list[int]]:
     """Pieces of work that become smaller towards the end, so that all processes end together."""
     items = [(number, weight) for number, (weight, _) in left.items()]
     rest = sum(weight for _, weight in items)
@@ -108,7 +125,7 @@ def _chunks(left: Mapping[int, tuple[float, T]], count: int) -> Iterator[list[in
     for number, weight in items:
         chunk.append(number)
         size += weight
-        if size >= rest / (4 * count) or len(chunk) == CHUNK_FILES:
+        if size >= min(most, rest / (4 * count)) or len(chunk) == CHUNK_FILES:
             yield chunk
             rest -= size
             chunk, size = [], 0.0
