@@ -8,6 +8,7 @@ DccrnError
 ├── CheckpointError         a model file that is missing, damaged or of another network
 ├── OptionError             options or paths that cannot be meant
 ├── DataError               training or validation data that cannot be used
+├── StorageError            a model or a state of training that cannot be written
 └── MissingDependency       an optional package that this feature needs
 """
 
@@ -62,6 +63,10 @@ class OptionError(DccrnError):
 
 class DataError(DccrnError):
     """Training or validation data cannot be used."""
+
+
+class StorageError(DccrnError):
+    """A file cannot be written: the disk is full, say."""
 
 
 class MissingDependency(DccrnError):

@@ -198,9 +198,9 @@ def test_damaged_run_is_said(data: Path, tmp_path: Path) -> None:
 
 def test_schedules(data: Path, tmp_path: Path) -> None:
     cosine = trainer(data, tmp_path, schedule="cosine", steps=100, warmup=10, lr=1.0)
-    assert cosine.learning_rate(0) == pytest.approx(0.1, rel=0.01)
-    assert cosine.learning_rate(50) == pytest.approx(0.505, abs=0.01)
-    assert cosine.learning_rate(99) < 0.02
+    assert cosine.options.learning_rate(0) == pytest.approx(0.1, rel=0.01)
+    assert cosine.options.learning_rate(50) == pytest.approx(0.505, abs=0.01)
+    assert cosine.options.learning_rate(99) < 0.02
     plateau = trainer(data, tmp_path, schedule="plateau", patience=1, early_stop=2, lr=1e-30, steps=100)
     steps = [progress.step for progress in plateau.run()]
     assert plateau.rate_scale < 1  # no progress at such a rate: halved, then stopped early

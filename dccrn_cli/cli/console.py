@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from dccrn_cli.errors import AudioError, DccrnError
+from dccrn_cli.errors import AudioError, DccrnError, StorageError
 
 OK, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -42,7 +42,10 @@ def error_line(message: str) -> None:
 
 
 def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """A command whose errors end in one line: exit code 2, 1 for audio and the unforeseen, 130 for Ctrl-C."""
+    """A command whose errors end in one line.
+
+    Exit code 2; 1 for audio, what cannot be written and the unforeseen; 130 for Ctrl-C.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -52,7 +55,7 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
             if _debug:
                 raise
             error_line(f"Error: {error}")
-            raise typer.Exit(SOME_FAILED if isinstance(error, AudioError) else USAGE) from None
+            raise typer.Exit(SOME_FAILED if isinstance(error, AudioError | StorageError) else USAGE) from None
         except KeyboardInterrupt:
             error_line("Interrupted.")
             raise typer.Exit(INTERRUPTED) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +16,14 @@ from dccrn_cli.cli.enhance import DeviceChoice
 
 if TYPE_CHECKING:
     from dccrn_cli.nn.dccrn import DCCRN
-    from dccrn_cli.training.mixing import Mixer, MixingOptions
-    from dccrn_cli.training.trainer import Progress
-    from dccrn_cli.training.validation import Pair
+    from dccrn_cli.training.board import Board
+    from dccrn_cli.training.options import Progress
+    from dccrn_cli.training.trainer import Trainer
+    from dccrn_cli.training.training_recipe import TrainingRecipe
 
-HELD_OUT_SPEECH, HELD_OUT_NOISE = 0.02, 0.03
-HELD_OUT_PAIRS = 64
 LOG_EVERY = 100
+
+RECIPE, DATA, WORK = "Recipe, and changes to it", "Data", "Work"
 
 
 class ScheduleChoice(enum.StrEnum):
@@ -33,142 +33,221 @@ class ScheduleChoice(enum.StrEnum):
     cosine = "cosine"
 
 
+class TargetChoice(enum.StrEnum):
+    """What of a room stays in the speech that is learnt."""
+
+    dry = "dry"
+    early = "early"
+    reverberant = "reverberant"
+
+
+def _recipe_option(help: str, *names: str, default: str = "that of the recipe", **rules: Any) -> Any:
+    """An option that stands in for a setting of the recipe."""
+    return typer.Option(*names, help=help, show_default=default, rich_help_panel=RECIPE, **rules)
+
+
+def _data_option(help: str) -> Any:
+    return typer.Option(help=help, show_default=False, rich_help_panel=DATA)
+
+
+def _print_recipes(wanted: bool) -> None:
+    if wanted:
+        from dccrn_cli.training.training_recipe import read_recipe, recipe_names
+
+        for name in recipe_names():
+            typer.echo(f"{name:24} {read_recipe(name).description}")
+        raise typer.Exit
+
+
 @plain_errors
 def train(
-    clean: Annotated[list[Path], typer.Option(help="Clean speech: folder, .tar archive or file; may be repeated.")],
-    noise: Annotated[list[Path], typer.Option(help="Noise, in the same forms; may be repeated.")],
+    clean: Annotated[list[Path], _data_option("Clean speech: folder, .tar archive, list or file; may be repeated.")],
+    noise: Annotated[list[Path], _data_option("Noise, in the same forms; may be repeated.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; a run found there goes on.")],
     rooms: Annotated[
-        list[Path] | None, typer.Option(help="Room impulse responses; simulated ones are used besides.")
+        list[Path] | None, _data_option("Room impulse responses; simulated ones are used besides.")
     ] = None,
     validation: Annotated[
-        Path | None,
-        typer.Option(help="Folder with noisy/ and clean/; else mixtures of clips that are set aside."),
+        Path | None, _data_option("Folder with noisy/ and clean/; else mixtures of clips that are set aside.")
     ] = None,
+    recipe: Annotated[
+        str | None,
+        _recipe_option("A recipe of the package by name, or a .toml file.", default="dccrn-small"),
+    ] = None,
+    list_recipes: Annotated[
+        bool,
+        typer.Option(
+            "--list-recipes", help="List them and exit.", callback=_print_recipes, is_eager=True, rich_help_panel=RECIPE
+        ),
+    ] = False,
     preset: Annotated[
         str | None,
-        typer.Option(
-            help="Network: dccrn, dccrn-small, or the paper's dccrn-r, dccrn-c, dccrn-e, dccrn-cl.",
-            show_default="dccrn-small, or that of --init",
+        _recipe_option(
+            "Network: dccrn, dccrn-small, the paper's dccrn-r, dccrn-c, dccrn-e, dccrn-cl, or another system.",
+            default="that of --recipe or --init",
         ),
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(
-            help="Start from this model: bundled name or file. With a wider --preset its channels are copied."
+        _recipe_option(
+            "Start from this model: bundled name or file. With a wider network its channels are copied.",
+            default="from nothing",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")] = 100_000,
-    batch: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 4,
-    seconds: Annotated[float, typer.Option(min=0.5, help="Length of an example.")] = 4.0,
-    lr: Annotated[float, typer.Option(min=0.0, help="Peak learning rate.")] = 2e-3,
+    steps: Annotated[int | None, _recipe_option("Steps in all.", min=1)] = None,
+    batch: Annotated[int | None, _recipe_option("Examples per step.", min=1)] = None,
+    seconds: Annotated[float | None, _recipe_option("Length of an example.", min=0.5)] = None,
+    target: Annotated[
+        TargetChoice | None, _recipe_option("What of a room stays: nothing, its early reflections, or all.")
+    ] = None,
+    lr: Annotated[float | None, _recipe_option("Peak learning rate.")] = None,
     schedule: Annotated[
-        ScheduleChoice, typer.Option(help="Halve the rate when validation stalls, or let it fall along a cosine.")
-    ] = ScheduleChoice.plateau,
-    patience: Annotated[int, typer.Option(min=1, help="Validations without progress before a halving.")] = 2,
+        ScheduleChoice | None, _recipe_option("Halve the rate when validation stalls, or let it fall along a cosine.")
+    ] = None,
+    patience: Annotated[int | None, _recipe_option("Validations without progress before a halving.", min=1)] = None,
     early_stop: Annotated[
-        int, typer.Option(min=0, help="Validations without progress before the end; 0 for never.")
-    ] = 10,
-    validate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 2000,
-    bf16: Annotated[bool, typer.Option("--bf16/--fp32", help="Precision of the network's arithmetic.")] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Sets initial weights and data.")] = 0,
-    device: Annotated[DeviceChoice, typer.Option(help="Where to train.")] = DeviceChoice.auto,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for one per core.")] = 0,
+        int | None, _recipe_option("Validations without progress before the end; 0 for never.", min=0)
+    ] = None,
+    validate_every: Annotated[int | None, _recipe_option("Steps between validations.", min=1)] = None,
+    bf16: Annotated[bool | None, _recipe_option("Precision of the network's arithmetic.", "--bf16/--fp32")] = None,
+    seed: Annotated[int | None, _recipe_option("Sets initial weights and data.", min=0)] = None,
+    settings: Annotated[
+        list[str] | None,
+        _recipe_option(
+            "Any other setting, such as loss.pesq=0.1 or mixing.reverb=0; may be repeated.",
+            "--set",
+            metavar="TABLE.NAME=VALUE",
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Log figures, sound and spectrograms for TensorBoard into the run's folder.",
+            rich_help_panel=WORK,
+        ),
+    ] = False,
+    device: Annotated[DeviceChoice, typer.Option(help="Where to train.", rich_help_panel=WORK)] = DeviceChoice.auto,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for one per core.", rich_help_panel=WORK)] = 0,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Processes that mix examples; 0 for a thread, enough for a CPU.", rich_help_panel=WORK
+        ),
+    ] = 0,
 ) -> None:
     """Train a network on speech and noise, mixed anew for every step.
 
-    The run's folder holds best.safetensors (usable at once: `dccrn enhance --model`), last.pt
-    and log.jsonl. A run that was stopped, by Ctrl-C or any other way, goes on with the same command.
+    The run's folder holds best.safetensors (usable at once: `dccrn enhance --model`), last.pt,
+    log.jsonl and recipe.toml. A run that was stopped, by Ctrl-C or any other way, goes on with
+    the same command, to the same weights. On several devices:
+    `torchrun --nproc-per-node 2 -m dccrn_cli train …`.
     """
     import torch
 
     from dccrn_cli.engine.enhancer import pick_device
-    from dccrn_cli.nn.cost import count_parameters
-    from dccrn_cli.training.mixing import MixingOptions
-    from dccrn_cli.training.trainer import Trainer, TrainOptions
+    from dccrn_cli.training.data import find_data
+    from dccrn_cli.training.team import assemble
+    from dccrn_cli.training.trainer import Trainer
+    from dccrn_cli.training.training_recipe import DEFAULT_RECIPE, read_recipe
 
+    changes: dict[str, Any] = {
+        "mixing": {"seconds": seconds, "target": target},
+        "training": {
+            "steps": steps, "batch": batch, "lr": lr, "schedule": schedule, "patience": patience,
+            "early_stop": early_stop, "validate_every": validate_every, "bf16": bf16, "seed": seed,
+        },
+    }  # fmt: skip
+    chosen = read_recipe(recipe or DEFAULT_RECIPE, _changes(changes, preset, settings))
     if threads:
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    torch.manual_seed(seed)
-    mixer, pairs = _data(clean, noise, rooms, validation, MixingOptions(seconds=seconds), seed)
-    model, provenance = _network(preset, init)
-    options = TrainOptions(
-        steps=steps, batch=batch, lr=lr, schedule=schedule.value, patience=patience, early_stop=early_stop,
-        bf16=bf16, validate_every=validate_every, seed=seed,
-    )  # fmt: skip
-    trainer = Trainer(model, mixer, pairs, output, options, device=pick_device(device.value), provenance=provenance)
-    resumed = trainer.resume()
-    typer.echo(
-        f"{count_parameters(model) / 1e6:.2f} M parameters; {len(mixer.speech.clips):,} clips of speech, "
-        f"{len(mixer.noise.clips):,} of noise, {len(pairs)} validation pairs"
-        + (f"; going on after step {trainer.progress.step:,}" if resumed else "")
-    )
-    told: set[str] = set()
-    with _stop_on_signal() as stopped:
-        for progress in trainer.run(stop=lambda: bool(stopped)):
-            if progress.figures:
-                typer.echo(f"step {progress.step:,}  validation  {_figures(progress.figures)}")
-            elif progress.step % LOG_EVERY == 0:
-                typer.echo(_line(progress))
-            for clip, reason in [*mixer.speech.unreadable.items(), *mixer.noise.unreadable.items()]:
-                if clip not in told:
-                    told.add(clip)
-                    error_line(f"Note: {clip}: {reason}; left out")
-    if stopped:
-        typer.echo(f"Stopped after step {trainer.progress.step:,}; the same command goes on.")
-        raise typer.Exit(INTERRUPTED)
-    best = trainer.progress.best
-    typer.echo(f"Best: {_figures(best) if best else 'not validated yet'}; {output / 'best.safetensors'}")
+    torch.manual_seed(chosen.training.seed)
+    with assemble(pick_device(device.value)) as team:
+        data = find_data(clean, noise, rooms, validation, chosen.mixing, chosen.training.seed)
+        model, provenance = _network(chosen, init, as_in_recipe=bool(recipe or preset))
+        trainer = Trainer(
+            model, data.mixer, data.pairs, output, chosen.training, chosen.loss,
+            team=team, provenance=provenance, workers=workers,
+        )  # fmt: skip
+        _run(trainer, chosen, tensorboard=tensorboard)
 
 
-def _data(
-    clean: list[Path],
-    noise: list[Path],
-    rooms: list[Path] | None,
-    validation: Path | None,
-    mixing: MixingOptions,
-    seed: int,
-) -> tuple[Mixer, list[Pair]]:
-    """What to train on, and the fixed pairs to validate on."""
-    from dccrn_cli.errors import OptionError
-    from dccrn_cli.training.clips import ClipPool, find_clips, split_clips
-    from dccrn_cli.training.mixing import Mixer
-    from dccrn_cli.training.validation import mixed_pairs, read_pairs
+def _changes(changes: dict[str, Any], preset: str | None, settings: list[str] | None) -> dict[str, Any]:
+    """What the command line says in place of the recipe."""
+    from dccrn_cli.training.training_recipe import parse_setting
 
-    speech_clips, noise_clips = find_clips(clean), find_clips(noise)
-    room_pool = ClipPool(find_clips(rooms)) if rooms else None
-    if validation is not None:
-        pairs = read_pairs(validation)
-    else:
-        speech_clips, held_speech = split_clips(speech_clips, HELD_OUT_SPEECH)
-        noise_clips, held_noise = split_clips(noise_clips, HELD_OUT_NOISE)
-        if not (held_speech and held_noise and speech_clips and noise_clips):
-            raise OptionError("too few clips to set some aside for validation; give --validation")
-        held = Mixer(ClipPool(held_speech), ClipPool(held_noise), room_pool, mixing, seed + 1)
-        pairs = mixed_pairs(held, HELD_OUT_PAIRS)
-    return Mixer(ClipPool(speech_clips), ClipPool(noise_clips), room_pool, mixing, seed), pairs
+    given = {
+        table: {name: value for name, value in values.items() if value is not None} for table, values in changes.items()
+    }
+    for setting in settings or []:
+        table, name, value = parse_setting(setting)
+        given.setdefault(table, {})[name] = value
+    return given if preset is None else {**given, "preset": preset}
 
 
-def _network(preset: str | None, init: str | None) -> tuple[DCCRN, dict[str, Any]]:
+def _network(recipe: TrainingRecipe, init: str | None, *, as_in_recipe: bool) -> tuple[DCCRN, dict[str, Any]]:
     """The network to train, and what is known of where it comes from."""
     from dccrn_cli.engine.models import find_model
     from dccrn_cli.nn.checkpoint import load_model
-    from dccrn_cli.nn.config import preset as preset_named
     from dccrn_cli.nn.dccrn import DCCRN
     from dccrn_cli.nn.widen import widen
 
     if init is None:
-        name = preset or "dccrn-small"
-        return DCCRN(preset_named(name)), {"preset": name}
+        return DCCRN(recipe.config()), {"recipe": recipe.name, "preset": recipe.preset}
     model, before = load_model(find_model(init))
-    if preset is not None and (config := preset_named(preset)) != model.config:
+    if as_in_recipe and (config := recipe.config()) != model.config:
         model = widen(model, config)
-    return model, {"started_from": Path(init).name, "hours_seen": before.get("hours_seen", 0.0)}
+    return model, {
+        "recipe": recipe.name, "started_from": Path(init).name, "hours_seen": before.get("hours_seen", 0.0)
+    }  # fmt: skip
+
+
+def _run(trainer: Trainer, recipe: TrainingRecipe, *, tensorboard: bool) -> None:
+    """Train to the end or to the first signal, telling how it goes."""
+    from dccrn_cli.nn.cost import count_parameters
+
+    resumed = trainer.resume()
+    board = _board(trainer) if tensorboard and trainer.team.leads else None
+    if trainer.team.leads:
+        trainer.folder.keep_recipe(recipe.to_toml())
+    mixer, told = trainer.mixer, set[str]()
+
+    def say(line: str) -> None:
+        if trainer.team.leads:
+            typer.echo(line)
+
+    say(
+        f"{count_parameters(trainer.model) / 1e6:.2f} M parameters; {len(mixer.speech.clips):,} clips of speech, "
+        f"{len(mixer.noise.clips):,} of noise, {len(trainer.pairs)} validation pairs"
+        + (f"; going on after step {trainer.progress.step:,}" if resumed else "")
+    )
+    with stop_on_signal() as stopped:
+        for progress in trainer.run(stop=lambda: bool(stopped)):
+            if progress.figures:
+                say(f"step {progress.step:,}  validation  {figures_line(progress.figures)}")
+            elif progress.step % LOG_EVERY == 0:
+                say(_line(progress))
+            if board:
+                board.take(progress)
+            for clip in trainer.unreadable.keys() - told:
+                told.add(clip)
+                error_line(f"Note: {clip}: {trainer.unreadable[clip]}; left out")
+    if stopped:
+        say(f"Stopped after step {trainer.progress.step:,}; the same command goes on.")
+        raise typer.Exit(INTERRUPTED)
+    best = trainer.progress.best
+    say(f"Best: {figures_line(best) if best else 'not validated yet'}; {trainer.folder.best}")
+
+
+def _board(trainer: Trainer) -> Board:
+    from dccrn_cli.training.board import Board
+
+    return Board(trainer)
 
 
 @contextmanager
-def _stop_on_signal() -> Iterator[list[int]]:
+def stop_on_signal() -> Iterator[list[int]]:
     """A list that fills on Ctrl-C or a termination signal; a second one ends the process at once."""
     received: list[int] = []
 
@@ -192,5 +271,6 @@ def _line(progress: Progress) -> str:
     )
 
 
-def _figures(figures: dict[str, float]) -> str:
-    return json.dumps({name: round(value, 4) for name, value in figures.items()})[1:-1].replace('"', "")
+def figures_line(figures: dict[str, float]) -> str:
+    """`loss: -0.31, si_snr: 13.2, …`."""
+    return ", ".join(f"{name}: {round(value, 4)}" for name, value in figures.items())

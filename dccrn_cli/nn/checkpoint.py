@@ -13,9 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from dccrn_cli.errors import CheckpointError, OptionError
+from dccrn_cli.errors import CheckpointError
 from dccrn_cli.nn.config import DCCRNConfig
 from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.storage import write_whole
 
 FORMAT = "dccrn-1"
 
@@ -33,11 +34,8 @@ def save_model(
 
     Raises:
         OptionError: the path is a folder.
-        OSError: the file cannot be written.
+        StorageError: the file cannot be written.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise OptionError("is a folder; a file name is needed", path)
     # Vectors (biases, norms and their statistics) are few and span more decades than half precision.
     tensors = {
         name: (tensor.half() if half and tensor.dim() > 1 and "running" not in name else tensor)
@@ -52,13 +50,7 @@ def save_model(
         "config": json.dumps(model.config.to_dict()),
         "provenance": json.dumps(dict(provenance or {}), ensure_ascii=False),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(safetensors_bytes(tensors, metadata))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, safetensors_bytes(tensors, metadata))
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[DCCRN, dict[str, Any]]:

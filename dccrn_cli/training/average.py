@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -20,8 +21,7 @@ class WeightAverage:
     def __init__(self, model: DCCRN, decay: float) -> None:
         self.decay = decay
         self.updates = 0
-        self._model = DCCRN(model.config).to(next(model.parameters()).device).eval().requires_grad_(False)
-        self._model.load_state_dict(model.state_dict())
+        self._model = copy.deepcopy(model).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, model: DCCRN) -> None:

@@ -4,40 +4,104 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
 from dccrn_cli.training.mixing import Mixer
 
+AHEAD = 4
+"""Batches that may wait."""
 
-class Prefetcher:
-    """Makes batches in a thread, ahead of the training step and in order.
 
-    Args:
-        mixer: makes them.
-        size: examples per batch.
-        first: number of the first batch.
-        ahead: batches that may wait.
+@dataclass(frozen=True)
+class Batch:
+    """Examples of one step.
+
+    Attributes:
+        noisy, clean: float32 `(examples, samples)`.
+        unreadable: clips that could not be read so far, with the reasons.
     """
 
-    def __init__(self, mixer: Mixer, size: int, first: int, ahead: int = 4) -> None:
-        self._queue: queue.Queue[tuple[np.ndarray, np.ndarray] | BaseException] = queue.Queue(ahead)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(mixer, size, first), daemon=True)
+    noisy: np.ndarray
+    clean: np.ndarray
+    unreadable: dict[str, str]
 
-    def _work(self, mixer: Mixer, size: int, number: int) -> None:
-        while not self._stop.is_set():
+
+class Batches(Dataset[Batch]):
+    """The batches of a run by their number.
+
+    Args:
+        mixer: makes the examples.
+        size: examples of a batch for this process.
+        rank, processes: batch n of a team is made of its batches `n * processes + rank`.
+    """
+
+    def __init__(self, mixer: Mixer, size: int, rank: int = 0, processes: int = 1) -> None:
+        self.mixer = mixer
+        self.size = size
+        self.rank = rank
+        self.processes = processes
+
+    def __getitem__(self, number: int) -> Batch:
+        noisy, clean = self.mixer.batch(number * self.processes + self.rank, self.size)
+        return Batch(noisy, clean, {**self.mixer.speech.unreadable, **self.mixer.noise.unreadable})
+
+
+@contextmanager
+def prefetched(batches: Batches, numbers: range, workers: int = 0) -> Iterator[Iterator[Batch]]:
+    """Batches of these numbers in order, made ahead of their use.
+
+    Args:
+        workers: processes that make them; 0 for a thread of this one.
+    """
+    if workers:
+        loader = DataLoader(batches, batch_size=None, sampler=numbers, num_workers=workers, collate_fn=_as_is)
+        yield iter(loader)
+        return
+    with Prefetcher(batches, numbers) as made:
+        yield made
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+class Prefetcher(Iterator[Batch]):
+    """Makes batches in a thread, in order.
+
+    Args:
+        batches: makes them.
+        numbers: which.
+    """
+
+    def __init__(self, batches: Batches, numbers: Iterable[int]) -> None:
+        self._queue: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(batches, numbers), daemon=True)
+
+    def _work(self, batches: Batches, numbers: Iterable[int]) -> None:
+        for number in numbers:
             try:
-                item: tuple[np.ndarray, np.ndarray] | BaseException = mixer.batch(number, size)
+                item: Batch | BaseException = batches[number]
             except Exception as error:  # handed to the thread that waits for the batch
                 item = error
-            number += 1
-            while not self._stop.is_set():
-                try:
-                    self._queue.put(item, timeout=0.2)
-                    break
-                except queue.Full:
-                    continue
+            if not self._put(item):
+                return
+        self._put(StopIteration())
+
+    def _put(self, item: Batch | BaseException) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
 
     def __enter__(self) -> Prefetcher:
         self._thread.start()
@@ -47,7 +111,7 @@ class Prefetcher:
         self._stop.set()
         self._thread.join()
 
-    def __next__(self) -> tuple[np.ndarray, np.ndarray]:
+    def __next__(self) -> Batch:
         item = self._queue.get()
         if isinstance(item, BaseException):
             raise item

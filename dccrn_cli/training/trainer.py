@@ -2,104 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dccrn_cli.errors import CheckpointError, DataError, OptionError
+from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.nn.checkpoint import save_model
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training.average import WeightAverage
+from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions, training_loss
 from dccrn_cli.training.mixing import Mixer
-from dccrn_cli.training.prefetch import Prefetcher
-from dccrn_cli.training.validation import Pair, validate
-
-LAST = "last.pt"
-BEST = "best.safetensors"
-LOG = "log.jsonl"
+from dccrn_cli.training.options import Progress, TrainOptions
+from dccrn_cli.training.prefetch import Batches, prefetched
+from dccrn_cli.training.team import Team
+from dccrn_cli.training.validation import Pair, mean_figures, measure
 
 MAX_BAD_STEPS = 10
 """Steps in a row without a finite gradient after which training gives up."""
 
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How to train.
-
-    Attributes:
-        steps: steps in all; the cosine schedule ends there.
-        batch: examples per step.
-        lr: peak learning rate of Adam.
-        weight_decay: decoupled (AdamW).
-        warmup: steps of linear rise of the learning rate.
-        schedule: "plateau" halves the rate when `patience` validations bring nothing better;
-            "cosine" falls to 1 % of it at the last step.
-        patience: validations without a better loss before a halving.
-        early_stop: validations without a better loss before the end; 0 for never.
-        clip: largest norm of the gradient.
-        ema: decay of the running average of weights, which is what is validated and saved.
-        bf16: bfloat16 autocast.
-        validate_every: steps.
-        save_every_s: seconds between resumable checkpoints.
-        seed: sets initial weights and data.
-    """
-
-    steps: int = 100_000
-    batch: int = 4
-    lr: float = 2e-3
-    weight_decay: float = 1e-5
-    warmup: int = 200
-    schedule: Literal["plateau", "cosine"] = "plateau"
-    patience: int = 2
-    early_stop: int = 10
-    clip: float = 1.0
-    ema: float = 0.999
-    bf16: bool = True
-    validate_every: int = 2000
-    save_every_s: float = 60.0
-    seed: int = 0
-
-
-@dataclass
-class Progress:
-    """State of a run after a step, for display and for the log.
-
-    Attributes:
-        step: steps done.
-        loss: running mean of the training loss.
-        lr: learning rate of the last step.
-        seconds_seen: seconds of audio trained on, over all sessions of the run.
-        speed: seconds of audio per second since this call of `run`.
-        skipped: steps left out for a gradient that was not finite.
-        figures: of a validation that has just ended, else None.
-        best: figures of the best validation.
-    """
-
-    step: int = 0
-    loss: float = math.nan
-    lr: float = 0.0
-    seconds_seen: float = 0.0
-    speed: float = 0.0
-    skipped: int = 0
-    figures: dict[str, float] | None = None
-    best: dict[str, float] | None = None
+_OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
 
 class Trainer:
-    """Trains a DCCRN in a folder that holds `last.pt`, `best.safetensors` and `log.jsonl`.
+    """Trains a network in a folder, see `RunFolder`.
 
-    A run that was stopped at any moment goes on from its last checkpoint; batch n is the same
-    whether or not the run was interrupted.
+    A run that was stopped at any moment goes on from its last checkpoint to the same weights:
+    batch n is the same whether or not the run was interrupted.
 
     Args:
         model: the network, with its starting weights.
@@ -107,7 +43,13 @@ class Trainer:
         pairs: fixed validation pairs.
         folder: of the run; made if missing.
         options, loss_options: see there.
+        team: the processes of this run, and the device of this one.
         provenance: stored in the model file, with figures and hours added.
+        workers: processes that make batches; 0 for a thread.
+
+    Attributes:
+        progress: how far the run has come.
+        unreadable: clips that could not be read, with the reasons.
     """
 
     def __init__(
@@ -118,28 +60,30 @@ class Trainer:
         folder: str | Path,
         options: TrainOptions,
         loss_options: LossOptions | None = None,
-        device: str | torch.device = "cpu",
+        *,
+        team: Team | None = None,
         provenance: dict[str, Any] | None = None,
+        workers: int = 0,
     ) -> None:
-        self.device = torch.device(device)
-        self.model = model.to(self.device).train()
+        self.team = team or Team()
+        self.model = model.to(self.team.device).train()
         self.mixer = mixer
         self.pairs = pairs
-        self.folder = Path(folder)
+        self.folder = RunFolder(folder)
         self.options = options
         self.loss_options = loss_options or LossOptions()
         self.provenance = provenance or {}
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.98)
+        self.workers = workers
+        if options.batch % self.team.size:
+            raise OptionError(f"a batch of {options.batch} cannot be shared by {self.team.size} processes")
+        self.optimizer = _OPTIMIZERS[options.optimizer](
+            self.model.parameters(), lr=options.lr, weight_decay=options.weight_decay, betas=options.betas
         )
         self.average = WeightAverage(self.model, options.ema)
         self.progress = Progress()
+        self.unreadable: dict[str, str] = {}
         self.rate_scale = 1.0
         self.since_best = 0
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionError(f"cannot be the folder of a run ({error.strerror})", self.folder) from None
 
     def resume(self) -> bool:
         """Take up the run of this folder, if there is one.
@@ -148,11 +92,10 @@ class Trainer:
             CheckpointError: `last.pt` is damaged or of another network.
             OptionError: the run was started with another batch or seed, so its data would change.
         """
-        path = self.folder / LAST
-        if not path.exists():
+        state = self.team.from_leader(self.folder.load() if self.team.leads else None)
+        if state is None:
             return False
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
+        with self.folder.taking_up():
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.load(state["average"])
@@ -160,11 +103,10 @@ class Trainer:
             self.rate_scale = state["rate_scale"]
             self.since_best = state["since_best"]
             started_with = state["data"]
-        except Exception as error:  # a damaged file fails in many ways inside torch
-            reason = str(error).strip().partition("\n")[0]
-            raise CheckpointError(f"cannot be resumed ({type(error).__name__}: {reason})", path) from error
         if started_with != self._data():
-            raise OptionError(f"this run was started with {started_with}, not {self._data()}", path)
+            raise OptionError(f"this run was started with {started_with}, not {self._data()}", self.folder.last)
+        if self.team.leads:
+            self.folder.forget_after(self.progress.step)
         return True
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
@@ -172,22 +114,31 @@ class Trainer:
 
         Raises:
             DataError: no finite loss in many steps.
+            StorageError: the state or the model cannot be written; what was written stays.
         """
-        options = self.options
-        started, seen_before, saved = time.monotonic(), self.progress.seconds_seen, time.monotonic()
-        bad = 0
-        with Prefetcher(self.mixer, options.batch, self.progress.step) as batches:
-            while self.progress.step < options.steps and not self._stalled() and not stop():
-                noisy, clean = (torch.from_numpy(x).to(self.device) for x in next(batches))
-                loss, finite = self._step(noisy, clean)
+        options, team, now = self.options, self.team, self.progress
+        network = team.share(self.model)
+        started = saved = time.monotonic()
+        seen_before, waited, bad = now.seconds_seen, 0.0, 0
+        batches = Batches(self.mixer, options.batch // team.size, team.rank, team.size)
+        with prefetched(batches, range(now.step, options.steps), self.workers) as made:
+            while now.step < options.steps and not self._stalled():
+                (stopped,) = team.mean([float(stop())])
+                if stopped:
+                    break
+                asked = time.monotonic()
+                batch = next(made)
+                waited += time.monotonic() - asked
+                self.unreadable = batch.unreadable
+                loss, finite = self._step(network, torch.from_numpy(batch.noisy), torch.from_numpy(batch.clean))
                 bad = 0 if finite else bad + 1
                 if bad > MAX_BAD_STEPS:
                     raise DataError(f"no finite gradient in {bad} steps in a row; the learning rate may be too high")
-                now = self.progress
                 now.step += 1
                 now.skipped += not finite
-                now.seconds_seen += noisy.numel() / SAMPLE_RATE
-                now.speed = (now.seconds_seen - seen_before) / (time.monotonic() - started)
+                now.seconds_seen += batch.noisy.size * team.size / SAMPLE_RATE
+                elapsed = time.monotonic() - started
+                now.speed, now.waiting = (now.seconds_seen - seen_before) / elapsed, waited / elapsed
                 if finite:
                     now.loss = loss if math.isnan(now.loss) else 0.99 * now.loss + 0.01 * loss
                 now.figures = None
@@ -196,59 +147,52 @@ class Trainer:
                 if now.figures or time.monotonic() - saved > options.save_every_s:
                     self.save()
                     saved = time.monotonic()
-                if now.figures:
-                    self._log()  # once it is sure that this step will not be done again
                 yield replace(now)
         self.save()
 
     def _stalled(self) -> bool:
         return 0 < self.options.early_stop <= self.since_best
 
-    def learning_rate(self, step: int) -> float:
-        """Rate at a step, counted from 0."""
-        options = self.options
-        rate = options.lr * min(1.0, (step + 1) / max(options.warmup, 1))
-        if options.schedule == "cosine":
-            return rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(step / options.steps, 1.0))))
-        return rate * self.rate_scale
-
-    def _step(self, noisy: Tensor, clean: Tensor) -> tuple[float, bool]:
-        rate = self.learning_rate(self.progress.step)
+    def _step(self, network: torch.nn.Module, noisy: Tensor, clean: Tensor) -> tuple[float, bool]:
+        """One step of the optimizer, left out where the gradient is not finite."""
+        device, options = self.team.device, self.options
+        noisy, clean = noisy.to(device, non_blocking=True), clean.to(device, non_blocking=True)
+        self.progress.lr = self.rate_scale * options.learning_rate(self.progress.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.progress.lr = rate
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
-            estimate = self.model(noisy)
+            group["lr"] = self.progress.lr
+        statistics = [buffer.clone() for buffer in self.model.buffers()]
+        with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
+            estimate = network(noisy)
         loss = training_loss(estimate.float(), clean, self.loss_options)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.clip or math.inf)
         finite = bool(torch.isfinite(norm))
         if finite:
             self.optimizer.step()
             self.average.update(self.model)
-        return float(loss.detach()), finite
+        else:  # the statistics of batch norm have taken it in already
+            torch._foreach_copy_(list(self.model.buffers()), statistics)
+        return self.team.mean([float(loss.detach())])[0], finite
 
     def _validate(self) -> dict[str, float]:
-        now = self.progress
+        now, team = self.progress, self.team
         model = self.average.model()
-        figures = validate(model, self.pairs, self.loss_options)
-        better = now.best is None or figures["loss"] < now.best["loss"]
-        if better:
+        mine = measure(model, self.pairs[team.rank :: team.size], self.loss_options)
+        figures = mean_figures(team.gather(mine))
+        if now.best is None or figures["loss"] < now.best["loss"]:
             now.best = figures
             self.since_best = 0
-            save_model(model, self.folder / BEST, self._provenance(figures))
+            if team.leads:
+                save_model(model, self.folder.best, self._provenance(figures))
         else:
             self.since_best += 1
-            if self.options.schedule == "plateau" and self.since_best % max(self.options.patience, 1) == 0:
+            if self.options.schedule == "plateau" and self.since_best % self.options.patience == 0:
                 self.rate_scale /= 2
+        if team.leads:
+            record = {k: v for k, v in asdict(now).items() if k not in ("best", "figures")}
+            self.folder.log(record | figures)
         return figures
-
-    def _log(self) -> None:
-        now = self.progress
-        record = {k: v for k, v in asdict(now).items() if k not in ("best", "figures")} | (now.figures or {})
-        with open(self.folder / LOG, "a", encoding="utf-8") as log:
-            log.write(json.dumps(record) + "\n")
 
     def _provenance(self, figures: dict[str, float]) -> dict[str, Any]:
         return {
@@ -267,16 +211,16 @@ class Trainer:
 
     def save(self) -> None:
         """Write `last.pt`, atomically."""
-        path = self.folder / LAST
-        temporary = path.with_suffix(".tmp")
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average.state(),
-            "progress": asdict(replace(self.progress, figures=None)),
-            "rate_scale": self.rate_scale,
-            "since_best": self.since_best,
-            "data": self._data(),
-        }
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        if not self.team.leads:
+            return
+        self.folder.save(
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "average": self.average.state(),
+                "progress": asdict(replace(self.progress, figures=None)),
+                "rate_scale": self.rate_scale,
+                "since_best": self.since_best,
+                "data": self._data(),
+            }
+        )

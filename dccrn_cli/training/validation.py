@@ -19,6 +19,8 @@ from dccrn_cli.training.mixing import Mixer
 
 MIN_PAIR_S = 0.25
 
+MEASURES = {"si_snr": si_snr, "pesq_wb": pesq_wb, "stoi": stoi}
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -57,27 +59,43 @@ def mixed_pairs(mixer: Mixer, count: int) -> list[Pair]:
     return [Pair(f"mix_{number:03}", *mixer.example(number)) for number in range(count)]
 
 
-def validate(model: DCCRN, pairs: Sequence[Pair], loss_options: LossOptions) -> dict[str, float]:
+Figures = dict[str, float]
+
+
+def validate(model: DCCRN, pairs: Sequence[Pair], loss_options: LossOptions) -> Figures:
     """Mean figures of a model: `loss`, `si_snr` (dB), `pesq_wb` (MOS-LQO), `stoi`.
 
     A measure that is not defined for a pair is left out of that mean.
     """
+    return mean_figures(measure(model, pairs, loss_options))
+
+
+def measure(model: DCCRN, pairs: Sequence[Pair], loss_options: LossOptions) -> list[Figures]:
+    """The figures of each pair, in order; those that are not defined are missing."""
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    figures: dict[str, list[float]] = {"loss": [], "si_snr": [], "pesq_wb": [], "stoi": []}
     try:
         with torch.inference_mode():
-            for pair in pairs:
-                estimate = model(torch.from_numpy(pair.noisy).to(device)[None])
-                loss = training_loss(estimate, torch.from_numpy(pair.clean).to(device)[None], loss_options)
-                figures["loss"].append(float(loss))
-                output = estimate[0].float().cpu().numpy()
-                for name, measure in (("si_snr", si_snr), ("pesq_wb", pesq_wb), ("stoi", stoi)):
-                    try:
-                        figures[name].append(measure(pair.clean, output))
-                    except MetricError:
-                        continue
+            return [_measure(model, pair, loss_options, device) for pair in pairs]
     finally:
         model.train(was_training)
-    return {name: float(np.mean(values)) if values else float("nan") for name, values in figures.items()}
+
+
+def mean_figures(figures: Sequence[Figures]) -> Figures:
+    """Mean over pairs of each figure, NaN where no pair has it."""
+    columns = {name: [each[name] for each in figures if name in each] for name in ("loss", *MEASURES)}
+    return {name: float(np.mean(values)) if values else float("nan") for name, values in columns.items()}
+
+
+def _measure(model: DCCRN, pair: Pair, loss_options: LossOptions, device: torch.device) -> Figures:
+    noisy, clean = (torch.from_numpy(x).to(device)[None] for x in (pair.noisy, pair.clean))
+    estimate = model(noisy)
+    figures = {"loss": float(training_loss(estimate, clean, loss_options))}
+    output = estimate[0].float().cpu().numpy()
+    for name, function in MEASURES.items():
+        try:
+            figures[name] = function(pair.clean, output)
+        except MetricError:
+            continue
+    return figures

@@ -1,0 +1,71 @@
+"""From the paths that a user names to what a run trains and validates on."""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dccrn_cli.errors import OptionError
+from dccrn_cli.training.clips import Clip, ClipPool, find_clips
+from dccrn_cli.training.mixing import Mixer, MixingOptions
+from dccrn_cli.training.validation import Pair, mixed_pairs, read_pairs
+
+HELD_OUT_SPEECH, HELD_OUT_NOISE = 0.02, 0.03
+HELD_OUT_PAIRS = 64
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What to train on, and the fixed pairs to validate on."""
+
+    mixer: Mixer
+    pairs: list[Pair]
+
+
+def find_data(
+    clean: Iterable[Path],
+    noise: Iterable[Path],
+    rooms: Iterable[Path] | None,
+    validation: Path | None,
+    mixing: MixingOptions,
+    seed: int,
+) -> TrainingData:
+    """Clips of speech, noise and rooms; without `validation`, mixtures of clips that are set aside.
+
+    Raises:
+        DataError: a path that does not exist, or holds no audio.
+        OptionError: too few clips to set some aside.
+    """
+    speech_clips, noise_clips = find_clips(clean), find_clips(noise)
+    room_pool = ClipPool(find_clips(rooms)) if rooms else None
+    if validation is not None:
+        pairs = read_pairs(validation)
+    else:
+        speech_clips, held_speech = set_aside(speech_clips, HELD_OUT_SPEECH, "speech")
+        noise_clips, held_noise = set_aside(noise_clips, HELD_OUT_NOISE, "noise")
+        held = Mixer(ClipPool(held_speech), ClipPool(held_noise), room_pool, mixing, seed + 1)
+        pairs = mixed_pairs(held, HELD_OUT_PAIRS)
+    return TrainingData(Mixer(ClipPool(speech_clips), ClipPool(noise_clips), room_pool, mixing, seed), pairs)
+
+
+def set_aside(clips: Sequence[Clip], share: float, what: str) -> tuple[list[Clip], list[Clip]]:
+    """Split by file into (training, held out), at least one clip each.
+
+    A clip's place is set by its name, so that most stay on their side when others come or go.
+
+    Raises:
+        OptionError: only one clip.
+    """
+    if len(clips) < 2:
+        raise OptionError(
+            f"a single recording of {what} cannot be both trained and validated on; "
+            "give more recordings, or others for validation with --validation"
+        )
+    by_place = sorted(clips, key=lambda clip: (zlib.crc32(os.fsencode(clip.name)), clip.name))
+    count = min(max(1, math.ceil(share * len(clips))), len(clips) - 1)
+    held = set(by_place[:count])
+    return [clip for clip in clips if clip not in held], [clip for clip in clips if clip in held]

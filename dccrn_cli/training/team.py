@@ -1,0 +1,86 @@
+"""The processes of one run: a single one, or as many as `torchrun` started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
+
+
+class Team:
+    """Processes that train one network, each on its share of every batch.
+
+    Attributes:
+        rank: number of this process.
+        size: how many there are.
+        device: of this process.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
+        self.rank = rank
+        self.size = size
+        self.device = device or torch.device("cpu")
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self.rank == 0
+
+    def share(self, model: nn.Module) -> nn.Module:
+        """The model such that gradients become their mean over all processes."""
+        if self.size == 1:
+            return model
+        return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+
+    def mean(self, values: Sequence[float]) -> list[float]:
+        """Mean of each value over all processes."""
+        if self.size == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return [float(value) for value in total / self.size]
+
+    def gather(self, items: Sequence[T]) -> list[T]:
+        """Items of all processes, taking turns: those of `items[rank::size]` come back in order."""
+        if self.size == 1:
+            return list(items)
+        parts: list[Sequence[T]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(parts, list(items))
+        longest = max(map(len, parts))
+        return [part[index] for index in range(longest) for part in parts if index < len(part)]
+
+    def from_leader(self, item: T) -> T:
+        """What the first process holds."""
+        if self.size == 1:
+            return item
+        box = [item]
+        dist.broadcast_object_list(box, src=0, device=self.device if self.device.type == "cuda" else None)
+        return box[0]
+
+
+@contextmanager
+def assemble(device: torch.device) -> Iterator[Team]:
+    """The team of this process: alone, unless `torchrun` says otherwise in the environment.
+
+    With CUDA each process of a machine takes a device of its own.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1 or "RANK" not in os.environ:
+        yield Team(device=device)
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Team(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,173 @@
+"""Recipes of training: small TOML files, of the package or a user's own.
+
+description = "What it is for."
+base = "dccrn"              # another recipe whose settings hold where this one is silent
+preset = "dccrn-e"          # the network
+
+[network]                   # fields of its configuration, in place of the preset's
+[mixing]                    # how examples are made: `MixingOptions`
+[loss]                      # terms with their weights: `LossOptions`; replaces that of the base
+[training]                  # how to train: `TrainOptions`
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from dccrn_cli.errors import OptionError
+from dccrn_cli.nn.config import DCCRNConfig, preset
+from dccrn_cli.training.losses import LossOptions
+from dccrn_cli.training.mixing import MixingOptions
+from dccrn_cli.training.options import TrainOptions
+from dccrn_cli.training.tables import from_table
+
+SUFFIX = ".toml"
+DEFAULT_RECIPE = "dccrn-small"
+
+_TEXTS = ("description", "base", "preset")
+_TABLES = ("network", "mixing", "loss", "training")
+
+Table = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """Everything that sets a training run but its data.
+
+    Attributes:
+        name: of the recipe.
+        description: what it is for.
+        preset: the network.
+        network: fields of its configuration in place of the preset's.
+        mixing, loss, training: see there.
+    """
+
+    name: str
+    description: str = ""
+    preset: str = DEFAULT_RECIPE
+    network: Mapping[str, Any] = field(default_factory=dict)
+    mixing: MixingOptions = field(default_factory=MixingOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
+    training: TrainOptions = field(default_factory=TrainOptions)
+
+    def config(self) -> DCCRNConfig:
+        """Configuration of the network.
+
+        Raises:
+            OptionError: no such preset or field.
+        """
+        return from_table(preset(self.preset), self.network, "network")
+
+    def to_toml(self) -> str:
+        """The recipe as a file that `read_recipe` takes, every setting named."""
+        tables = {
+            "network": dict(self.network),
+            "mixing": dataclasses.asdict(self.mixing),
+            "loss": dataclasses.asdict(self.loss),
+            "training": dataclasses.asdict(self.training),
+        }
+        lines = [f"{key} = {_toml(getattr(self, key))}" for key in ("description", "preset")]
+        for name, table in tables.items():
+            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+        return "\n".join(lines) + "\n"
+
+
+def recipe_names() -> list[str]:
+    """Names of the package's recipes."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in _folder().glob(f"*{SUFFIX}"))
+
+
+def read_recipe(recipe: str | os.PathLike[str], changes: Mapping[str, Any] | None = None) -> TrainingRecipe:
+    """A recipe by its name or file.
+
+    Args:
+        changes: settings in place of the recipe's, in the form of its file: `{"preset": "dccrn-e",
+            "training": {"lr": 1e-3}}`. Loss terms are added to those of the recipe.
+
+    Raises:
+        OptionError: no such recipe, or something in it that cannot be meant.
+    """
+    name = os.fspath(recipe)
+    table = _tables_of(name)
+    for key, value in (changes or {}).items():
+        table[key] = {**table.get(key, {}), **value} if key in _TABLES else value
+    try:
+        made = TrainingRecipe(
+            Path(name).name.removesuffix(SUFFIX),
+            table.get("description", ""),
+            table.get("preset", DEFAULT_RECIPE),
+            {key.replace("-", "_"): value for key, value in table.get("network", {}).items()},
+            from_table(MixingOptions(), table.get("mixing", {}), "mixing"),
+            LossOptions.from_table(table["loss"]) if "loss" in table else LossOptions(),
+            from_table(TrainOptions(), table.get("training", {}), "training"),
+        )
+        made.config()
+    except OptionError as error:
+        raise OptionError(f"recipe {name}: {error.message}") from None
+    return made
+
+
+def parse_setting(text: str) -> tuple[str, str, Any]:
+    """`mixing.snr_db=[0, 5]` as table, name and value; a value that is not TOML is a text.
+
+    Raises:
+        OptionError: not of this form.
+    """
+    key, equals, value = text.partition("=")
+    table, dot, name = key.strip().partition(".")
+    if not equals or not dot or table not in _TABLES or not name:
+        raise OptionError(f"{text!r} is not TABLE.NAME=VALUE with one of the tables {', '.join(_TABLES)}")
+    try:
+        return table, name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return table, name, value.strip()
+
+
+def _tables_of(name: str, seen: tuple[str, ...] = ()) -> Table:
+    """What the file of a recipe and those it builds on say."""
+    if name in seen:
+        raise OptionError(f"recipe {name}: builds on itself")
+    path = _folder() / f"{name}{SUFFIX}"
+    if os.sep in name or not path.is_file():
+        path = Path(name)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(recipe_names())
+        raise OptionError(f"no recipe {name!r}: neither a file that can be read nor one of {known}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise OptionError(f"recipe {name}: {error}") from None
+    for key, value in table.items():
+        if key not in (*_TEXTS, *_TABLES):
+            raise OptionError(f"recipe {name}: no setting named {key!r}; there are {', '.join((*_TEXTS, *_TABLES))}")
+        if not isinstance(value, dict if key in _TABLES else str):
+            raise OptionError(f"recipe {name}: {key} must be a {'table' if key in _TABLES else 'text'}")
+    if "base" not in table:
+        return table
+    base = table.pop("base")
+    beside = path.parent / f"{base}{SUFFIX}"
+    below = _tables_of(str(beside) if beside.is_file() and beside.parent != _folder() else base, (*seen, name))
+    for key, value in table.items():
+        below[key] = {**below.get(key, {}), **value} if key in ("network", "mixing", "training") else value
+    return below
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("dccrn_cli"))) / "recipes"
+
+
+def _toml(value: Any) -> str:
+    """A plain value in TOML."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,270 @@
+"""Training runs as a user has them: killed, on a full disk, on several processes, after a recipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import TINY, speechlike
+from typer.testing import CliRunner
+
+from dccrn_cli.cli.app import app
+from dccrn_cli.errors import DataError, OptionError, StorageError
+from dccrn_cli.nn.checkpoint import load_model
+from dccrn_cli.nn.config import PRESETS
+from dccrn_cli.storage import write_whole
+from dccrn_cli.training.clips import Clip
+from dccrn_cli.training.data import set_aside
+from dccrn_cli.training.folder import RunFolder
+from dccrn_cli.training.mixing import MixingOptions, synthetic_noise
+from dccrn_cli.training.options import TrainOptions
+from dccrn_cli.training.team import Team
+from dccrn_cli.training.training_recipe import parse_setting, read_recipe, recipe_names
+
+SMALL_NETWORK = [
+    f"network.{name}={value}" for name, value in (("channels", list(TINY.channels)), ("rnn_units", TINY.rnn_units))
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders speech/ and noise/ with some clips each, pairs/ with one pair."""
+    root = tmp_path_factory.mktemp("data")
+    for part in ("speech", "noise", "pairs/noisy", "pairs/clean"):
+        (root / part).mkdir(parents=True)
+    for index in range(6):
+        soundfile.write(root / "speech" / f"{index}.wav", speechlike(24_000, seed=index), 16_000)
+        noise = synthetic_noise(24_000, np.random.default_rng(index))
+        soundfile.write(root / "noise" / f"{index}.wav", 0.2 * noise / np.abs(noise).max(), 16_000)
+    for part in ("noisy", "clean"):
+        soundfile.write(root / "pairs" / part / "0.wav", speechlike(8_000, seed=part == "noisy"), 16_000)
+    return root
+
+
+def arguments(data: Path, run: Path, *more: str) -> list[str]:
+    """A command that trains a very small network for a short time."""
+    changes = [*SMALL_NETWORK, "training.save_every_s=0", *more]
+    sources = ["--clean", str(data / "speech"), "--noise", str(data / "noise"), "--validation", str(data / "pairs")]
+    sizes = ["--steps", "24", "--batch", "2", "--seconds", "0.5", "--validate-every", "12", "--threads", "1"]
+    return ["train", *sources, "-o", str(run), *sizes, *(text for change in changes for text in ("--set", change))]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    """The best model's weights."""
+    state = load_model(run / "best.safetensors")[0].state_dict()
+    return {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+
+
+def logged_steps(run: Path) -> list[int]:
+    """Steps that the log of a run tells of."""
+    return [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_killed_run_ends_in_the_same_bytes(data: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert CliRunner().invoke(app, arguments(data, whole)).exit_code == 0
+    kills = 0
+    for wait_until in (3, 9, 14):
+        process = subprocess.Popen([sys.executable, "-m", "dccrn_cli", *arguments(data, killed)])
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            state = RunFolder(killed).load()  # it is written whole, so it can be read at any moment
+            if state is not None and state["progress"]["step"] >= wait_until:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+                break
+        process.wait(timeout=60)
+    assert kills > 0
+    result = CliRunner().invoke(app, arguments(data, killed))
+    assert result.exit_code == 0, result.output
+    assert (killed / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+    last = [RunFolder(folder).load() for folder in (killed, whole)]
+    assert last[0] is not None
+    assert last[1] is not None
+    for name, tensor in last[0]["model"].items():
+        assert torch.equal(tensor, last[1]["model"][name]), name
+    assert logged_steps(killed) == logged_steps(whole) == [12, 24]
+
+
+def test_on_a_full_disk_what_was_there_stays(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    assert CliRunner().invoke(app, arguments(data, run)).exit_code == 0
+    before = {name: (run / name).read_bytes() for name in ("last.pt", "best.safetensors")}
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = CliRunner().invoke(app, [*arguments(data, run), "--steps", "48"])
+    assert result.exit_code == 1
+    assert "the disk is full" in result.output
+    assert {name: (run / name).read_bytes() for name in before} == before
+    assert not [name for name in os.listdir(run) if name.endswith(".tmp")]
+    monkeypatch.undo()
+    assert CliRunner().invoke(app, [*arguments(data, run), "--steps", "48"]).exit_code == 0
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_whole(tmp_path / "file" / "x", b"1")
+    with pytest.raises(OptionError, match="folder"):
+        write_whole(tmp_path, b"1")
+
+
+def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def train(run: Path, *more: str) -> str:
+        command = [*launcher, "-m", "dccrn_cli", *arguments(data, run), "--device", "cpu", *more]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    said = train(tmp_path / "whole")
+    assert said.count("Best:") == 1  # only one of them speaks
+    train(tmp_path / "parts", "--steps", "12")
+    assert "going on after step 12" in train(tmp_path / "parts")
+    for name, tensor in weights(tmp_path / "whole").items():
+        torch.testing.assert_close(weights(tmp_path / "parts")[name], tensor, rtol=1e-4, atol=1e-5)
+    assert logged_steps(tmp_path / "whole") == [12, 24]
+
+
+def test_a_batch_is_shared_fairly(data: Path, tmp_path: Path) -> None:
+    from test_training import mixer, trainer
+
+    from dccrn_cli.training.prefetch import Batches
+
+    whole = Batches(mixer(data), 4)[3]
+    parts = [Batches(mixer(data), 2, rank, 2)[3] for rank in range(2)]
+    np.testing.assert_array_equal(np.concatenate([part.noisy for part in parts]), whole.noisy)
+    assert Team().gather([1, 2]) == [1, 2]
+    with pytest.raises(OptionError, match="cannot be shared"):
+        run = trainer(data, tmp_path)
+        type(run)(run.model, run.mixer, run.pairs, tmp_path, TrainOptions(batch=3), team=Team(0, 2))
+
+
+def test_processes_make_the_same_batches(data: Path) -> None:
+    from test_training import mixer
+
+    from dccrn_cli.training.prefetch import Batches, prefetched
+
+    batches = Batches(mixer(data), 2)
+    with prefetched(batches, range(3, 6), workers=1) as by_process, prefetched(batches, range(3, 6)) as by_thread:
+        for one, other in zip(by_process, by_thread, strict=True):
+            np.testing.assert_array_equal(one.noisy, other.noisy)
+            np.testing.assert_array_equal(one.clean, other.clean)
+
+
+def test_a_bad_step_leaves_no_trace_in_the_statistics(data: Path, tmp_path: Path) -> None:
+    from test_training import trainer
+
+    run = trainer(data, tmp_path, steps=3, validate_every=100)
+    before = {name: buffer.clone() for name, buffer in run.model.named_buffers()}
+    bad = run.mixer.batch(0, 2)
+    run.mixer.batch = lambda number, size: (bad[0] * np.float32("inf"), bad[1])  # type: ignore[method-assign]
+    with pytest.raises(DataError):
+        run.options = TrainOptions(steps=50, batch=2, bf16=False)
+        list(run.run())
+    for name, buffer in run.model.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+
+
+def test_tensorboard_gets_figures_sound_and_pictures(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    result = CliRunner().invoke(app, [*arguments(data, tmp_path / "run"), "--tensorboard"])
+    assert result.exit_code == 0, result.output
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert len(events.Scalars("training/loss")) == 24
+    assert [event.step for event in events.Scalars("validation/si_snr")] == [12, 24]
+    assert {"example 0/enhanced", "example 0/noisy", "example 0/clean"} <= set(events.Tags()["images"])
+    assert "example 0/enhanced" in events.Tags()["audio"]
+
+
+def test_set_aside_keeps_both_sides_filled() -> None:
+    clips = [Clip(f"{index}.wav", Path(f"{index}.wav")) for index in range(40)]
+    for count in (2, 3, 40):
+        kept, held = set_aside(clips[:count], 0.1, "speech")
+        assert len(held) == max(1, round(0.1 * count))
+        assert sorted((*kept, *held), key=str) == sorted(clips[:count], key=str)
+    with pytest.raises(OptionError, match="single recording"):
+        set_aside(clips[:1], 0.1, "noise")
+
+
+def test_every_recipe_can_be_read_and_written_again(tmp_path: Path) -> None:
+    assert {"dccrn", "dccrn-small", "dccrn-e-paper", "dccrn-cl-paper"} <= set(recipe_names())
+    for name in recipe_names():
+        recipe = read_recipe(name)
+        assert recipe.description
+        (tmp_path / f"{name}.toml").write_text(recipe.to_toml())
+        again = read_recipe(tmp_path / f"{name}.toml")
+        assert again == recipe
+
+
+def test_recipes_build_on_others_and_take_changes(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'base = "dccrn"\n[mixing]\nsnr-db = [0, 5]\n[training]\nbatch = 2\n[loss]\nsnr = 1\n[network]\nrnn-units = 64\n'
+    )
+    recipe = read_recipe(tmp_path / "mine.toml", {"training": {"lr": 1e-4}, "loss": {"mse": 0.5}})
+    assert recipe.mixing.snr_db == (0.0, 5.0)
+    assert recipe.mixing.seconds == read_recipe("dccrn").mixing.seconds
+    assert (recipe.training.batch, recipe.training.lr) == (2, 1e-4)
+    assert dict(recipe.loss.terms) == {"snr": 1.0, "mse": 0.5}
+    assert recipe.config().rnn_units == 64
+    assert recipe.config().channels == PRESETS["dccrn"].channels
+    (tmp_path / "next.toml").write_text('base = "mine"\n')
+    assert read_recipe(tmp_path / "next.toml").training.batch == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("colour = 1", "no setting named 'colour'"),
+        ("[mixing]\ncolour = 1", "mixing: no setting named 'colour'"),
+        ("[training]\nlr = 'fast'", "lr must be a number"),
+        ("[training]\nbf16 = 1", "bf16 must be true or false"),
+        ("[training]\nschedule = 'slow'", "one of plateau, cosine"),
+        ("[training]\nsteps = 0", "1 or more"),
+        ("[mixing]\nsnr-db = [1]", "a list of 2"),
+        ("[network]\nmask = 'Z'", "one of R, C, E"),
+        ("[loss]\nbeauty = 1", "beauty"),
+        ("preset = 'none'", "no preset"),
+        ("base = 'bad'", "builds on itself"),
+        ("mixing = 3", "must be a table"),
+        ("= 3", "Invalid"),
+    ],
+)
+def test_what_is_wrong_in_a_recipe_is_said(text: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(OptionError, match=reason):
+        read_recipe(tmp_path / "bad.toml")
+
+
+def test_settings_from_the_command_line() -> None:
+    assert parse_setting("mixing.snr_db=[0, 5]") == ("mixing", "snr_db", [0, 5])
+    assert parse_setting("mixing.target=early") == ("mixing", "target", "early")
+    for text in ("mixing=3", "a.b=1", "training.lr", "loss.=1"):
+        with pytest.raises(OptionError):
+            parse_setting(text)
+    with pytest.raises(OptionError, match="neither"):
+        read_recipe("none")
+    assert isinstance(read_recipe("dccrn").mixing, MixingOptions)
+
+
+def test_list_of_recipes() -> None:
+    result = CliRunner().invoke(app, ["train", "--list-recipes"])
+    assert result.exit_code == 0
+    assert all(name in result.output for name in recipe_names())
