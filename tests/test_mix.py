@@ -23,7 +23,8 @@ from typer.testing import CliRunner
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import AudioError, DataError, OptionError
 from dccrn_cli.training.clips import find_clips
-from dccrn_cli.training.mixing import active_rms, rms, synthetic_noise
+from dccrn_cli.training.effects import active_rms, rms
+from dccrn_cli.training.noises import coloured
 from dccrn_cli.training.recipes import PROTOCOLS, Recipe, Span, parse_snr, parse_span
 from dccrn_cli.training.rows import joined_names, read_rows
 from dccrn_cli.training.sources import Sources
@@ -39,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         clip[: len(clip) // 4] *= 1e-4
         put(root / "speech" / f"speaker{index % 3}" / f"{index}.flac", clip * 0.02 * (index + 1))
     for index in range(6):
-        noise = synthetic_noise(12_000 + 9000 * (index % 3), np.random.default_rng(index))
+        noise = coloured(12_000 + 9000 * (index % 3), np.random.default_rng(index))
         put(root / ("unseen" if index > 3 else "noise") / f"class{index % 2}" / f"{index}.wav", noise / 20)
     for index in range(2):
         response = np.random.default_rng(index).standard_normal(4000) * np.exp(-np.arange(4000) / 600) * 0.1

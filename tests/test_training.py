@@ -26,7 +26,8 @@ from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training.clips import ClipPool, find_clips, split_clips
 from dccrn_cli.training.losses import LossOptions, si_snr_db, snr_db, training_loss
-from dccrn_cli.training.mixing import Mixer, MixingOptions, active_rms, synthetic_noise
+from dccrn_cli.training.mixing import Mixer, MixingOptions
+from dccrn_cli.training.noises import coloured
 from dccrn_cli.training.trainer import Trainer, TrainOptions
 from dccrn_cli.training.validation import mixed_pairs, read_pairs, validate
 
@@ -42,7 +43,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         soundfile.write(path, clip * (np.sin(np.arange(len(clip)) / 2500) > -0.3), 16_000)
         path = root / "noise" / f"class{index % 5}" / f"{index}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        noise = synthetic_noise(24_000, np.random.default_rng(index))
+        noise = coloured(24_000, np.random.default_rng(index))
         soundfile.write(path, 0.2 * noise / np.abs(noise).max(), 16_000)
     with tarfile.open(root / "speech.tar", "w") as archive:
         archive.add(root / "speech", arcname=".")
@@ -95,38 +96,6 @@ def test_split_does_not_depend_on_company(data: Path) -> None:
     fewer_kept, fewer_held = split_clips(clips[::2], 0.3)
     assert set(fewer_kept) <= set(kept)
     assert set(fewer_held) <= set(held)
-
-
-def test_an_example_is_set_by_seed_and_number(data: Path) -> None:
-    one, two = mixer(data, seed=3), mixer(data, seed=3)
-    for number in (5, 0, 11):
-        for a, b in zip(one.example(number), two.example(number), strict=True):
-            np.testing.assert_array_equal(a, b)
-    assert not np.array_equal(one.example(0)[0], mixer(data, seed=4).example(0)[0])
-    np.testing.assert_array_equal(one.batch(2, 3)[0][1], one.example(7)[0])
-
-
-def test_mixtures_have_the_ratio_and_level_asked_for(data: Path) -> None:
-    quiet = {"clean": 0.0, "reverb": 0.0, "equaliser": 0.0, "band_limit": 0.0}
-    mixed = mixer(data, snr_db=(5.0, 5.0), level_db=(-30.0, -30.0), **quiet)
-    for number in range(12):
-        noisy, clean = mixed.example(number)
-        assert noisy.shape == clean.shape == (16_000,)
-        level = active_rms(clean)
-        assert 20 * np.log10(level) == pytest.approx(-30, abs=0.5)
-        noise_rms = np.sqrt(np.mean((noisy - clean) ** 2))
-        assert 20 * np.log10(level / noise_rms) == pytest.approx(5, abs=0.5)
-
-
-@pytest.mark.parametrize("kind", ["babble", "synthetic", "reverb", "clean", "band_limit", "equaliser", "second_noise"])
-def test_every_kind_of_example(kind: str, data: Path) -> None:
-    made = mixer(data, **{kind: 1.0})
-    for number in range(6):
-        noisy, clean = made.example(number)
-        assert np.isfinite(noisy).all()
-        assert np.abs(noisy).max() <= 1
-        assert np.abs(clean).max() > 1e-4
-        assert np.array_equal(noisy, clean) == (kind == "clean")
 
 
 def test_losses_know_their_values() -> None:

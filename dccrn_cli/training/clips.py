@@ -17,6 +17,7 @@ import soxr
 from dccrn_cli.audio.formats import is_audio
 from dccrn_cli.errors import DataError
 from dccrn_cli.nn.config import SAMPLE_RATE
+from dccrn_cli.training.effects import active_rms, stretch
 
 INT16_FULL_SCALE = 32768.0
 
@@ -152,6 +153,7 @@ class ClipPool:
         self.clips = list(clips)
         self.unreadable: dict[str, str] = {}
         self._audio: dict[int, np.ndarray] = {}
+        self._active_rms: dict[int, float] = {}
         groups: dict[str, list[int]] = {}
         for index, clip in enumerate(self.clips):
             groups.setdefault(clip.group, []).append(index)
@@ -163,23 +165,51 @@ class ClipPool:
         """A random group, as its number."""
         return min(int(np.searchsorted(self._cumulative, rng.random())), len(self.groups) - 1)
 
-    def draw(self, rng: np.random.Generator, group: int | None = None) -> np.ndarray:
-        """A random clip, float32 `(samples,)`, of the given group or of any.
+    def pick(self, rng: np.random.Generator, group: int | None = None) -> int:
+        """The number of a random clip that can be read, of the given group or of any.
 
         Raises:
             DataError: many clips in a row cannot be read.
         """
         for _ in range(MAX_UNREADABLE):
             members = self.groups[self.draw_group(rng) if group is None else group]
+            index = members[int(rng.integers(len(members)))]
             try:
-                return self.load(members[int(rng.integers(len(members)))])
+                self._decoded(index)
             except DataError as error:
                 self.unreadable[str(error.path)] = error.message
                 failure, group = error, None
+            else:
+                return index
         raise failure
+
+    def draw(self, rng: np.random.Generator, group: int | None = None) -> np.ndarray:
+        """A random clip, float32 `(samples,)`, of the given group or of any.
+
+        Raises:
+            DataError: many clips in a row cannot be read.
+        """
+        return self.load(self.pick(rng, group))
 
     def load(self, index: int) -> np.ndarray:
         """Clip number `index`, float32 `(samples,)`."""
+        return self.cut(index, 0, self.length(index))
+
+    def length(self, index: int) -> int:
+        """Samples of clip number `index`."""
+        return len(self._decoded(index))
+
+    def cut(self, index: int, start: int, length: int) -> np.ndarray:
+        """A `stretch` of clip number `index`, float32 `(length,)`."""
+        return stretch(self._decoded(index), start, length) * np.float32(1 / INT16_FULL_SCALE)
+
+    def active_rms(self, index: int) -> float:
+        """Level of the active parts of clip number `index`."""
+        if index not in self._active_rms:
+            self._active_rms[index] = active_rms(self.load(index))
+        return self._active_rms[index]
+
+    def _decoded(self, index: int) -> np.ndarray:
         if index not in self._audio:
             self._audio[index] = self.clips[index].read()
-        return self._audio[index].astype(np.float32) / INT16_FULL_SCALE
+        return self._audio[index]

@@ -1,0 +1,146 @@
+"""What is done to signals while they are mixed: levels, filters, speed, stretches, clipping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import soxr
+
+from dccrn_cli.nn.config import SAMPLE_RATE
+
+ACTIVE_RANGE_DB = 40.0
+"""Frames within this range of the loudest count as active speech."""
+
+TINY = 1e-9
+"""Keeps a level that is divided by from being zero."""
+
+_FRAMES_PER_S = 50
+
+
+def rms(x: np.ndarray) -> float:
+    """RMS of all samples; 0 of none."""
+    return math.sqrt(float(np.square(x, dtype=np.float64).mean())) if len(x) else 0.0
+
+
+def active_rms(x: np.ndarray, sample_rate: int = SAMPLE_RATE) -> float:
+    """RMS over the 20 ms frames within `ACTIVE_RANGE_DB` of the loudest."""
+    frame = sample_rate // _FRAMES_PER_S
+    count = len(x) // frame
+    if count == 0:
+        return rms(x)
+    power = np.square(x[: count * frame].reshape(count, frame)).mean(axis=1)
+    active = power[power >= power.max() * 10 ** (-ACTIVE_RANGE_DB / 10)]
+    return math.sqrt(float(active.mean()))
+
+
+def draw_start(available: int, length: int, rng: np.random.Generator) -> int:
+    """Where a `stretch` of `length` samples begins in a clip of `available`."""
+    return int(rng.integers(available - length + 1 if available >= length else available))
+
+
+def stretch(clip: np.ndarray, start: int, length: int) -> np.ndarray:
+    """`length` samples of a clip from `start` on; after its end it begins anew."""
+    if start + length <= len(clip):
+        return clip[start : start + length]
+    return np.tile(clip, -(-(start + length) // len(clip)))[start : start + length]
+
+
+def change_speed(x: np.ndarray, factor: float) -> np.ndarray:
+    """`x` played `factor` times as fast, float32."""
+    return np.asarray(soxr.resample(x, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ"), dtype=np.float32)
+
+
+def convolve(x: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """`x` through an impulse response, cut to the length of `x`."""
+    size = 1 << (len(x) + len(response) - 1).bit_length()
+    y = np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(response, size), size)
+    return np.asarray(y[: len(x)], dtype=np.float32)
+
+
+def low_pass(x: np.ndarray, cutoff_hz: float) -> np.ndarray:
+    """Remove what lies above the cutoff, with a transition of 200 Hz."""
+    size = fft_size(len(x))
+    gain = np.clip((cutoff_hz + 200 - np.fft.rfftfreq(size, 1 / SAMPLE_RATE)) / 200, 0, 1)
+    y = np.fft.irfft(np.fft.rfft(x, size) * gain.astype(np.float32), size)[: len(x)]
+    return np.asarray(y, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Equaliser:
+    """A tilt and one resonance.
+
+    Attributes:
+        tilt_db: per octave.
+        peak_db: height of the resonance.
+        centre_octaves: where it lies, from 1 kHz.
+        width_octaves: its width.
+    """
+
+    tilt_db: float
+    peak_db: float
+    centre_octaves: float
+    width_octaves: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Equaliser:
+        """At random: up to 4 dB per octave, up to 8 dB of resonance."""
+        return cls(rng.uniform(-4, 4), rng.uniform(-8, 8), rng.uniform(-3.5, 3), rng.uniform(0.3, 1.5))
+
+    def gain(self, size: int) -> np.ndarray:
+        """Factors on the spectrum of a transform of `size`, float32 `(size // 2 + 1,)`."""
+        octaves = _octaves(size)
+        bump = np.exp(-np.square((octaves - np.float32(self.centre_octaves)) / np.float32(self.width_octaves)))
+        gain_db = np.float32(self.tilt_db) * octaves + np.float32(self.peak_db) * bump
+        gain: np.ndarray = np.exp(gain_db * np.float32(math.log(10) / 20))
+        return gain
+
+
+@lru_cache(maxsize=16)
+def _octaves(size: int) -> np.ndarray:
+    freq = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 60)
+    return np.asarray(np.log2(freq / 1000), dtype=np.float32)
+
+
+def filtered(
+    x: np.ndarray, responses: Sequence[np.ndarray | None], equaliser: Equaliser | None = None
+) -> list[np.ndarray]:
+    """`x` through each impulse response (None: as it is) and then the equaliser, cut to its length.
+
+    One transform serves all: of a talker in a room, what is heard and what is to be kept of it.
+    """
+    longest = max((len(response) for response in responses if response is not None), default=1)
+    if longest == 1 and equaliser is None:
+        return [x for _ in responses]
+    size = fft_size(len(x) + longest - 1)
+    spectrum = np.fft.rfft(x, size)
+    if equaliser is not None:
+        spectrum *= equaliser.gain(size)
+    results = []
+    for response in responses:
+        shaped = spectrum if response is None else spectrum * np.fft.rfft(response, size)
+        results.append(np.fft.irfft(shaped, size)[: len(x)].astype(np.float32))
+    return results
+
+
+@lru_cache(maxsize=1024)
+def fft_size(length: int) -> int:
+    """The smallest size of at least `length` that has no prime factors but 2, 3 and 5."""
+    best = 1 << max(length - 1, 0).bit_length()
+    five = 1
+    while five < best:
+        odd = five
+        while odd < best:
+            best = min(best, odd << max(-(-length // odd) - 1, 0).bit_length())
+            odd *= 3
+        five *= 5
+    return best
+
+
+def clip_peaks(x: np.ndarray, depth_db: float) -> np.ndarray:
+    """`x` cut off at `depth_db` below its highest peak, as by a recorder set too high."""
+    limit = float(np.abs(x).max()) * 10 ** (-depth_db / 20)
+    return np.asarray(np.clip(x, -limit, limit))

@@ -1,0 +1,231 @@
+"""Dynamic mixing: what examples hold, that they are set by seed and number, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import speechlike
+
+from dccrn_cli.errors import OptionError
+from dccrn_cli.training.clips import ClipPool, find_clips
+from dccrn_cli.training.codecs import CODECS, Codec, draw_codec
+from dccrn_cli.training.effects import (
+    Equaliser,
+    active_rms,
+    change_speed,
+    clip_peaks,
+    convolve,
+    fft_size,
+    filtered,
+    low_pass,
+    rms,
+)
+from dccrn_cli.training.mixing import Mixer, MixingOptions
+from dccrn_cli.training.noises import KINDS, coloured, hum, synthetic_noise
+
+PLAIN = {
+    "clean": 0.0, "reverb": 0.0, "equaliser": 0.0, "band_limit": 0.0, "clipping": 0.0, "codec": 0.0, "babble": 0.0,
+    "synthetic": 0.0, "second_noise": 0.0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders speech/ (4 speakers) and noise/."""
+    root = tmp_path_factory.mktemp("data")
+    for index in range(16):
+        path = root / "speech" / f"speaker{index % 4}" / f"{index}.flac"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clip = speechlike(10_000 + 3000 * index, seed=index)[:, 0]
+        soundfile.write(path, clip * (np.sin(np.arange(len(clip)) / 2500) > -0.3), 16_000)
+        path = root / "noise" / f"class{index % 5}" / f"{index}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = coloured(8000 + 2000 * index, np.random.default_rng(index))
+        soundfile.write(path, 0.2 * noise / np.abs(noise).max(), 16_000)
+    return root
+
+
+def mixer(data: Path, seed: int = 0, **options: object) -> Mixer:
+    mixing = MixingOptions(**{"seconds": 1.0, **options})  # type: ignore[arg-type]
+    return Mixer(ClipPool(find_clips([data / "speech"])), ClipPool(find_clips([data / "noise"])), None, mixing, seed)
+
+
+def decibels(ratio: float) -> float:
+    return float(20 * np.log10(ratio))
+
+
+def test_an_example_is_set_by_seed_and_number(data: Path) -> None:
+    one, two = mixer(data, seed=3), mixer(data, seed=3)
+    for number in (5, 0, 11):
+        for a, b in zip(one.example(number), two.example(number), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(one.example(0)[0], mixer(data, seed=4).example(0)[0])
+    np.testing.assert_array_equal(one.batch(2, 3)[0][1], one.example(7)[0])
+
+
+def test_mixtures_have_the_ratio_and_level_asked_for(data: Path) -> None:
+    mixed = mixer(data, **PLAIN | {"snr_db": (5.0, 5.0), "level_db": (-30.0, -30.0)})
+    for number in range(12):
+        noisy, clean = mixed.example(number)
+        assert noisy.shape == clean.shape == (16_000,)
+        assert noisy.dtype == clean.dtype == np.float32
+        level = active_rms(clean)
+        assert decibels(level) == pytest.approx(-30, abs=0.5)
+        assert decibels(level / rms(noisy - clean)) == pytest.approx(5, abs=0.5)
+
+
+KIND_NAMES = ["babble", "synthetic", "reverb", "clean", "band_limit", "equaliser", "second_noise", "clipping", "codec"]
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES)
+def test_every_kind_of_example(kind: str, data: Path) -> None:
+    made, again = (mixer(data, **PLAIN | {kind: 1.0}) for _ in range(2))
+    for number in range(6):
+        noisy, clean = made.example(number)
+        assert np.isfinite(noisy).all()
+        assert np.abs(noisy).max() <= 1.2  # a coder may overshoot
+        assert np.abs(clean).max() > 1e-4
+        assert np.array_equal(noisy, clean) == (kind == "clean")
+        np.testing.assert_array_equal(again.example(number)[0], noisy)
+
+
+def test_clipping_cuts_the_mixture_and_not_the_target(data: Path) -> None:
+    options = PLAIN | {"snr_db": (0.0, 0.0), "clipping_db": (6.0, 6.0)}
+    for number in range(4):
+        noisy, clean = mixer(data, **options).example(number)
+        clipped, target = mixer(data, **options | {"clipping": 1.0}).example(number)
+        np.testing.assert_array_equal(target, clean)
+        assert np.abs(clipped).max() == pytest.approx(np.abs(noisy).max() / 10 ** (6 / 20), rel=1e-5)
+        below = np.abs(noisy) < np.abs(clipped).max()
+        np.testing.assert_array_equal(clipped[below], noisy[below])
+
+
+def test_speech_and_noise_keep_the_same_share_of_the_band(data: Path) -> None:
+    """Whatever narrows the band narrows that of both."""
+    for options in ({"band_limit": 1.0, "codec": 0.0}, {"band_limit": 0.0, "codec": 1.0}):
+        made = mixer(data, **PLAIN | options | {"snr_db": (0.0, 0.0)})
+        for number in range(12):
+            noisy, clean = (np.abs(np.fft.rfft(x)) ** 2 for x in made.example(number))
+            top = slice(7600, 8000)
+            if noisy[top].sum() < 1e-5 * noisy.sum():
+                assert clean[top].sum() < 1e-4 * clean.sum()
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: f"{codec.subtype}-{codec.sample_rate}")
+def test_codecs_neither_delay_nor_shift(codec: Codec) -> None:
+    x = speechlike(20_011, seed=1)[:, 0]
+    for seed in range(3):
+        coded = codec.apply(x, np.random.default_rng(seed))
+        assert coded.shape == x.shape
+        assert coded.dtype == np.float32
+        np.testing.assert_array_equal(coded, codec.apply(x, np.random.default_rng(seed)))
+        kept = codec.band(x)
+        assert kept.shape == x.shape
+        correlation = np.fft.irfft(np.fft.rfft(coded, 65_536) * np.conj(np.fft.rfft(kept, 65_536)))
+        assert correlation.argmax() == 0
+        error = coded - kept
+        assert 4 < decibels(rms(kept) / rms(error)) < 60
+        assert decibels(rms(coded) / rms(kept)) == pytest.approx(0, abs=1.5)
+
+
+def test_codecs_are_drawn_by_weight_and_long_signals_coded() -> None:
+    rng = np.random.default_rng(0)
+    drawn = {draw_codec(rng).subtype for _ in range(200)}
+    assert {"ULAW", "IMA_ADPCM", "GSM610"} <= drawn
+    x = speechlike(800_000)[:, 0]
+    vorbis = next(codec for codec in CODECS if codec.subtype == "VORBIS")
+    assert vorbis.apply(x, rng).shape == x.shape
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("length", [1, 333, 16_000])
+def test_generated_noises(kind: Callable[[int, np.random.Generator], np.ndarray], length: int) -> None:
+    for seed in range(5):
+        noise = kind(length, np.random.default_rng(seed))
+        assert noise.shape == (length,)
+        assert np.isfinite(noise).all()
+        np.testing.assert_array_equal(noise, kind(length, np.random.default_rng(seed)))
+        if length == 16_000:
+            assert rms(noise) > 1e-4
+
+
+def test_generated_noises_are_of_all_kinds() -> None:
+    assert sum(KINDS.values()) == pytest.approx(1)
+    rng = np.random.default_rng(0)
+    crests = [decibels(np.abs(x).max() / rms(x)) for x in (synthetic_noise(8000, rng) for _ in range(150))]
+    assert min(crests) < 9  # tones
+    assert max(crests) > 22  # clicks
+    spectrum = np.abs(np.fft.rfft(hum(16_000, np.random.default_rng(0))))
+    assert any(abs(spectrum.argmax() / base - round(spectrum.argmax() / base)) < 0.03 for base in (50, 60))
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 47_999, 48_001, 79_999])
+def test_transform_sizes(length: int) -> None:
+    def smooth(size: int) -> bool:
+        for factor in (2, 3, 5):
+            while size % factor == 0:
+                size //= factor
+        return size == 1
+
+    assert fft_size(length) == next(size for size in range(length, 2 * length + 1) if smooth(size))
+
+
+def test_filters(rng: np.random.Generator) -> None:
+    x = rng.standard_normal(9000).astype(np.float32)
+    response = (rng.standard_normal(700) * np.exp(-np.arange(700) / 100)).astype(np.float32)
+    unchanged, heard = filtered(x, [None, response])
+    np.testing.assert_allclose(heard, np.convolve(x, response)[:9000], atol=2e-4)
+    np.testing.assert_allclose(heard, convolve(x, response), atol=2e-4)
+    np.testing.assert_allclose(unchanged, x, atol=1e-5)
+    assert filtered(x, [None])[0] is x
+    tilt = Equaliser(tilt_db=3.0, peak_db=0.0, centre_octaves=0.0, width_octaves=1.0)
+    (tilted,) = filtered(x, [None], tilt)
+    gain_db = 20 * np.log10(np.abs(np.fft.rfft(tilted)[450::450]) / np.abs(np.fft.rfft(x)[450::450]))
+    assert gain_db[0] == pytest.approx(3 * np.log2(0.8), abs=1.0)  # 800 Hz
+    assert gain_db[8] == pytest.approx(3 * np.log2(7.2), abs=1.0)  # 7.2 kHz
+    limited = np.abs(np.fft.rfft(low_pass(x, 4000.0))) / np.abs(np.fft.rfft(x))
+    assert limited[:2200].min() > 0.98
+    assert limited[2400:].max() < 0.02
+    assert np.abs(clip_peaks(x, 20.0)).max() == pytest.approx(np.abs(x).max() / 10)
+
+
+def test_speed(rng: np.random.Generator) -> None:
+    tone = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000).astype(np.float32)
+    faster = change_speed(tone, 1.1)
+    assert len(faster) == pytest.approx(16_000 / 1.1, abs=2)
+    assert np.abs(np.fft.rfft(faster, 160_000)).argmax() == pytest.approx(11_000, abs=10)
+
+
+def test_options_from_a_table() -> None:
+    table = {"seconds": 3, "snr-db": [-5, 20], "second_noise": 0, "codec": 0.5}
+    options = MixingOptions.from_table(table)
+    assert options == MixingOptions(seconds=3.0, snr_db=(-5.0, 20.0), second_noise=0.0, codec=0.5)
+    assert isinstance(options.seconds, float)
+    assert MixingOptions.from_table({}) == MixingOptions()
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"snr": [0, 5]}, "'snr'"),
+        ({"snr_db": [5, 0]}, "snr_db"),
+        ({"snr_db": 5}, "snr_db"),
+        ({"snr_db": [0, 5, 10]}, "snr_db"),
+        ({"snr_db": [0, "5"]}, "snr_db"),
+        ({"snr-db": [0, 5], "snr_db": [0, 5]}, "twice"),
+        ({"codec": 1.5}, "codec"),
+        ({"codec": True}, "codec"),
+        ({"clean": -0.1}, "clean"),
+        ({"clean": float("nan")}, "clean"),
+        ({"seconds": 0}, "seconds"),
+        ({"level_db": [-30, 3]}, "level_db"),
+        ({"speed_range": 1}, "speed_range"),
+    ],
+)
+def test_impossible_options_are_named(table: dict[str, object], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        MixingOptions.from_table(table)
