@@ -25,11 +25,12 @@ from dccrn_cli.errors import CheckpointError, DataError, OptionError
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training.clips import ClipPool, find_clips, split_clips
+from dccrn_cli.training.examples import mixed_pairs
 from dccrn_cli.training.losses import LossOptions, si_snr_db, snr_db, training_loss
 from dccrn_cli.training.mixing import Mixer, MixingOptions
 from dccrn_cli.training.noises import coloured
 from dccrn_cli.training.trainer import Trainer, TrainOptions
-from dccrn_cli.training.validation import mixed_pairs, read_pairs, validate
+from dccrn_cli.training.validation import read_pairs, validate
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_losses_have_finite_gradients_in_silence(silent: str) -> None:
 
 def test_a_network_learns(data: Path, tmp_path: Path) -> None:
     run = trainer(data, tmp_path / "run", steps=150, validate_every=150, ema=0.9, lr=5e-3)
-    run.mixer = mixer(data, snr_db=(-5.0, 0.0))
+    run.source = mixer(data, snr_db=(-5.0, 0.0))
     run.pairs = mixed_pairs(mixer(data, seed=9, snr_db=(-5.0, 0.0)), 6)
     before = validate(run.model, run.pairs, LossOptions())
     list(run.run())
@@ -178,17 +179,17 @@ def test_schedules(data: Path, tmp_path: Path) -> None:
 
 def test_a_step_that_is_not_finite_is_left_out(data: Path, tmp_path: Path) -> None:
     run = trainer(data, tmp_path, steps=8, validate_every=100)
-    good = run.mixer.batch
+    good = run.source.batch
 
     def batch(number: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         noisy, clean = good(number, size)
         return (noisy * np.float32("nan"), clean) if number == 3 else (noisy, clean)
 
-    run.mixer.batch = batch  # type: ignore[method-assign]
+    run.source.batch = batch  # type: ignore[method-assign]
     *_, last = run.run()
     assert last.skipped == 1
     assert all(torch.isfinite(p).all() for p in run.model.parameters())
-    run.mixer.batch = lambda number, size: (good(number, size)[0] * np.float32("nan"), good(number, size)[1])  # type: ignore[method-assign]
+    run.source.batch = lambda number, size: (good(number, size)[0] * np.float32("nan"), good(number, size)[1])  # type: ignore[method-assign]
     run.options = dataclasses.replace(run.options, steps=100)
     with pytest.raises(DataError, match="no finite gradient"):
         list(run.run())
@@ -198,11 +199,11 @@ def test_an_unreadable_clip_is_left_out_and_named(data: Path, tmp_path: Path) ->
     run = trainer(data, tmp_path, steps=4, validate_every=100)
     (tmp_path / "bad.wav").write_bytes(b"text")
     bad = find_clips([tmp_path / "bad.wav"])
-    run.mixer.noise = ClipPool([*find_clips([data / "noise"])[:1], *bad], balance=1)
+    run.source.noise = ClipPool([*find_clips([data / "noise"])[:1], *bad], balance=1)
     list(run.run())
-    assert list(run.mixer.noise.unreadable) == ["bad.wav"]
+    assert list(run.source.noise.unreadable) == ["bad.wav"]
     run = trainer(data, tmp_path / "other")
-    run.mixer.noise = ClipPool(bad)
+    run.source.noise = ClipPool(bad)
     with pytest.raises(DataError, match=r"bad\.wav"):
         list(run.run())
 

@@ -151,7 +151,7 @@ def test_a_batch_is_shared_fairly(data: Path, tmp_path: Path) -> None:
     assert Team().gather([1, 2]) == [1, 2]
     with pytest.raises(OptionError, match="cannot be shared"):
         run = trainer(data, tmp_path)
-        type(run)(run.model, run.mixer, run.pairs, tmp_path, TrainOptions(batch=3), team=Team(0, 2))
+        type(run)(run.model, run.source, run.pairs, tmp_path, TrainOptions(batch=3), team=Team(0, 2))
 
 
 def test_processes_make_the_same_batches(data: Path) -> None:
@@ -171,8 +171,8 @@ def test_a_bad_step_leaves_no_trace_in_the_statistics(data: Path, tmp_path: Path
 
     run = trainer(data, tmp_path, steps=3, validate_every=100)
     before = {name: buffer.clone() for name, buffer in run.model.named_buffers()}
-    bad = run.mixer.batch(0, 2)
-    run.mixer.batch = lambda number, size: (bad[0] * np.float32("inf"), bad[1])  # type: ignore[method-assign]
+    bad = run.source.batch(0, 2)
+    run.source.batch = lambda number, size: (bad[0] * np.float32("inf"), bad[1])  # type: ignore[method-assign]
     with pytest.raises(DataError):
         run.options = TrainOptions(steps=50, batch=2, bf16=False)
         list(run.run())

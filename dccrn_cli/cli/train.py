@@ -170,6 +170,9 @@ def train(
             model, data.mixer, data.pairs, output, chosen.training, chosen.loss,
             team=team, provenance=provenance, workers=workers,
         )  # fmt: skip
+        if team.leads:
+            speech, noises = (len(pool.clips) for pool in (data.mixer.speech, data.mixer.noise))
+            typer.echo(f"{speech:,} clips of speech, {noises:,} of noise")
         _run(trainer, chosen, tensorboard=tensorboard)
 
 
@@ -211,15 +214,14 @@ def _run(trainer: Trainer, recipe: TrainingRecipe, *, tensorboard: bool) -> None
     board = _board(trainer) if tensorboard and trainer.team.leads else None
     if trainer.team.leads:
         trainer.folder.keep_recipe(recipe.to_toml())
-    mixer, told = trainer.mixer, set[str]()
+    told = set[str]()
 
     def say(line: str) -> None:
         if trainer.team.leads:
             typer.echo(line)
 
     say(
-        f"{count_parameters(trainer.model) / 1e6:.2f} M parameters; {len(mixer.speech.clips):,} clips of speech, "
-        f"{len(mixer.noise.clips):,} of noise, {len(trainer.pairs)} validation pairs"
+        f"{count_parameters(trainer.model) / 1e6:.2f} M parameters; {len(trainer.pairs)} validation pairs"
         + (f"; going on after step {trainer.progress.step:,}" if resumed else "")
     )
     with stop_on_signal() as stopped:

@@ -20,6 +20,7 @@ from dccrn_cli.training.effects import (
     low_pass,
     rms,
 )
+from dccrn_cli.training.examples import ExampleSource
 from dccrn_cli.training.mixing_options import MixingOptions
 from dccrn_cli.training.noises import synthetic_noise
 from dccrn_cli.training.rooms import draw_t60_s, from_direct_sound, simulated_decay
@@ -27,7 +28,7 @@ from dccrn_cli.training.rooms import draw_t60_s, from_direct_sound, simulated_de
 __all__ = ["Mixer", "MixingOptions"]
 
 
-class Mixer:
+class Mixer(ExampleSource):
     """Makes pairs of noisy and clean speech.
 
     Args:
@@ -40,17 +41,15 @@ class Mixer:
     def __init__(
         self, speech: ClipPool, noise: ClipPool, rooms: ClipPool | None, options: MixingOptions, seed: int = 0
     ) -> None:
+        super().__init__(options, seed)
         self.speech = speech
         self.noise = noise
         self.rooms = rooms
-        self.options = options
-        self.seed = seed
 
-    def batch(self, number: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batch `number`: noisy and clean, float32 `(size, samples)`."""
-        pairs = [self.example(number * size + index) for index in range(size)]
-        noisy, clean = zip(*pairs, strict=True)
-        return np.stack(noisy), np.stack(clean)
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Clips of speech and noise."""
+        return {**self.speech.unreadable, **self.noise.unreadable}
 
     def example(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Example `number`: noisy and clean, float32 `(samples,)`."""

@@ -29,6 +29,7 @@ class TrainOptions:
         ema: decay of the running average of weights, which is what is validated and saved; 0 for
             the weights themselves.
         bf16: bfloat16 autocast.
+        frozen_statistics: batch norm keeps the statistics that the model comes with.
         validate_every: steps.
         save_every_s: seconds between resumable checkpoints.
         seed: sets initial weights and data.
@@ -47,6 +48,7 @@ class TrainOptions:
     clip: float = 1.0
     ema: float = 0.999
     bf16: bool = True
+    frozen_statistics: bool = False
     validate_every: int = 2000
     save_every_s: float = 60.0
     seed: int = 0

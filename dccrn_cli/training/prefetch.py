@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from dccrn_cli.training.mixing import Mixer
+from dccrn_cli.training.examples import ExampleSource
 
 AHEAD = 4
 """Batches that may wait."""
@@ -36,20 +36,20 @@ class Batches(Dataset[Batch]):
     """The batches of a run by their number.
 
     Args:
-        mixer: makes the examples.
+        source: makes the examples.
         size: examples of a batch for this process.
         rank, processes: batch n of a team is made of its batches `n * processes + rank`.
     """
 
-    def __init__(self, mixer: Mixer, size: int, rank: int = 0, processes: int = 1) -> None:
-        self.mixer = mixer
+    def __init__(self, source: ExampleSource, size: int, rank: int = 0, processes: int = 1) -> None:
+        self.source = source
         self.size = size
         self.rank = rank
         self.processes = processes
 
     def __getitem__(self, number: int) -> Batch:
-        noisy, clean = self.mixer.batch(number * self.processes + self.rank, self.size)
-        return Batch(noisy, clean, {**self.mixer.speech.unreadable, **self.mixer.noise.unreadable})
+        noisy, clean = self.source.batch(number * self.processes + self.rank, self.size)
+        return Batch(noisy, clean, self.source.unreadable)
 
 
 @contextmanager

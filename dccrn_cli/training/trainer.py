@@ -17,9 +17,9 @@ from dccrn_cli.nn.checkpoint import save_model
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training.average import WeightAverage
+from dccrn_cli.training.examples import ExampleSource
 from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions, training_loss
-from dccrn_cli.training.mixing import Mixer
 from dccrn_cli.training.options import Progress, TrainOptions
 from dccrn_cli.training.prefetch import Batches, prefetched
 from dccrn_cli.training.team import Team
@@ -39,7 +39,7 @@ class Trainer:
 
     Args:
         model: the network, with its starting weights.
-        mixer: makes the batches.
+        source: makes the batches.
         pairs: fixed validation pairs.
         folder: of the run; made if missing.
         options, loss_options: see there.
@@ -55,7 +55,7 @@ class Trainer:
     def __init__(
         self,
         model: DCCRN,
-        mixer: Mixer,
+        source: ExampleSource,
         pairs: Sequence[Pair],
         folder: str | Path,
         options: TrainOptions,
@@ -67,13 +67,15 @@ class Trainer:
     ) -> None:
         self.team = team or Team()
         self.model = model.to(self.team.device).train()
-        self.mixer = mixer
+        self.source = source
         self.pairs = pairs
         self.folder = RunFolder(folder)
         self.options = options
         self.loss_options = loss_options or LossOptions()
         self.provenance = provenance or {}
         self.workers = workers
+        if options.frozen_statistics:
+            _freeze_statistics(self.model)
         if options.batch % self.team.size:
             raise OptionError(f"a batch of {options.batch} cannot be shared by {self.team.size} processes")
         self.optimizer = _OPTIMIZERS[options.optimizer](
@@ -120,7 +122,7 @@ class Trainer:
         network = team.share(self.model)
         started = saved = time.monotonic()
         seen_before, waited, bad = now.seconds_seen, 0.0, 0
-        batches = Batches(self.mixer, options.batch // team.size, team.rank, team.size)
+        batches = Batches(self.source, options.batch // team.size, team.rank, team.size)
         with prefetched(batches, range(now.step, options.steps), self.workers) as made:
             while now.step < options.steps and not self._stalled():
                 (stopped,) = team.mean([float(stop())])
@@ -201,13 +203,13 @@ class Trainer:
             "hours_seen": round(self.provenance.get("hours_seen", 0.0) + self.progress.seconds_seen / 3600, 2),
             "training": asdict(self.options),
             "loss": asdict(self.loss_options),
-            "mixing": asdict(self.mixer.options),
+            "mixing": asdict(self.source.options),
             "held_out": figures,
         }
 
     def _data(self) -> dict[str, float]:
         """What must stay the same for batch n to stay the same."""
-        return {"batch": self.options.batch, "seed": self.mixer.seed, "seconds": self.mixer.options.seconds}
+        return {"batch": self.options.batch, "seed": self.source.seed, "seconds": self.source.options.seconds}
 
     def save(self) -> None:
         """Write `last.pt`, atomically."""
@@ -224,3 +226,9 @@ class Trainer:
                 "data": self._data(),
             }
         )
+
+
+def _freeze_statistics(model: torch.nn.Module) -> None:
+    for module in model.modules():
+        if any("running" in name for name, _ in module.named_buffers(recurse=False)):
+            module.eval()

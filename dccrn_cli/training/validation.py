@@ -13,9 +13,8 @@ from dccrn_cli.errors import DataError
 from dccrn_cli.metrics import MetricError, pesq_wb, si_snr, stoi
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.dccrn import DCCRN
-from dccrn_cli.training.clips import INT16_FULL_SCALE, find_clips
+from dccrn_cli.training.clips import INT16_FULL_SCALE, Clip, find_clips
 from dccrn_cli.training.losses import LossOptions, training_loss
-from dccrn_cli.training.mixing import Mixer
 
 MIN_PAIR_S = 0.25
 
@@ -37,26 +36,33 @@ def read_pairs(folder: str | Path) -> list[Pair]:
     Raises:
         DataError: a folder is missing, or files have no partner or another length.
     """
-    noisy = {clip.name: clip for clip in find_clips([Path(folder) / "noisy"])}
-    clean = {clip.name: clip for clip in find_clips([Path(folder) / "clean"])}
-    if alone := sorted(noisy.keys() ^ clean.keys()):
-        raise DataError(f"{len(alone)} files without a partner, such as {alone[0]}", folder)
-    pairs = []
-    for name in sorted(noisy):
-        pair = Pair(
-            name, noisy[name].read() / np.float32(INT16_FULL_SCALE), clean[name].read() / np.float32(INT16_FULL_SCALE)
-        )
-        if len(pair.noisy) != len(pair.clean):
-            raise DataError("noisy and clean differ in length", name)
-        if len(pair.noisy) < MIN_PAIR_S * SAMPLE_RATE:
-            raise DataError(f"shorter than {MIN_PAIR_S} s", name)
-        pairs.append(pair)
-    return pairs
+    return [read_pair(*couple) for couple in find_couples(Path(folder) / "noisy", Path(folder) / "clean")]
 
 
-def mixed_pairs(mixer: Mixer, count: int) -> list[Pair]:
-    """Fixed pairs from a mixer: its first `count` examples."""
-    return [Pair(f"mix_{number:03}", *mixer.example(number)) for number in range(count)]
+def find_couples(noisy: Path, clean: Path) -> list[tuple[Clip, Clip]]:
+    """Clips of two folders with one relative path, noisy first.
+
+    Raises:
+        DataError: a folder is missing, or files have no partner.
+    """
+    there, here = ({clip.name: clip for clip in find_clips([folder])} for folder in (clean, noisy))
+    if alone := sorted(there.keys() ^ here.keys()):
+        raise DataError(f"{len(alone)} files without a partner, such as {alone[0]}", noisy)
+    return [(here[name], there[name]) for name in sorted(here)]
+
+
+def read_pair(noisy: Clip, clean: Clip) -> Pair:
+    """The samples of two clips.
+
+    Raises:
+        DataError: unreadable, shorter than PESQ needs, or of different lengths.
+    """
+    heard, wanted = (clip.read() / np.float32(INT16_FULL_SCALE) for clip in (noisy, clean))
+    if len(heard) != len(wanted):
+        raise DataError("noisy and clean differ in length", noisy.name)
+    if len(heard) < MIN_PAIR_S * SAMPLE_RATE:
+        raise DataError(f"shorter than {MIN_PAIR_S} s", noisy.name)
+    return Pair(noisy.name, heard, wanted)
 
 
 Figures = dict[str, float]

@@ -1,0 +1,107 @@
+"""Where examples come from: one number, one example, always the same."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from dccrn_cli.nn.config import SAMPLE_RATE
+from dccrn_cli.training.effects import TINY, active_rms
+from dccrn_cli.training.mixing_options import MixingOptions
+from dccrn_cli.training.validation import Pair
+
+
+class ExampleSource(ABC):
+    """Makes pairs of noisy and clean speech, each fully set by the seed and its number.
+
+    Attributes:
+        options: how they are made, and how long they are.
+        seed: of all that is random.
+        unreadable: clips that could not be read so far, with the reasons.
+    """
+
+    def __init__(self, options: MixingOptions, seed: int) -> None:
+        self.options = options
+        self.seed = seed
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Nothing, unless clips are read on the way."""
+        return {}
+
+    @abstractmethod
+    def example(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Example `number`: noisy and clean, float32 `(samples,)`."""
+
+    def batch(self, number: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `number`: noisy and clean, float32 `(size, samples)`."""
+        pairs = [self.example(number * size + index) for index in range(size)]
+        noisy, clean = zip(*pairs, strict=True)
+        return np.stack(noisy), np.stack(clean)
+
+
+def mixed_pairs(source: ExampleSource, count: int) -> list[Pair]:
+    """Fixed pairs from a source: its first `count` examples."""
+    return [Pair(f"mix_{number:03}", *source.example(number)) for number in range(count)]
+
+
+class Blend(ExampleSource):
+    """Examples of several sources, each by its share.
+
+    Args:
+        sources: with their shares, which are relative to each other; the first one's options count.
+        seed: of the choice.
+    """
+
+    def __init__(self, sources: Sequence[tuple[ExampleSource, float]], seed: int) -> None:
+        super().__init__(sources[0][0].options, seed)
+        self._sources = [source for source, _ in sources]
+        self._ends = np.cumsum([share for _, share in sources])
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Of all sources."""
+        return {clip: reason for source in self._sources for clip, reason in source.unreadable.items()}
+
+    def example(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Example `number` of the source that the seed says."""
+        place = np.random.default_rng((self.seed, number)).random() * self._ends[-1]
+        return self._sources[int(np.searchsorted(self._ends, place, side="right"))].example(number)
+
+
+class RecordedPairs(ExampleSource):
+    """Stretches of recorded pairs at random levels.
+
+    Args:
+        pairs: aligned noisy and clean speech.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], options: MixingOptions, seed: int) -> None:
+        super().__init__(options, seed)
+        self._pairs = pairs
+        lengths = np.array([len(pair.clean) for pair in pairs], dtype=float)
+        self._ends = np.cumsum(lengths / lengths.sum())
+
+    def example(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """A stretch of a pair, drawn by its length; silence follows a pair that is shorter."""
+        rng = np.random.default_rng((self.seed, number))
+        size = self.options.samples
+        noisy, clean = np.zeros((2, size), np.float32)
+        for _ in range(8):
+            pair = self._pairs[min(int(np.searchsorted(self._ends, rng.random())), len(self._pairs) - 1)]
+            start = int(rng.integers(max(len(pair.clean) - size, 0) + 1))
+            part = slice(start, start + size)
+            if active_rms(pair.clean[part]) > TINY:  # a pause teaches little
+                break
+        clean[: len(pair.clean[part])] = pair.clean[part]
+        noisy[: len(pair.noisy[part])] = pair.noisy[part]
+        gain = 10 ** (rng.uniform(*self.options.level_db) / 20) / (active_rms(clean) + TINY)
+        gain = min(gain, 0.99 / (float(np.abs(noisy).max()) + TINY))
+        return noisy * np.float32(gain), clean * np.float32(gain)
+
+
+def seconds_of(pairs: Sequence[Pair]) -> float:
+    """Length of pairs in all."""
+    return sum(len(pair.clean) for pair in pairs) / SAMPLE_RATE

@@ -1,0 +1,139 @@
+"""A user's own recordings for fine-tuning: what to train on, what to compare models on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dccrn_cli.errors import OptionError
+from dccrn_cli.metrics.align import CLEAR_CORRELATION, find_shift
+from dccrn_cli.nn.config import SAMPLE_RATE
+from dccrn_cli.training.clips import Clip, ClipPool, find_clips
+from dccrn_cli.training.data import set_aside
+from dccrn_cli.training.effects import rms
+from dccrn_cli.training.examples import Blend, ExampleSource, RecordedPairs, mixed_pairs
+from dccrn_cli.training.mixing import Mixer
+from dccrn_cli.training.mixing_options import MixingOptions
+from dccrn_cli.training.validation import Pair, find_couples, read_pair
+from dccrn_cli.training.yardstick import CLIP_S, SNRS_DB
+
+HELD_OUT = 0.2
+"""Share of the recordings of each kind that models are compared on and never trained on."""
+
+PAIRS_PER_SNR = 6
+
+SILENT = 1e-4
+"""RMS below which a piece of clean speech is a pause."""
+
+_PLAIN = MixingOptions(
+    seconds=CLIP_S, level_db=(-26.0, -26.0), clean=0.0, second_noise=0.0, babble=0.0, synthetic=0.0, reverb=0.0,
+    equaliser=0.0, band_limit=0.0, clipping=0.0, codec=0.0, speed=0.0,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """A user's recordings, split.
+
+    Attributes:
+        source: examples to train on, general ones among them.
+        held_out: pairs to compare models on, by SNR in dB; NaN where they were recorded so.
+        summary: what there is, in a line for people.
+    """
+
+    source: ExampleSource
+    held_out: dict[float, list[Pair]]
+    summary: str
+
+
+def own_data(
+    clean: Iterable[Path],
+    noise: Iterable[Path],
+    rooms: Iterable[Path] | None,
+    recorded: Sequence[tuple[Path, Path]],
+    mixing: MixingOptions,
+    general: float,
+    seed: int,
+) -> OwnData:
+    """Split a user's recordings by file and make examples of them.
+
+    Args:
+        clean, noise: speech and noise to mix; both or none.
+        rooms: impulse responses.
+        recorded: folders of noisy and of clean speech with the same file names.
+        mixing: how examples of speech and noise are made.
+        general: share of examples with noise that has nothing to do with the user's own.
+        seed: of all examples.
+
+    Raises:
+        DataError: a path that does not exist, holds no audio, or pairs that do not fit.
+        OptionError: nothing to train on, or a single recording of a kind.
+    """
+    held_out: dict[float, list[Pair]] = {}
+    sources: list[tuple[ExampleSource, float]] = []
+    told: list[str] = []
+    clean, noise = list(clean), list(noise)
+    if bool(clean) != bool(noise) or not (clean or recorded):
+        raise OptionError("give --clean and --noise, or --pairs, or all of them")
+    if clean:
+        room_pool = ClipPool(find_clips(rooms)) if rooms else None
+        speech, held_speech = set_aside(find_clips(clean), HELD_OUT, "speech")
+        noises, held_noise = set_aside(find_clips(noise), HELD_OUT, "noise")
+        pools = ClipPool(speech), ClipPool(noises)
+        held_out.update(_fixed(held_speech, held_noise, seed + 1))
+        sources.append((Mixer(*pools, room_pool, mixing, seed), 1 - general))
+        sources.append((_foreign(pools[0], mixing, seed + 2), general))
+        told.append(f"{len(speech):,} + {len(held_speech):,} files of speech")
+        told.append(f"{len(noises):,} + {len(held_noise):,} of noise")
+    if recorded:
+        clean_of = dict(couple for folders in recorded for couple in find_couples(*folders))
+        kept, held = set_aside(list(clean_of), HELD_OUT, "a pair")
+        pairs = [_aligned(read_pair(clip, clean_of[clip])) for clip in kept]
+        held_out[math.nan] = _pieces([_aligned(read_pair(clip, clean_of[clip])) for clip in held])
+        sources.append((RecordedPairs(pairs, mixing, seed + 3), 1 - general))
+        if not clean:
+            sources.append((_foreign(ClipPool([clean_of[clip] for clip in kept]), mixing, seed + 2), general))
+        told.append(f"{len(kept):,} + {len(held):,} recorded pairs")
+    summary = ", ".join(told) + " (to train on + set aside)"
+    return OwnData(Blend(sources, seed + 4), held_out, summary)
+
+
+def _fixed(speech: list[Clip], noise: list[Clip], seed: int) -> dict[float, list[Pair]]:
+    """Plain mixtures at each SNR."""
+    pools = ClipPool(speech), ClipPool(noise)
+    made = {}
+    for index, snr_db in enumerate(SNRS_DB):
+        options = dataclasses.replace(_PLAIN, snr_db=(snr_db, snr_db))
+        made[snr_db] = mixed_pairs(Mixer(*pools, None, options, seed + 1000 * index), PAIRS_PER_SNR)
+    return made
+
+
+def _foreign(speech: ClipPool, mixing: MixingOptions, seed: int) -> Mixer:
+    """Speech in noise that is generated, or other voices where there are some."""
+    babble = 1 / 4 if len(speech.groups) > 1 else 0.0
+    return Mixer(speech, speech, None, dataclasses.replace(mixing, babble=babble, synthetic=1.0), seed)
+
+
+def _aligned(pair: Pair) -> Pair:
+    """A pair without the delay of one signal against the other, if that is clear."""
+    shift = find_shift(pair.clean[:, None], pair.noisy[:, None], SAMPLE_RATE)
+    if shift is None or shift.correlation < CLEAR_CORRELATION or shift.delay_samples == 0:
+        return pair
+    lag = shift.delay_samples
+    noisy, clean = (pair.noisy[lag:], pair.clean[:-lag]) if lag > 0 else (pair.noisy[:lag], pair.clean[-lag:])
+    return Pair(pair.name, noisy, clean)
+
+
+def _pieces(pairs: Sequence[Pair]) -> list[Pair]:
+    """Pieces of a few seconds, as many of each pair as of another and not too many in all."""
+    size = round(CLIP_S * SAMPLE_RATE)
+    each = max(PAIRS_PER_SNR * len(SNRS_DB) // len(pairs), 1)
+    pieces = []
+    for pair in pairs:
+        starts = range(0, max(len(pair.clean) - size, 0) + 1, size)
+        chosen = starts[:: max(len(starts) // each, 1)][:each]
+        pieces += [Pair(pair.name, pair.noisy[s : s + size], pair.clean[s : s + size]) for s in chosen]
+    return [piece for piece in pieces if rms(piece.clean) > SILENT] or pieces
