@@ -219,7 +219,7 @@ class Trainer:
         self.progress.lr = rate
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
             estimate = self.model(noisy)
-        loss = training_loss(estimate.float(), clean, self.loss_options)
+        loss = training_loss(estimate, clean, self.loss_options, noisy)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
@@ -256,7 +256,7 @@ class Trainer:
             "steps": self.progress.step,
             "hours_seen": round(self.provenance.get("hours_seen", 0.0) + self.progress.seconds_seen / 3600, 2),
             "training": asdict(self.options),
-            "loss": asdict(self.loss_options),
+            "loss": self.loss_options.to_dict(),
             "mixing": asdict(self.mixer.options),
             "held_out": figures,
         }

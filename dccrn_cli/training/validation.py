@@ -69,8 +69,9 @@ def validate(model: DCCRN, pairs: Sequence[Pair], loss_options: LossOptions) -> 
     try:
         with torch.inference_mode():
             for pair in pairs:
-                estimate = model(torch.from_numpy(pair.noisy).to(device)[None])
-                loss = training_loss(estimate, torch.from_numpy(pair.clean).to(device)[None], loss_options)
+                noisy, clean = (torch.from_numpy(signal).to(device)[None] for signal in (pair.noisy, pair.clean))
+                estimate = model(noisy)
+                loss = training_loss(estimate, clean, loss_options, noisy)
                 figures["loss"].append(float(loss))
                 output = estimate[0].float().cpu().numpy()
                 for name, measure in (("si_snr", si_snr), ("pesq_wb", pesq_wb), ("stoi", stoi)):
