@@ -165,7 +165,7 @@ class Trainer:
         statistics = [buffer.clone() for buffer in self.model.buffers()]
         with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
             estimate = network(noisy)
-        loss = training_loss(estimate.float(), clean, self.loss_options)
+        loss = training_loss(estimate, clean, self.loss_options, noisy)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.clip or math.inf)
@@ -202,7 +202,7 @@ class Trainer:
             "steps": self.progress.step,
             "hours_seen": round(self.provenance.get("hours_seen", 0.0) + self.progress.seconds_seen / 3600, 2),
             "training": asdict(self.options),
-            "loss": asdict(self.loss_options),
+            "loss": self.loss_options.to_dict(),
             "mixing": asdict(self.source.options),
             "held_out": figures,
         }

@@ -71,7 +71,7 @@ class TrainingRecipe:
         tables = {
             "network": dict(self.network),
             "mixing": dataclasses.asdict(self.mixing),
-            "loss": dataclasses.asdict(self.loss),
+            "loss": self.loss.to_dict(),
             "training": dataclasses.asdict(self.training),
         }
         lines = [f"{key} = {_toml(getattr(self, key))}" for key in ("description", "preset")]

@@ -97,7 +97,7 @@ def mean_figures(figures: Sequence[Figures]) -> Figures:
 def _measure(model: DCCRN, pair: Pair, loss_options: LossOptions, device: torch.device) -> Figures:
     noisy, clean = (torch.from_numpy(x).to(device)[None] for x in (pair.noisy, pair.clean))
     estimate = model(noisy)
-    figures = {"loss": float(training_loss(estimate, clean, loss_options))}
+    figures = {"loss": float(training_loss(estimate, clean, loss_options, noisy))}
     output = estimate[0].float().cpu().numpy()
     for name, function in MEASURES.items():
         try:

@@ -1,0 +1,103 @@
+"""Losses of training on `(batch, samples)` signals at 16 kHz. Lower is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from dccrn_cli.errors import OptionError
+from dccrn_cli.training.losses import spectral, targets
+from dccrn_cli.training.losses.options import COMBINATIONS, NEED_NOISY, TERMS, LossOptions
+from dccrn_cli.training.losses.pesq import pesq_disturbance
+from dccrn_cli.training.losses.pmsqe import pmsqe
+from dccrn_cli.training.losses.waveform import CEILING, at_clean_level, si_snr_db, snr_db
+
+__all__ = ["COMBINATIONS", "TERMS", "LossOptions", "loss_terms", "si_snr_db", "snr_db", "training_loss"]
+
+MIN_SAMPLES = 256
+"""The shortest signals that a loss takes: 16 ms."""
+
+
+class _Signals:
+    """Signals at the level of the clean one, and what several terms need of them."""
+
+    def __init__(self, estimate: Tensor, clean: Tensor, noisy: Tensor | None, options: LossOptions) -> None:
+        self.options = options
+        if noisy is not None:
+            noisy, _ = at_clean_level(noisy, clean)
+        self.noisy = noisy
+        self.estimate, self.clean = at_clean_level(estimate, clean)
+
+    @property
+    def mixture(self) -> Tensor:
+        assert self.noisy is not None
+        return self.noisy
+
+    @cached_property
+    def compressed(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        n_fft, exponent = self.options.n_fft, self.options.exponent
+        return spectral.compressed(self.estimate, n_fft, exponent), spectral.compressed(self.clean, n_fft, exponent)
+
+
+def _compressed_magnitude(signals: _Signals) -> Tensor:
+    (_, got), (_, want) = signals.compressed
+    return (got - want).square().mean()
+
+
+def _compressed_complex(signals: _Signals) -> Tensor:
+    (got, _), (want, _) = signals.compressed
+    return (got - want).square().sum(-1).mean()
+
+
+_FUNCTIONS: dict[str, Callable[[_Signals], Tensor]] = {
+    "si-snr": lambda s: -si_snr_db(s.estimate, s.clean, CEILING).mean(),
+    "snr": lambda s: -snr_db(s.estimate, s.clean, CEILING).mean(),
+    "mse": lambda s: (s.estimate - s.clean).square().mean(),
+    "mae": lambda s: (s.estimate - s.clean).abs().mean(),
+    "multi-resolution": lambda s: spectral.multi_resolution(s.estimate, s.clean, s.options.resolutions),
+    "compressed-magnitude": _compressed_magnitude,
+    "compressed-complex": _compressed_complex,
+    "log-spectral-mse": lambda s: spectral.log_spectral_mse(s.estimate, s.clean, s.options.n_fft),
+    "lms": lambda s: spectral.log_mel(s.estimate, s.clean, s.options.n_fft),
+    "pmsqe": lambda s: pmsqe(s.estimate, s.clean).mean(),
+    "pesq": lambda s: pesq_disturbance(s.estimate, s.clean).mean(),
+    "csa": lambda s: targets.complex_spectrum(s.estimate, s.clean, s.options.n_fft),
+    "msa": lambda s: targets.magnitude_spectrum(s.estimate, s.clean, s.options.n_fft),
+    "crm": lambda s: targets.complex_ratio_mask(s.estimate, s.clean, s.mixture, s.options.n_fft),
+    "smm": lambda s: targets.spectral_magnitude_mask(s.estimate, s.clean, s.mixture, s.options.n_fft),
+}
+
+
+def loss_terms(estimate: Tensor, clean: Tensor, options: LossOptions, noisy: Tensor | None = None) -> dict[str, Tensor]:
+    """Unweighted values of the terms that have a weight, by name; scalars.
+
+    All signals are scaled by the level of the clean one, and computed with in float32 even within autocast.
+
+    Args:
+        estimate: `(batch, samples)` at 16 kHz, at least `MIN_SAMPLES` of them.
+        clean: of the same shape.
+        options: terms and their parameters.
+        noisy: of the same shape; `crm` and `smm` need it.
+
+    Raises:
+        OptionError: a term lacks the noisy signal, or the signals are too short.
+    """
+    names = [name for name, weight in options.terms.items() if weight]
+    if noisy is None and (lacking := sorted(NEED_NOISY.intersection(names))):
+        raise OptionError(f"the loss {lacking[0]} needs the noisy signal")
+    if estimate.shape[-1] < MIN_SAMPLES:
+        raise OptionError(f"signals of {estimate.shape[-1]} samples are too short for a loss; it takes {MIN_SAMPLES}")
+    dtype = torch.promote_types(torch.promote_types(estimate.dtype, clean.dtype), torch.float32)
+    with torch.autocast(estimate.device.type, enabled=False):
+        noisy = None if noisy is None else noisy.to(dtype)
+        signals = _Signals(estimate.to(dtype), clean.to(dtype), noisy, options)
+        return {name: _FUNCTIONS[name](signals) for name in names}
+
+
+def training_loss(estimate: Tensor, clean: Tensor, options: LossOptions, noisy: Tensor | None = None) -> Tensor:
+    """Weighted sum of `loss_terms`, a scalar."""
+    values = loss_terms(estimate, clean, options, noisy)
+    return torch.stack([options.terms[name] * value for name, value in values.items()]).sum()
