@@ -16,7 +16,7 @@ from dccrn_cli.cli.console import INTERRUPTED, duration, error_line, plain_error
 from dccrn_cli.cli.enhance import DeviceChoice
 
 if TYPE_CHECKING:
-    from dccrn_cli.nn.dccrn import DCCRN
+    from dccrn_cli.nn.network import Network
     from dccrn_cli.training.mixing import Mixer, MixingOptions
     from dccrn_cli.training.trainer import Progress
     from dccrn_cli.training.validation import Pair
@@ -48,7 +48,7 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Network: dccrn, dccrn-small, or the paper's dccrn-r, dccrn-c, dccrn-e, dccrn-cl.",
+            help="Network: any that `dccrn models --presets` lists.",
             show_default="dccrn-small, or that of --init",
         ),
     ] = None,
@@ -150,17 +150,17 @@ def _data(
     return Mixer(ClipPool(speech_clips), ClipPool(noise_clips), room_pool, mixing, seed), pairs
 
 
-def _network(preset: str | None, init: str | None) -> tuple[DCCRN, dict[str, Any]]:
+def _network(preset: str | None, init: str | None) -> tuple[Network, dict[str, Any]]:
     """The network to train, and what is known of where it comes from."""
     from dccrn_cli.engine.models import find_model
+    from dccrn_cli.nn.build import build_network
     from dccrn_cli.nn.checkpoint import load_model
     from dccrn_cli.nn.config import preset as preset_named
-    from dccrn_cli.nn.dccrn import DCCRN
     from dccrn_cli.nn.widen import widen
 
     if init is None:
         name = preset or "dccrn-small"
-        return DCCRN(preset_named(name)), {"preset": name}
+        return build_network(preset_named(name)), {"preset": name}
     model, before = load_model(find_model(init))
     if preset is not None and (config := preset_named(preset)) != model.config:
         model = widen(model, config)

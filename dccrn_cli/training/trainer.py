@@ -17,7 +17,7 @@ from torch import Tensor
 from dccrn_cli.errors import CheckpointError, DataError, OptionError
 from dccrn_cli.nn.checkpoint import save_model
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.network import Network
 from dccrn_cli.training.average import WeightAverage
 from dccrn_cli.training.losses import LossOptions, training_loss
 from dccrn_cli.training.mixing import Mixer
@@ -96,7 +96,7 @@ class Progress:
 
 
 class Trainer:
-    """Trains a DCCRN in a folder that holds `last.pt`, `best.safetensors` and `log.jsonl`.
+    """Trains a network in a folder that holds `last.pt`, `best.safetensors` and `log.jsonl`.
 
     A run that was stopped at any moment goes on from its last checkpoint; batch n is the same
     whether or not the run was interrupted.
@@ -112,7 +112,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: DCCRN,
+        model: Network,
         mixer: Mixer,
         pairs: Sequence[Pair],
         folder: str | Path,

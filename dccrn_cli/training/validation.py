@@ -12,7 +12,7 @@ import torch
 from dccrn_cli.errors import DataError
 from dccrn_cli.metrics import MetricError, pesq_wb, si_snr, stoi
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.network import Network
 from dccrn_cli.training.clips import INT16_FULL_SCALE, find_clips
 from dccrn_cli.training.losses import LossOptions, training_loss
 from dccrn_cli.training.mixing import Mixer
@@ -57,7 +57,7 @@ def mixed_pairs(mixer: Mixer, count: int) -> list[Pair]:
     return [Pair(f"mix_{number:03}", *mixer.example(number)) for number in range(count)]
 
 
-def validate(model: DCCRN, pairs: Sequence[Pair], loss_options: LossOptions) -> dict[str, float]:
+def validate(model: Network, pairs: Sequence[Pair], loss_options: LossOptions) -> dict[str, float]:
     """Mean figures of a model: `loss`, `si_snr` (dB), `pesq_wb` (MOS-LQO), `stoi`.
 
     A measure that is not defined for a pair is left out of that mean.
