@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.checkpoint import save_model
-from dccrn_cli.nn.config import PRESETS, DCCRNConfig
+from dccrn_cli.nn.config import PRESETS, NetworkConfig
 from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.network import Network
 
 torch.set_num_threads(1)
 
 
-def lively(config: DCCRNConfig, seed: int = 0) -> DCCRN:
+def lively(config: NetworkConfig, seed: int = 0) -> Network:
     """An untrained network with biases and statistics as if trained, so that every part matters."""
     torch.manual_seed(seed)
-    model = DCCRN(config)
+    model = build_network(config)
     with torch.no_grad():
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             if "running_var" in name:

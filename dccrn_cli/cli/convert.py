@@ -28,6 +28,7 @@ def convert(
     """
     from dccrn_cli.errors import OptionError
     from dccrn_cli.nn.checkpoint import save_model
+    from dccrn_cli.nn.config import DCCRNConfig
     from dccrn_cli.nn.config import preset as preset_named
     from dccrn_cli.nn.cost import count_parameters
     from dccrn_cli.nn.reference import read_reference
@@ -36,7 +37,10 @@ def convert(
         raise OptionError("exists already (--overwrite replaces it)", output)
     if output.exists() and output.samefile(reference):
         raise OptionError("would overwrite the reference", output)
-    model = read_reference(reference, preset_named(preset))
+    config = preset_named(preset)
+    if not isinstance(config, DCCRNConfig):
+        raise OptionError(f"the authors' code makes DCCRNs only, not {preset!r}")
+    model = read_reference(reference, config)
     save_model(model, output, {"data": "not stated", "converted_from": reference.name}, half=half)
     kind = f"mask {model.config.mask}" + (", complex LSTM" if model.config.complex_rnn else "")
     kind += ", complex batch norm" if model.config.complex_norm else ""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json as json_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dccrn_cli.cli.console import plain_errors
+
+if TYPE_CHECKING:
+    from dccrn_cli.nn.network import Network
 
 FIGURES = {
     "si_snr": "SI-SNR {:.2f} dB",
@@ -19,32 +22,66 @@ FIGURES = {
 
 @plain_errors
 def models(
+    presets: Annotated[
+        bool, typer.Option("--presets", help="List the networks that `dccrn train --preset` makes instead.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the bundled models: size, cost, latency, data, licence, validation figures."""
-    from dccrn_cli.engine.models import DEFAULT_MODEL, bundled_models
-    from dccrn_cli.nn.checkpoint import load_model
-    from dccrn_cli.nn.config import SAMPLE_RATE
-    from dccrn_cli.nn.cost import count_parameters, macs_per_second
-
-    rows: list[dict[str, Any]] = []
-    for model in bundled_models():
-        rows.append(
-            {
-                "name": model.name,
-                "default": model.name == DEFAULT_MODEL,
-                "parameters": count_parameters(load_model(model.path)[0]),
-                "bytes": model.path.stat().st_size,
-                "macs_per_second": macs_per_second(model.config),
-                "latency_ms": round((model.config.latency_samples + 1) * 1000 / SAMPLE_RATE, 1),
-                **{key: model.provenance.get(key) for key in ("data", "licence", "hours_seen", "validation")},
-            }
-        )
+    rows = _presets() if presets else _bundled()
     if json:
         typer.echo(json_module.dumps(rows, indent=2, ensure_ascii=False))
         return
     for row in rows:
-        typer.echo(_describe(row))
+        typer.echo(_describe_preset(row) if presets else _describe(row))
+
+
+def _presets() -> list[dict[str, Any]]:
+    import torch
+
+    from dccrn_cli.nn.build import build_network
+    from dccrn_cli.nn.config import PRESETS
+
+    rows = []
+    for name, config in PRESETS.items():
+        with torch.device("meta"):
+            network = build_network(config)
+        rows.append({"name": name, "architecture": config.architecture, **_size_and_cost(network)})
+    return rows
+
+
+def _bundled() -> list[dict[str, Any]]:
+    from dccrn_cli.engine.models import DEFAULT_MODEL, bundled_models
+    from dccrn_cli.nn.checkpoint import load_model
+
+    return [
+        {
+            "name": model.name,
+            "default": model.name == DEFAULT_MODEL,
+            "bytes": model.path.stat().st_size,
+            **_size_and_cost(load_model(model.path)[0]),
+            **{key: model.provenance.get(key) for key in ("data", "licence", "hours_seen", "validation")},
+        }
+        for model in bundled_models()
+    ]
+
+
+def _size_and_cost(network: Network) -> dict[str, Any]:
+    from dccrn_cli.nn.base import SAMPLE_RATE
+    from dccrn_cli.nn.cost import count_parameters, macs_per_second
+
+    return {
+        "parameters": count_parameters(network),
+        "macs_per_second": macs_per_second(network.config),
+        "latency_ms": round((network.config.latency_samples + 1) * 1000 / SAMPLE_RATE, 1),
+    }
+
+
+def _describe_preset(row: dict[str, Any]) -> str:
+    return (
+        f"{row['name']:<12}{row['parameters'] / 1e6:6.2f} M parameters {row['macs_per_second'] / 1e9:6.2f} GMAC/s "
+        f"{row['latency_ms']:6.1f} ms latency"
+    )
 
 
 def _describe(row: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from dccrn_cli.cli.console import INTERRUPTED, duration, error_line, plain_error
 from dccrn_cli.cli.enhance import DeviceChoice
 
 if TYPE_CHECKING:
-    from dccrn_cli.nn.dccrn import DCCRN
+    from dccrn_cli.nn.network import Network
     from dccrn_cli.training.board import Board
     from dccrn_cli.training.options import Progress
     from dccrn_cli.training.trainer import Trainer
@@ -83,7 +83,7 @@ def train(
     preset: Annotated[
         str | None,
         _recipe_option(
-            "Network: dccrn, dccrn-small, the paper's dccrn-r, dccrn-c, dccrn-e, dccrn-cl, or another system.",
+            "Network: any that `dccrn models --presets` lists.",
             default="that of --recipe or --init",
         ),
     ] = None,
@@ -189,15 +189,15 @@ def _changes(changes: dict[str, Any], preset: str | None, settings: list[str] | 
     return given if preset is None else {**given, "preset": preset}
 
 
-def _network(recipe: TrainingRecipe, init: str | None, *, as_in_recipe: bool) -> tuple[DCCRN, dict[str, Any]]:
+def _network(recipe: TrainingRecipe, init: str | None, *, as_in_recipe: bool) -> tuple[Network, dict[str, Any]]:
     """The network to train, and what is known of where it comes from."""
     from dccrn_cli.engine.models import find_model
+    from dccrn_cli.nn.build import build_network
     from dccrn_cli.nn.checkpoint import load_model
-    from dccrn_cli.nn.dccrn import DCCRN
     from dccrn_cli.nn.widen import widen
 
     if init is None:
-        return DCCRN(recipe.config()), {"recipe": recipe.name, "preset": recipe.preset}
+        return build_network(recipe.config()), {"recipe": recipe.name, "preset": recipe.preset}
     model, before = load_model(find_model(init))
     if as_in_recipe and (config := recipe.config()) != model.config:
         model = widen(model, config)

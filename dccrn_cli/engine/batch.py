@@ -59,9 +59,10 @@ def enhance_batch(
         return
     remove_leftovers(target for job in jobs for target in job.targets)
     count = workers.processes(lengths, options.threads)
-    if _on_gpu_wanted(options.device):
+    on_gpu = _on_gpu_wanted(options.device)
+    if on_gpu and _can_be_batched(options.model):
         yield from _on_gpu(jobs, lengths, options, workers.jobs or GPU_FILES, interrupt, board)
-    elif count == 1:
+    elif on_gpu or count == 1:
         yield from _in_turn(jobs, options, interrupt, board)
     else:
         yield from on_this_machine(jobs, lengths, count, options, interrupt, board)
@@ -96,6 +97,14 @@ def _on_gpu_wanted(device: str) -> bool:
     return torch.cuda.is_available()
 
 
+def _can_be_batched(model: str | os.PathLike[str] | None) -> bool:
+    from dccrn_cli.engine.models import find_model
+    from dccrn_cli.nn.checkpoint import read_metadata
+    from dccrn_cli.nn.config import DCCRNConfig
+
+    return isinstance(read_metadata(find_model(model))[0], DCCRNConfig)
+
+
 def _on_gpu(
     jobs: Sequence[Job],
     lengths: Sequence[float],
@@ -111,9 +120,11 @@ def _on_gpu(
     from dccrn_cli.engine.models import find_model
     from dccrn_cli.engine.worker import prepare_torch
     from dccrn_cli.nn.checkpoint import load_model
+    from dccrn_cli.nn.dccrn import DCCRN
 
     prepare_torch(options.threads)
     network, _ = load_model(find_model(options.model))
+    assert isinstance(network, DCCRN)
     kept = threading.local()
     closed = threading.Event()
 

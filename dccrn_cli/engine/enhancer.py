@@ -16,9 +16,9 @@ from dccrn_cli.engine.spectral import SpectralEnhancer
 from dccrn_cli.errors import InvalidSamples, OptionError
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.network import Network
 
-Model = DCCRN | BatchingNetwork
+Model = Network | BatchingNetwork
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 2_000, 768_000
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dccrn_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from dccrn_cli.nn.config import DCCRNConfig
+    from dccrn_cli.nn.config import NetworkConfig
 
 DEFAULT_MODEL = "dccrn"
 SUFFIX = ".safetensors"
@@ -23,7 +23,7 @@ class BundledModel:
 
     name: str
     path: Path
-    config: DCCRNConfig
+    config: NetworkConfig
     provenance: dict[str, Any]
 
 

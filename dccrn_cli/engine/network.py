@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from dccrn_cli.engine.folded import FoldedNetwork, Piece, State
+from dccrn_cli.engine.timeline import TimelineStream
 from dccrn_cli.nn.dccrn import DCCRN, apply_mask, encoder_input
+from dccrn_cli.nn.network import Network, SpectralNetwork
 
 
 class Stream:
@@ -85,3 +87,16 @@ class StreamingNetwork(Stream):
 
     def __init__(self, model: DCCRN, device: torch.device) -> None:
         super().__init__(FoldedNetwork(model, device))
+
+
+def open_stream(model: Network, device: torch.device) -> Stream | TimelineStream:
+    """A stream through a trained network of any kind.
+
+    Args:
+        model: the network; it is copied.
+        device: where to run.
+    """
+    if isinstance(model, DCCRN):
+        return StreamingNetwork(model, device)
+    assert isinstance(model, SpectralNetwork)
+    return TimelineStream(model, device)

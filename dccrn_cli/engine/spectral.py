@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from dccrn_cli.engine.batched import BatchingNetwork
-from dccrn_cli.engine.network import Stream, StreamingNetwork
+from dccrn_cli.engine.network import Stream, open_stream
+from dccrn_cli.engine.timeline import TimelineStream
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.network import Network
 from dccrn_cli.nn.stft import STFT, frame_count
 
 FRAMES_PER_STEP = 192
@@ -30,19 +31,19 @@ class SpectralEnhancer:
     Channels go through the network as a batch.
 
     Args:
-        model: a DCCRN, or one that batches the streams of many threads.
+        model: a network, or one that batches the streams of many threads.
         device: where it runs; one that batches has its own.
     """
 
-    def __init__(self, model: DCCRN | BatchingNetwork, device: str | torch.device = "cpu") -> None:
+    def __init__(self, model: Network | BatchingNetwork, device: str | torch.device = "cpu") -> None:
         self.config = model.config
         if isinstance(model, BatchingNetwork):
             self.device, self._stft = model.device, model.stft
-            self._network: Stream = model.session()
+            self._network: Stream | TimelineStream = model.session()
         else:
             self.device = torch.device(device)
             self._stft = STFT(model.config).to(self.device)
-            self._network = StreamingNetwork(model, self.device)
+            self._network = open_stream(model, self.device)
         low, high = (round(hz * self.config.n_fft / SAMPLE_RATE) for hz in GATE_BAND_HZ)
         self._gate = slice(low, high + 1)
         self.reset()

@@ -14,15 +14,16 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from dccrn_cli.errors import CheckpointError
-from dccrn_cli.nn.config import DCCRNConfig
-from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.build import build_network
+from dccrn_cli.nn.config import NetworkConfig, config_from_dict
+from dccrn_cli.nn.network import Network
 from dccrn_cli.storage import write_whole
 
 FORMAT = "dccrn-1"
 
 
 def save_model(
-    model: DCCRN, path: str | os.PathLike[str], provenance: Mapping[str, Any] | None = None, *, half: bool = True
+    model: Network, path: str | os.PathLike[str], provenance: Mapping[str, Any] | None = None, *, half: bool = True
 ) -> None:
     """Write a model, atomically.
 
@@ -53,14 +54,14 @@ def save_model(
     write_whole(path, safetensors_bytes(tensors, metadata))
 
 
-def load_model(path: str | os.PathLike[str]) -> tuple[DCCRN, dict[str, Any]]:
+def load_model(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
     """Read a model, in evaluation mode and full precision, and its provenance.
 
     Raises:
-        CheckpointError: missing, damaged, or not a DCCRN of this package.
+        CheckpointError: missing, damaged, or not a network of this package.
     """
     metadata, tensors = _read(path, with_tensors=True)
-    model = DCCRN(_config(metadata, path))
+    model = build_network(_config(metadata, path))
     try:
         fill(model, {name: tensor.float() for name, tensor in tensors.items()})
     except CheckpointError as error:
@@ -68,7 +69,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[DCCRN, dict[str, Any]]:
     return model.eval(), _provenance(metadata, path)
 
 
-def fill(model: DCCRN, state: Mapping[str, Tensor]) -> None:
+def fill(model: Network, state: Mapping[str, Tensor]) -> None:
     """Put tensors into a model.
 
     Raises:
@@ -88,7 +89,7 @@ def fill(model: DCCRN, state: Mapping[str, Tensor]) -> None:
         raise CheckpointError(f"weights missing or left over: {names}")
 
 
-def read_metadata(path: str | os.PathLike[str]) -> tuple[DCCRNConfig, dict[str, Any]]:
+def read_metadata(path: str | os.PathLike[str]) -> tuple[NetworkConfig, dict[str, Any]]:
     """Configuration and provenance of a model file, without its weights.
 
     Raises:
@@ -112,9 +113,9 @@ def _read(path: str | os.PathLike[str], *, with_tensors: bool) -> tuple[dict[str
     return metadata, tensors
 
 
-def _config(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> DCCRNConfig:
+def _config(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> NetworkConfig:
     try:
-        return DCCRNConfig.from_dict(json.loads(metadata["config"]))
+        return config_from_dict(json.loads(metadata["config"]))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"unreadable configuration ({error})", path) from None
     except CheckpointError as error:

@@ -1,27 +1,27 @@
-"""What sets one DCCRN apart from another: a frozen dataclass, and presets by name."""
+"""What sets one DCCRN apart from another, and the presets of all networks by name."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from dccrn_cli.errors import CheckpointError, OptionError
+from dccrn_cli.nn.base import SAMPLE_RATE, NetworkConfig, Rule
+from dccrn_cli.nn.systems import CRNConfig, DCUNetConfig, LSTMConfig
 
-SAMPLE_RATE = 16_000
-"""Sample rate in Hz at which every network of this package works."""
+__all__ = ["PRESETS", "SAMPLE_RATE", "DCCRNConfig", "NetworkConfig", "config_from_dict", "preset"]
 
 FREQ_KERNEL = 5
 FREQ_STRIDE = 2
 TIME_KERNEL = 2
 
 MaskKind = Literal["R", "C", "E"]
-Window = Literal["hann", "sqrt_hann"]
 
 
 @dataclass(frozen=True)
-class DCCRNConfig:
+class DCCRNConfig(NetworkConfig):
     """The shape of a DCCRN (Hu et al., Interspeech 2020).
 
     Attributes:
@@ -32,8 +32,6 @@ class DCCRNConfig:
         complex_norm: complex batch norm (whitening, Trabelsi et al. 2018) in place of plain.
         mask: how the mask meets the spectrum: R per part (paper eq. 7), C complex product
             (eq. 8), E polar with the magnitude bounded by tanh (eq. 9).
-        n_fft, win_length, hop_length: STFT sizes in samples at 16 kHz.
-        window: analysis and synthesis window, both periodic.
         look_ahead: frames of future that the decoder sees, one per decoder layer, deepest first.
         compression: exponent on the magnitudes that the encoder sees (1: as they are).
         level_tracking: divide what the encoder sees by the running level of the input, so that
@@ -43,45 +41,40 @@ class DCCRNConfig:
         clamp: limit the output to full scale, as the authors' public code does.
     """
 
+    architecture: ClassVar[str] = "dccrn"
+
+    look_ahead: int = 6
+    clamp: bool = True
     channels: tuple[int, ...] = (32, 64, 128, 128, 256, 256)
     rnn_units: int = 256
     rnn_layers: int = 2
     complex_rnn: bool = False
     complex_norm: bool = False
     mask: MaskKind = "E"
-    n_fft: int = 512
-    win_length: int = 400
-    hop_length: int = 100
-    window: Window = "hann"
-    look_ahead: int = 6
     compression: float = 1.0
     level_tracking: bool = False
     magnitude_input: bool = False
-    clamp: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
+        super().__post_init__()
+
+    def _whole_numbers(self) -> Iterable[object]:
+        return *super()._whole_numbers(), *self.channels, self.rnn_units, self.rnn_layers
+
+    def _rules(self) -> list[Rule]:
         depth = len(self.channels)
-        integers = (*self.channels, self.rnn_units, self.rnn_layers, self.n_fft)
-        integers += (self.win_length, self.hop_length, self.look_ahead)
-        if not all(isinstance(number, int) for number in integers):
-            raise OptionError("sizes must be whole numbers")
-        rules = [
+        return [
+            *super()._rules(),
             (depth > 0, "channels must not be empty"),
             (all(c > 0 and c % 2 == 0 for c in self.channels), "channels must be even"),
             (self.n_fft % FREQ_STRIDE ** (depth + 1) == 0, f"n_fft must be divisible by {FREQ_STRIDE ** (depth + 1)}"),
-            (0 < self.hop_length <= self.win_length // 2, "hop_length must be at most half of win_length"),
-            (self.win_length <= self.n_fft, "win_length must not exceed n_fft"),
-            (0 <= self.look_ahead <= depth, f"look_ahead must be 0 to {depth}"),
+            (self.look_ahead <= depth, f"look_ahead must be 0 to {depth}"),
             (self.rnn_layers > 0, "rnn_layers must be positive"),
             (self.rnn_units > 0 and self.rnn_units % 2 == 0, "rnn_units must be even"),
             (0.0 < self.compression <= 1.0, "compression must be above 0 and at most 1"),
             (self.mask in ("R", "C", "E"), "mask must be R, C or E"),
-            (self.window in ("hann", "sqrt_hann"), "window must be hann or sqrt_hann"),
         ]
-        for holds, message in rules:
-            if not holds:
-                raise OptionError(message)
 
     @property
     def bins(self) -> int:
@@ -98,31 +91,30 @@ class DCCRNConfig:
         """Features per frame between encoder and decoder."""
         return (self.bins >> len(self.channels)) * self.channels[-1]
 
-    @property
-    def overlap(self) -> int:
-        """Samples by which neighbouring windows overlap; the padding at each end."""
-        return self.win_length - self.hop_length
-
-    @property
-    def latency_samples(self) -> int:
-        """Samples of input after sample n that are needed before output n is final."""
-        return self.look_ahead * self.hop_length + self.win_length - 1
-
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for metadata."""
+        """Plain data, for metadata; the architecture is left out, as in files older than the others."""
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> DCCRNConfig:
-        """Inverse of `to_dict`.
 
-        Raises:
-            CheckpointError: unknown or impossible fields.
-        """
-        try:
-            return cls(**data)
-        except (TypeError, OptionError) as error:
-            raise CheckpointError(f"not a DCCRN configuration: {error}") from None
+_ARCHITECTURES: Mapping[str, type[NetworkConfig]] = {
+    config.architecture: config for config in (DCCRNConfig, CRNConfig, LSTMConfig, DCUNetConfig)
+}
+
+
+def config_from_dict(data: Mapping[str, Any]) -> NetworkConfig:
+    """Inverse of `NetworkConfig.to_dict`; without an architecture it is a DCCRN.
+
+    Raises:
+        CheckpointError: unknown or impossible fields.
+    """
+    fields = dict(data)
+    architecture = fields.pop("architecture", DCCRNConfig.architecture)
+    if architecture not in _ARCHITECTURES:
+        raise CheckpointError(f"unknown architecture {architecture!r}; there are {', '.join(_ARCHITECTURES)}")
+    try:
+        return _ARCHITECTURES[architecture](**fields)
+    except (TypeError, OptionError) as error:
+        raise CheckpointError(f"not a configuration of {architecture}: {error}") from None
 
 
 _SMALL = DCCRNConfig(
@@ -138,17 +130,32 @@ _SMALL = DCCRNConfig(
     clamp=False,
 )
 
-PRESETS: Mapping[str, DCCRNConfig] = {
+PRESETS: Mapping[str, NetworkConfig] = {
     "dccrn-r": DCCRNConfig(mask="R"),
     "dccrn-c": DCCRNConfig(mask="C"),
     "dccrn-e": DCCRNConfig(mask="E"),
     "dccrn-cl": DCCRNConfig(channels=(32, 64, 128, 256, 256, 256), complex_rnn=True),
     "dccrn": dataclasses.replace(_SMALL, channels=(32, 64, 128, 128, 256, 256), rnn_units=256),
     "dccrn-small": _SMALL,
+    "crn": CRNConfig(),
+    "complex-crn": CRNConfig(
+        n_fft=512,
+        win_length=400,
+        hop_length=100,
+        window="hann",
+        look_ahead=6,
+        channels=(16, 32, 64, 128, 256, 256),
+        freq_padding=1,
+        rnn_units=256,
+        target="complex",
+    ),
+    "lstm": LSTMConfig(),
+    "dcunet": DCUNetConfig(),
 }
+"""Networks by name: those of the DCCRN paper, the two of this package, and those that the paper compares with."""
 
 
-def preset(name: str) -> DCCRNConfig:
+def preset(name: str) -> NetworkConfig:
     """The configuration of that name.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from dccrn_cli.nn.layers import (
     RealLSTM,
     complex_cat,
 )
-from dccrn_cli.nn.stft import STFT
+from dccrn_cli.nn.network import Network
 
 LEVEL_RELEASE_DB_PER_S = 6.0
 """How fast the tracked level falls after the input does; it rises at once."""
@@ -26,10 +27,13 @@ LEVEL_RELEASE_DB_PER_S = 6.0
 LEVEL_FLOOR = 1e-5
 """Tracked level of silence: spectra are not scaled up beyond this (about -100 dBFS)."""
 
+IDENTITY: Mapping[MaskKind, tuple[float, float]] = {"R": (1.0, 1.0), "C": (1.0, 0.0), "E": (1.5, 0.0)}
+"""Real and imaginary part of the mask that a new network starts at."""
+
 _TINY = 1e-12
 
 
-class DCCRN(nn.Module):
+class DCCRN(Network):
     """Deep Complex Convolution Recurrent Network.
 
     Args:
@@ -38,10 +42,10 @@ class DCCRN(nn.Module):
     A new network starts as the identity: the mask is 1 wherever its input is 0.
     """
 
+    config: DCCRNConfig
+
     def __init__(self, config: DCCRNConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.stft = STFT(config)
+        super().__init__(config)
         sizes = (2, *config.channels)
         depth = len(config.channels)
         self.encoder = nn.ModuleList(
@@ -56,18 +60,10 @@ class DCCRN(nn.Module):
             conv = ComplexConvTranspose2d(inputs, outputs, look_ahead=index < config.look_ahead)
             is_mask = index == depth - 1
             self.decoder.append(nn.Sequential(conv) if is_mask else nn.Sequential(conv, self._norm(outputs), PReLU()))
-        self._start_as_identity(conv)
+        conv.start_at(*IDENTITY[config.mask])
 
     def _norm(self, channels: int) -> nn.Module:
         return ComplexBatchNorm(channels) if self.config.complex_norm else nn.BatchNorm2d(channels)
-
-    def _start_as_identity(self, last: ComplexConvTranspose2d) -> None:
-        real, imag = {"R": (1.0, 1.0), "C": (1.0, 0.0), "E": (1.5, 0.0)}[self.config.mask]
-        with torch.no_grad():
-            last.real_weight.mul_(0.2)
-            last.imag_weight.mul_(0.2)
-            last.real_bias.fill_((imag + real) / 2)
-            last.imag_bias.fill_((imag - real) / 2)
 
     def forward(self, signal: Tensor) -> Tensor:
         """Enhance `(batch, samples)` at 16 kHz; the same shape comes back."""
@@ -141,18 +137,23 @@ def apply_mask(mask: Tensor, spectrum: Tensor, kind: MaskKind) -> Tensor:
     Args:
         mask: `(batch, 2, n_fft / 2, frames)`.
         spectrum: `(batch, 2, n_fft / 2 + 1, frames)`.
+    """
+    estimate = multiply_mask(mask, spectrum[:, :, 1:], kind)
+    return torch.cat([torch.zeros_like(spectrum[:, :, :1]), estimate], dim=2)
+
+
+def multiply_mask(mask: Tensor, spectrum: Tensor, kind: MaskKind) -> Tensor:
+    """Mask a spectrum bin by bin, both `(batch, 2, bins, frames)`.
 
     The polar form E is computed as a complex product with the mask's magnitude `m` replaced by
     `tanh(m)`; it equals the paper's sum of phases and keeps silence exactly silent.
     """
     mask_real, mask_imag = mask.unbind(1)
-    real, imag = spectrum[:, :, 1:].unbind(1)
+    real, imag = spectrum.unbind(1)
     if kind == "R":
-        estimate = torch.stack([real * mask_real, imag * mask_imag], dim=1)
-    else:
-        if kind == "E":
-            magnitude = (mask_real.square() + mask_imag.square() + _TINY).sqrt()
-            bound = torch.tanh(magnitude) / magnitude
-            mask_real, mask_imag = mask_real * bound, mask_imag * bound
-        estimate = torch.stack([real * mask_real - imag * mask_imag, real * mask_imag + imag * mask_real], dim=1)
-    return torch.cat([torch.zeros_like(spectrum[:, :, :1]), estimate], dim=2)
+        return torch.stack([real * mask_real, imag * mask_imag], dim=1)
+    if kind == "E":
+        magnitude = (mask_real.square() + mask_imag.square() + _TINY).sqrt()
+        bound = torch.tanh(magnitude) / magnitude
+        mask_real, mask_imag = mask_real * bound, mask_imag * bound
+    return torch.stack([real * mask_real - imag * mask_imag, real * mask_imag + imag * mask_real], dim=1)

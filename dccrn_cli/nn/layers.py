@@ -28,7 +28,7 @@ def complex_cat(first: Tensor, second: Tensor, dim: int = 1) -> Tensor:
     return torch.cat([real1, real2, imag1, imag2], dim)
 
 
-class _ComplexKernel(nn.Module):
+class ComplexKernel(nn.Module):
     """Real and imaginary kernels of a complex (transposed) convolution and their real form."""
 
     def __init__(self, shape: tuple[int, ...], out_channels: int, *, transposed: bool) -> None:
@@ -52,8 +52,16 @@ class _ComplexKernel(nn.Module):
         """Bias of the real form: both convolutions of a part bring theirs, as in the authors' code."""
         return torch.cat([self.real_bias - self.imag_bias, self.real_bias + self.imag_bias])
 
+    @torch.no_grad()
+    def start_at(self, real: float, imag: float) -> None:
+        """Make the output of a new layer vary little about a complex number."""
+        self.real_weight.mul_(0.2)
+        self.imag_weight.mul_(0.2)
+        self.real_bias.fill_((imag + real) / 2)
+        self.imag_bias.fill_((imag - real) / 2)
 
-class ComplexConv2d(_ComplexKernel):
+
+class ComplexConv2d(ComplexKernel):
     """Complex convolution (5, 2) with stride (2, 1), causal in time.
 
     Args:
@@ -70,7 +78,7 @@ class ComplexConv2d(_ComplexKernel):
         return convolve(F.pad(x, (TIME_KERNEL - 1, 0)), self.weight(), self.bias())
 
 
-class ComplexConvTranspose2d(_ComplexKernel):
+class ComplexConvTranspose2d(ComplexKernel):
     """Complex transposed convolution (5, 2) with stride (2, 1).
 
     Args:

@@ -7,18 +7,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dccrn_cli.nn.config import DCCRNConfig
+from dccrn_cli.nn.base import NetworkConfig
 
 _EPS = 1e-8  # of the authors' code, in the division by the summed window
 
 
-def _window(config: DCCRNConfig) -> np.ndarray:
+def _window(config: NetworkConfig) -> np.ndarray:
     n = np.arange(config.win_length)
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * n / config.win_length)
-    return hann if config.window == "hann" else np.sqrt(hann)
+    mean = 0.54 if config.window == "hamming" else 0.5
+    window = mean - (1 - mean) * np.cos(2 * np.pi * n / config.win_length)
+    return np.sqrt(window) if config.window == "sqrt_hann" else window
 
 
-def frame_count(config: DCCRNConfig, length: int) -> int:
+def frame_count(config: NetworkConfig, length: int) -> int:
     """Frames that a signal of `length` samples is cut into.
 
     The authors' code takes the frames that lie wholly in the padded signal. With windows that
@@ -43,7 +44,7 @@ class STFT(nn.Module):
     synthesis: Tensor
     power: Tensor
 
-    def __init__(self, config: DCCRNConfig) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
         window = _window(config)

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from dccrn_cli.errors import OptionError
-from dccrn_cli.nn.config import DCCRNConfig
+from dccrn_cli.nn.config import DCCRNConfig, NetworkConfig
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.nn.layers import ComplexConv2d, RealLSTM
+from dccrn_cli.nn.network import Network
 
 _SHARE_RANGE = (0.2, 0.8)
 """Copies of a channel share its outgoing weights unevenly, or they would learn the same for ever."""
 
 
-def widen(model: DCCRN, config: DCCRNConfig, seed: int = 0) -> DCCRN:
+def widen(model: Network, config: NetworkConfig, seed: int = 0) -> DCCRN:
     """Copy channels and LSTM units of a trained network until they fill a wider configuration.
 
     The result gives the same output, to float rounding, and can be trained on from there.
@@ -27,8 +28,10 @@ def widen(model: DCCRN, config: DCCRNConfig, seed: int = 0) -> DCCRN:
         seed: sets how the copies share their outgoing weights.
 
     Raises:
-        OptionError: the configurations differ in more, or one is not wider.
+        OptionError: the configurations differ in more, one is not wider, or one is no DCCRN.
     """
+    if not (isinstance(model, DCCRN) and isinstance(config, DCCRNConfig)):
+        raise OptionError("only a DCCRN can be widened; a network of another kind starts from one of its own sizes")
     old = model.config
     alike = dataclasses.replace(old, channels=config.channels, rnn_units=config.rnn_units)
     if alike != config or len(old.channels) != len(config.channels) or config.complex_rnn or config.complex_norm:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.network import Network
 from dccrn_cli.training.losses import LossOptions
 from dccrn_cli.training.trainer import Trainer
 from dccrn_cli.training.validation import Figures, Pair, mean_figures, measure
@@ -91,7 +91,7 @@ def _falls(where: str, before: Figures, after: Figures, tolerance: Mapping[str, 
     ]
 
 
-def score(model: DCCRN, groups: Groups) -> Scores:
+def score(model: Network, groups: Groups) -> Scores:
     """Figures of a model on pairs by SNR."""
     options = LossOptions()
     figures = {snr_db: measure(model, pairs, options) for snr_db, pairs in groups.items() if pairs}
@@ -104,7 +104,7 @@ def score(model: DCCRN, groups: Groups) -> Scores:
     )
 
 
-def blended(start: DCCRN, tuned: DCCRN, strength: float) -> DCCRN:
+def blended(start: Network, tuned: Network, strength: float) -> Network:
     """The model that lies between two (Wortsman et al. 2022, WiSE-FT): 0 is the start, 1 the tuned one."""
     model = copy.deepcopy(start)
     ends = tuned.state_dict()
@@ -118,11 +118,11 @@ def blended(start: DCCRN, tuned: DCCRN, strength: float) -> DCCRN:
 @dataclass
 class _Tried:
     strength: float
-    model: DCCRN
+    model: Network
     comparison: Comparison = field(repr=False)
 
 
-def choose(start: DCCRN, tuned: DCCRN, own: Groups, elsewhere: Groups) -> tuple[DCCRN, Comparison]:
+def choose(start: Network, tuned: Network, own: Groups, elsewhere: Groups) -> tuple[Network, Comparison]:
     """The best model on the way from start to tuned that nothing speaks against; else the tuned one.
 
     Going back part of the way gives up a little of what was learnt and most of what was forgotten.

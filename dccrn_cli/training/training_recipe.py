@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from dccrn_cli.errors import OptionError
-from dccrn_cli.nn.config import DCCRNConfig, preset
+from dccrn_cli.nn.config import NetworkConfig, preset
 from dccrn_cli.training.losses import LossOptions
 from dccrn_cli.training.mixing import MixingOptions
 from dccrn_cli.training.options import TrainOptions
@@ -58,7 +58,7 @@ class TrainingRecipe:
     loss: LossOptions = field(default_factory=LossOptions)
     training: TrainOptions = field(default_factory=TrainOptions)
 
-    def config(self) -> DCCRNConfig:
+    def config(self) -> NetworkConfig:
         """Configuration of the network.
 
         Raises:

@@ -12,7 +12,7 @@ import torch
 from dccrn_cli.errors import DataError
 from dccrn_cli.metrics import MetricError, pesq_wb, si_snr, stoi
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.network import Network
 from dccrn_cli.training.clips import INT16_FULL_SCALE, Clip, find_clips
 from dccrn_cli.training.losses import LossOptions, training_loss
 
@@ -68,7 +68,7 @@ def read_pair(noisy: Clip, clean: Clip) -> Pair:
 Figures = dict[str, float]
 
 
-def validate(model: DCCRN, pairs: Sequence[Pair], loss_options: LossOptions) -> Figures:
+def validate(model: Network, pairs: Sequence[Pair], loss_options: LossOptions) -> Figures:
     """Mean figures of a model: `loss`, `si_snr` (dB), `pesq_wb` (MOS-LQO), `stoi`.
 
     A measure that is not defined for a pair is left out of that mean.
@@ -76,7 +76,7 @@ def validate(model: DCCRN, pairs: Sequence[Pair], loss_options: LossOptions) -> 
     return mean_figures(measure(model, pairs, loss_options))
 
 
-def measure(model: DCCRN, pairs: Sequence[Pair], loss_options: LossOptions) -> list[Figures]:
+def measure(model: Network, pairs: Sequence[Pair], loss_options: LossOptions) -> list[Figures]:
     """The figures of each pair, in order; those that are not defined are missing."""
     device = next(model.parameters()).device
     was_training = model.training
@@ -94,7 +94,7 @@ def mean_figures(figures: Sequence[Figures]) -> Figures:
     return {name: float(np.mean(values)) if values else float("nan") for name, values in columns.items()}
 
 
-def _measure(model: DCCRN, pair: Pair, loss_options: LossOptions, device: torch.device) -> Figures:
+def _measure(model: Network, pair: Pair, loss_options: LossOptions, device: torch.device) -> Figures:
     noisy, clean = (torch.from_numpy(x).to(device)[None] for x in (pair.noisy, pair.clean))
     estimate = model(noisy)
     figures = {"loss": float(training_loss(estimate, clean, loss_options, noisy))}

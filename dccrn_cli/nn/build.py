@@ -1,0 +1,27 @@
+"""From configurations to networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dccrn_cli.nn.base import NetworkConfig
+from dccrn_cli.nn.config import DCCRNConfig
+from dccrn_cli.nn.crn import CRN
+from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.dcunet import DCUNet
+from dccrn_cli.nn.lstm import LSTMMask
+from dccrn_cli.nn.network import Network
+from dccrn_cli.nn.systems import CRNConfig, DCUNetConfig, LSTMConfig
+
+_NETWORKS: Mapping[type[NetworkConfig], Callable[[Any], Network]] = {
+    DCCRNConfig: DCCRN,
+    CRNConfig: CRN,
+    LSTMConfig: LSTMMask,
+    DCUNetConfig: DCUNet,
+}
+
+
+def build_network(config: NetworkConfig) -> Network:
+    """A new network of that configuration, with random weights."""
+    return _NETWORKS[type(config)](config)

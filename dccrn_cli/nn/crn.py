@@ -1,0 +1,87 @@
+"""Convolutional recurrent networks that map spectra to spectra (Tan & Wang 2018, 2019)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dccrn_cli.nn.network import ConvBlock, SpectralNetwork, TimeConv, Timeline
+from dccrn_cli.nn.systems import CRN_FREQ_KERNEL, CRN_TIME_KERNEL, CRNConfig
+
+_KERNEL, _STRIDE = (CRN_FREQ_KERNEL, CRN_TIME_KERNEL), (2, 1)
+_REACH = CRN_TIME_KERNEL - 1
+_TINY = 1e-12
+
+
+class CRN(SpectralNetwork):
+    """A convolutional encoder, LSTM layers, and a decoder for each part of the spectrum.
+
+    The network sees and estimates spectra in their natural scale. Frames of digital silence stay
+    silent whatever its biases.
+
+    Args:
+        config: see `CRNConfig`.
+    """
+
+    config: CRNConfig
+
+    def __init__(self, config: CRNConfig) -> None:
+        super().__init__(config)
+        sizes = (config.parts, *config.channels)
+        depth = len(config.channels)
+        self.encoder = nn.ModuleList(
+            _encoder_block(sizes[layer], sizes[layer + 1], config.freq_padding) for layer in range(depth)
+        )
+        self.lstm = nn.LSTM(config.rnn_features, config.rnn_units, config.rnn_layers, batch_first=True)
+        fits = config.rnn_units == config.rnn_features
+        self.linear = nn.Identity() if fits else nn.Linear(config.rnn_units, config.rnn_features)
+        self.decoders = nn.ModuleList(
+            nn.ModuleList(self._decoder_block(index) for index in range(depth)) for _ in range(config.parts)
+        )
+
+    def _decoder_block(self, index: int) -> ConvBlock:
+        cfg = self.config
+        level = len(cfg.channels) - 1 - index
+        outputs = cfg.channels[level - 1] if level else 1
+        output_padding = cfg.bins[level] - (2 * cfg.bins[level + 1] + 1 - 2 * cfg.freq_padding)
+        conv = nn.ConvTranspose2d(
+            2 * cfg.channels[level], outputs, _KERNEL, _STRIDE, (cfg.freq_padding, _REACH), (output_padding, 0)
+        )  # fmt: skip
+        norm = nn.BatchNorm2d(outputs) if level or cfg.target == "magnitude" else nn.Identity()
+        return ConvBlock(
+            TimeConv(conv, _REACH, future=int(index < cfg.look_ahead)), norm, nn.ELU() if level else nn.Identity()
+        )
+
+    def features(self, spectrum: Tensor) -> Tensor:
+        if self.config.target == "complex":
+            return spectrum
+        return spectrum.square().sum(1, keepdim=True).sqrt()
+
+    def core(self, features: Tensor, timeline: Timeline) -> Tensor:
+        x, skips = features, []
+        for layer in self.encoder:
+            x = layer(x, timeline)
+            skips.append(x)
+        batch, channels, bins, frames = x.shape
+        y = self.linear(timeline.run_lstm(self.lstm, x.permute(0, 3, 1, 2).flatten(2)))
+        x = y.reshape(batch, frames, channels, bins).permute(0, 2, 3, 1)
+        return torch.cat([self._decode(decoder, x, skips, timeline) for decoder in self.decoders], dim=1)
+
+    @staticmethod
+    def _decode(decoder: nn.Module, x: Tensor, skips: list[Tensor], timeline: Timeline) -> Tensor:
+        assert isinstance(decoder, nn.ModuleList)
+        for layer, skip in zip(decoder, reversed(skips), strict=True):
+            x = layer(torch.cat([x, timeline.align(skip, x)], dim=1), timeline)
+        return x
+
+    def apply_output(self, y: Tensor, spectrum: Tensor) -> Tensor:
+        power = spectrum.square().sum(1, keepdim=True)
+        if self.config.target == "magnitude":
+            return spectrum * (F.softplus(y) / (power + _TINY).sqrt())
+        return y * (power.amax(2, keepdim=True) > 0)
+
+
+def _encoder_block(inputs: int, outputs: int, freq_padding: int) -> ConvBlock:
+    conv = nn.Conv2d(inputs, outputs, _KERNEL, _STRIDE, (freq_padding, 0))
+    return ConvBlock(TimeConv(conv, _REACH, future=0), nn.BatchNorm2d(outputs), nn.ELU())

@@ -1,0 +1,256 @@
+"""The systems that the DCCRN paper compares with: sizes, time, streams, files, training."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import TINY, lively, speechlike
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+from typer.testing import CliRunner
+
+from dccrn_cli import Enhancer
+from dccrn_cli.cli.app import app
+from dccrn_cli.engine.spectral import SpectralEnhancer
+from dccrn_cli.errors import CheckpointError, OptionError
+from dccrn_cli.nn.base import SAMPLE_RATE, NetworkConfig
+from dccrn_cli.nn.build import build_network
+from dccrn_cli.nn.checkpoint import load_model, read_metadata, save_model
+from dccrn_cli.nn.config import PRESETS, DCCRNConfig, preset
+from dccrn_cli.nn.cost import count_parameters, macs_per_second
+from dccrn_cli.nn.network import Network
+from dccrn_cli.nn.widen import widen
+
+TOLERANCE = 1e-5
+
+SYSTEMS = ("crn", "complex-crn", "lstm", "dcunet")
+SMALLER = {
+    "crn": {"channels": (4, 4, 4, 4, 4), "rnn_units": 16},
+    "complex-crn": {"channels": (4, 4, 4, 4, 4, 4), "rnn_units": 8},
+    "lstm": {"units": 16},
+    "dcunet": {"channels": (4, 4, 4, 4, 4, 4, 4, 4)},
+}
+
+
+def smaller(name: str, **changes: object) -> NetworkConfig:
+    return dataclasses.replace(preset(name), **{**SMALLER[name], **changes})
+
+
+VARIANTS = {name: smaller(name) for name in SYSTEMS} | {
+    "crn-dense": smaller("crn", rnn_units=8, look_ahead=2),
+    "complex-crn-causal": smaller("complex-crn", look_ahead=0),
+    "lstm-causal": smaller("lstm", look_ahead=0),
+    "dcunet-causal": smaller("dcunet", look_ahead=0),
+    "dcunet-centred": smaller("dcunet", look_ahead=22, complex_norm=False),
+}
+
+
+def on_meta(config: NetworkConfig) -> Network:
+    with torch.device("meta"):
+        return build_network(config).to("meta")
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "papers"),
+    [
+        # CRN: ours is the count of its authors' code. The others fall short of what the DCCRN
+        # paper says by 6, 4 and 9 % with all sizes that it names.
+        ("crn", 17.58, 17.58),
+        ("complex-crn", 5.71, 6.1),
+        ("lstm", 9.18, 9.6),
+        ("dcunet", 3.29, 3.6),
+    ],
+)
+def test_parameters(name: str, ours: float, papers: float) -> None:
+    millions = count_parameters(on_meta(preset(name))) / 1e6
+    assert millions == pytest.approx(ours, abs=0.005)
+    assert millions == pytest.approx(papers, rel=0.09)
+
+
+def test_cost_of_the_crn_is_that_of_its_authors_code() -> None:
+    assert macs_per_second(preset("crn")) / 1e9 == pytest.approx(2.16, rel=0.02)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_cost_is_what_torch_counts(name: str) -> None:
+    """Torch's counter sees matrix products and convolutions, by the same rule, padding included."""
+    config = preset(name)
+    with FlopCounterMode(display=False) as counter:
+        on_meta(config)(torch.zeros(1, 8 * SAMPLE_RATE, device="meta"))
+    assert counter.get_total_flops() / 2 / 8 == pytest.approx(macs_per_second(config), rel=0.01)
+
+
+def first_moved(model: Network, at: int) -> int:
+    """First output sample that a click at sample `at` moves."""
+    x = 0.1 * torch.randn(1, at + 2000, generator=torch.Generator().manual_seed(0))
+    y = x.clone()
+    y[:, at] += 5.0
+    with torch.inference_mode():
+        return int((model(x) != model(y))[0].nonzero()[0])
+
+
+DCCRNS = {
+    name: dataclasses.replace(config, channels=(4, 4, 8, 8, 8, 8), rnn_units=8, clamp=False)
+    for name, config in PRESETS.items()
+    if isinstance(config, DCCRNConfig)
+}
+
+
+@pytest.mark.parametrize("name", DCCRNS | VARIANTS)
+def test_the_future_matters_as_far_as_stated(name: str) -> None:
+    config = (DCCRNS | VARIANTS)[name]
+    model = lively(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0 if parameter.dim() > 1 else 1.0)  # or the way through all layers fades below float32
+    start = 40 * config.hop_length - config.overlap  # of a frame
+    newest = start + config.look_ahead * config.hop_length
+    for place in (config.win_length - config.hop_length + 40, config.win_length - 30):
+        at = newest + place  # in the part of its window that no earlier frame has
+        first = first_moved(model, at)
+        assert at - config.latency_samples <= first
+        assert start <= first < start + config.hop_length
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@given(data=st.data())
+@settings(max_examples=5, deadline=None)
+def test_any_cut_equals_the_network_on_the_whole_signal(variant: str, data: st.DataObject) -> None:
+    model = lively(VARIANTS[variant])
+    frames = data.draw(st.one_of(st.integers(1, 700), st.integers(1, 9000)))
+    x = speechlike(frames, channels=2, seed=frames)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(x.T.copy())).T.numpy()
+    assert expected.shape == x.shape
+    enhancer = Enhancer(model, device="cpu")
+    np.testing.assert_allclose(enhancer(x), expected, atol=TOLERANCE)
+    sizes = data.draw(st.lists(st.sampled_from([1, 7, 100, 161, 1000, 6000]), max_size=30))
+    edges = [0, *(edge for edge in itertools.accumulate(sizes) if edge < frames), frames]
+    parts = [enhancer.process(x[start:stop]) for start, stop in itertools.pairwise(edges)]
+    np.testing.assert_allclose(np.concatenate([*parts, enhancer.flush()]), expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_memory_of_a_stream_is_bounded(name: str) -> None:
+    core = SpectralEnhancer(lively(VARIANTS[name]))
+    sizes = []
+    for _ in range(5):
+        core.process(speechlike(16_000))
+        kept = [t for place in core._network.timeline.kept for t in (place if isinstance(place, tuple) else [place])]
+        sizes.append(sum(t.untyped_storage().nbytes() for t in kept))
+    assert len(set(sizes)) == 1
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_silence_stays_silence(variant: str) -> None:
+    model = lively(VARIANTS[variant])
+    with torch.inference_mode():
+        assert not model(torch.zeros(1, 5000)).any()
+    assert not Enhancer(model, device="cpu")(np.zeros(5000, np.float32)).any()
+
+
+@pytest.mark.parametrize("name", ["lstm", "dcunet"])
+def test_a_new_mask_is_close_to_the_identity(name: str) -> None:
+    torch.manual_seed(0)
+    model = build_network(smaller(name)).eval()
+    x = torch.from_numpy(speechlike(8000).T)
+    with torch.inference_mode():
+        assert torch.corrcoef(torch.cat([x, model(x)]))[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradient_reaches_all_parameters(variant: str) -> None:
+    torch.manual_seed(0)
+    model = build_network(VARIANTS[variant])
+    x = torch.from_numpy(speechlike(6000, channels=2).T.copy())
+    (model(x) - 0.5 * x).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_file_keeps_the_network_and_serves_the_command(name: str, tmp_path: Path) -> None:
+    model = lively(VARIANTS[name])
+    path = tmp_path / "m.safetensors"
+    save_model(model, path, {"data": "none"}, half=False)
+    again, provenance = load_model(path)
+    assert (again.config, provenance) == read_metadata(path) == (model.config, {"data": "none"})
+    x = speechlike(5000)
+    torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
+    soundfile.write(tmp_path / "x.wav", x, SAMPLE_RATE, subtype="FLOAT")
+    arguments = ["enhance", str(tmp_path / "x.wav"), "-o", str(tmp_path / "y.wav"), "--model", str(path)]
+    result = CliRunner().invoke(app, [*arguments, "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    y, rate = soundfile.read(tmp_path / "y.wav", always_2d=True)
+    assert rate == SAMPLE_RATE
+    np.testing.assert_allclose(y, Enhancer(model, device="cpu")(x), atol=1e-4)
+
+
+def test_files_of_other_networks_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    lstm = lively(VARIANTS["lstm"])
+    for config, message in (
+        (VARIANTS["dcunet"], "missing or left over"),
+        (dataclasses.replace(VARIANTS["lstm"], units=8), "do not fit"),
+    ):
+        lstm.config = config
+        save_model(lstm, path)
+        with pytest.raises(CheckpointError, match=message):
+            load_model(path)
+    lstm.config = dataclasses.replace(VARIANTS["lstm"])
+    for data, message in (
+        ({"architecture": "wavenet"}, "unknown architecture 'wavenet'"),
+        ({"architecture": ["lstm"]}, "configuration"),
+        ({"architecture": "lstm", "channels": [2]}, "not a configuration of lstm"),
+        ({"architecture": "dcunet", "kernels": [3]}, "not a configuration of dcunet"),
+        ({"architecture": "crn", "rnn_units": 8.5}, "whole numbers"),
+    ):
+        object.__setattr__(lstm.config, "to_dict", lambda data=data: data)
+        save_model(lstm, path)
+        with pytest.raises(CheckpointError, match=message):
+            load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("crn", {"channels": (4,) * 8}, "too small"),
+        ("crn", {"target": "phase"}, "target"),
+        ("complex-crn", {"look_ahead": 7}, "look_ahead"),
+        ("lstm", {"look_ahead": 7}, "look_ahead"),
+        ("dcunet", {"look_ahead": 23}, "0 to 22"),
+        ("dcunet", {"channels": (4, 4)}, "one pair per layer"),
+        ("dcunet", {"kernels": ((4, 3),) * 8}, "odd"),
+        ("dcunet", {"n_fft": 640}, "divisible"),
+        ("lstm", {"window": "kaiser"}, "window"),
+    ],
+)
+def test_impossible_configurations_are_refused(name: str, change: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        smaller(name, **change)
+
+
+def test_what_only_a_dccrn_can() -> None:
+    lstm = lively(VARIANTS["lstm"])
+    for model, config in ((lstm, VARIANTS["lstm"]), (lively(TINY), VARIANTS["crn"])):
+        with pytest.raises(OptionError, match="only a DCCRN"):
+            widen(model, config)
+    result = CliRunner().invoke(app, ["convert", __file__, "-o", "never.safetensors", "--preset", "crn"])
+    assert result.exit_code == 2
+    assert "DCCRN" in result.output
+
+
+def test_presets_are_listed() -> None:
+    result = CliRunner().invoke(app, ["models", "--presets"])
+    assert result.exit_code == 0, result.output
+    assert [line.split()[0] for line in result.output.splitlines()] == list(PRESETS)
+    assert "17.58 M" in result.output
