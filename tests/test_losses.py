@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import speechlike
 from torch import Tensor
 
-from conftest import speechlike
 from dccrn_cli.errors import OptionError
 from dccrn_cli.training.losses import (
     COMBINATIONS,
