@@ -111,7 +111,9 @@ def _speech_frames(clean: Tensor) -> tuple[Tensor, Tensor]:
     most = samples // 2 + 4800  # half of the signal with the margins of the reference implementation
     first, last = first.clamp(max=most), (last + _PADDING - 4).clamp(max=most)
     frames = samples // HOP
-    return (first // HOP).clamp(max=frames - 1), ((samples + _PADDING - last) // HOP - 1).clamp(0, frames - 1)
+    first = (first // HOP).clamp(max=frames - 1)
+    last = ((samples + _PADDING - last) // HOP - 1).clamp(max=frames - 1)
+    return first, torch.maximum(first, last)
 
 
 def _mean(disturbance: Tensor, first: Tensor, last: Tensor, weight: Tensor) -> Tensor:
