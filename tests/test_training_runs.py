@@ -223,6 +223,8 @@ def test_recipes_build_on_others_and_take_changes(tmp_path: Path) -> None:
     assert recipe.mixing.seconds == read_recipe("dccrn").mixing.seconds
     assert (recipe.training.batch, recipe.training.lr) == (2, 1e-4)
     assert dict(recipe.loss.terms) == {"snr": 1.0, "mse": 0.5}
+    more = read_recipe("dccrn", {"loss": {"pesq": 0.1}})
+    assert dict(more.loss.terms) == {**read_recipe("dccrn").loss.terms, "pesq": 0.1}
     assert recipe.config().rnn_units == 64
     assert recipe.config().channels == PRESETS["dccrn"].channels
     (tmp_path / "next.toml").write_text('base = "mine"\n')

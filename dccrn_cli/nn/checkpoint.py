@@ -51,7 +51,17 @@ def save_model(
         "config": json.dumps(model.config.to_dict()),
         "provenance": json.dumps(dict(provenance or {}), ensure_ascii=False),
     }
-    write_whole(path, safetensors_bytes(tensors, metadata))
+    write_whole(path, _in_order(safetensors_bytes(tensors, metadata)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file whose metadata are in order: the library leaves that to chance."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:

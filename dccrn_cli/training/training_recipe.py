@@ -97,16 +97,17 @@ def read_recipe(recipe: str | os.PathLike[str], changes: Mapping[str, Any] | Non
     """
     name = os.fspath(recipe)
     table = _tables_of(name)
-    for key, value in (changes or {}).items():
-        table[key] = {**table.get(key, {}), **value} if key in _TABLES else value
     try:
+        for key, value in (changes or {}).items():
+            before = LossOptions.from_table(table.get("loss", {})).to_dict() if key == "loss" else table.get(key, {})
+            table[key] = {**before, **value} if key in _TABLES else value
         made = TrainingRecipe(
             Path(name).name.removesuffix(SUFFIX),
             table.get("description", ""),
             table.get("preset", DEFAULT_RECIPE),
             {key.replace("-", "_"): value for key, value in table.get("network", {}).items()},
             from_table(MixingOptions(), table.get("mixing", {}), "mixing"),
-            LossOptions.from_table(table["loss"]) if "loss" in table else LossOptions(),
+            LossOptions.from_table(table.get("loss", {})),
             from_table(TrainOptions(), table.get("training", {}), "training"),
         )
         made.config()
