@@ -8,7 +8,7 @@ import sys
 import typer
 
 from dccrn_cli import __version__
-from dccrn_cli.cli import convert, enhance, mix, models, score, train
+from dccrn_cli.cli import convert, enhance, finetune, mix, models, score, train
 from dccrn_cli.cli.console import set_debug
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(enhance.enhance)
 app.command()(models.models)
+app.command()(finetune.finetune)
 app.command()(train.train)
 app.command()(mix.mix)
 app.command()(score.score)

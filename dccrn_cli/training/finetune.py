@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from dccrn_cli.nn.network import Network
+from dccrn_cli.training.folder import RECIPE, RunFolder
 from dccrn_cli.training.losses import LossOptions
+from dccrn_cli.training.own_data import OwnData
+from dccrn_cli.training.team import Team
 from dccrn_cli.training.trainer import Trainer
+from dccrn_cli.training.training_recipe import TrainingRecipe, read_recipe
 from dccrn_cli.training.validation import Figures, Pair, mean_figures, measure
+from dccrn_cli.training.yardstick import yardstick
 
 STRENGTHS = (1.0, 0.75, 0.5, 0.3, 0.15)
 """How far from the start model to the tuned one the results that are tried lie."""
@@ -66,14 +74,16 @@ class Comparison:
     elsewhere_after: Scores
     strength: float = 1.0
 
+    @property
+    def gain_db(self) -> float:
+        """Rise of SI-SNR on the user's own noise."""
+        return self.own_after.mean["si_snr"] - self.own_before.mean["si_snr"]
+
     def objections(self) -> list[str]:
         """Why the result should not replace the start model; empty if it should."""
         found = []
-        gain = self.own_after.mean["si_snr"] - self.own_before.mean["si_snr"]
-        if not gain >= LEAST_GAIN_DB:
-            found.append(
-                f"SI-SNR on your noise changes by {gain:+.2f} dB; at least {LEAST_GAIN_DB:+.2f} dB would be worth it"
-            )
+        if not self.gain_db >= LEAST_GAIN_DB:
+            found.append(f"SI-SNR on your noise changes by {self.gain_db:+.2f} dB, not {LEAST_GAIN_DB:+.2f} or more")
         found += _falls("on your noise", self.own_before.mean, self.own_after.mean, OWN_TOLERANCE)
         found += _falls("elsewhere", self.elsewhere_before.mean, self.elsewhere_after.mean, TOLERANCE)
         before, after = self.elsewhere_before.clean, self.elsewhere_after.clean
@@ -89,6 +99,84 @@ def _falls(where: str, before: Figures, after: Figures, tolerance: Mapping[str, 
         for name, allowed in tolerance.items()
         if not after[name] >= before[name] - allowed and not math.isnan(before[name])
     ]
+
+
+class FineTuning:
+    """One fine-tuning, in a folder in which it can go on if it is stopped.
+
+    Args:
+        start: the model to start from; it stays as it is.
+        own: the user's recordings.
+        recipe: of training.
+        folder: of the run; its recipe tells how many steps it was begun with.
+        device: where to train.
+
+    Attributes:
+        own_before, elsewhere_before: figures of the start model.
+    """
+
+    def __init__(
+        self, start: Network, own: OwnData, recipe: TrainingRecipe, folder: Path, device: torch.device
+    ) -> None:
+        self.start = start
+        self.own = own
+        self.folder = RunFolder(folder)
+        self._elsewhere = yardstick()
+        self._device = device
+        begun = self.folder.path / RECIPE
+        self.recipe = read_recipe(begun) if begun.exists() else recipe
+        self.begun = begun.exists()
+        self.own_before = score(start, own.held_out)
+        self.elsewhere_before = score(start, self._elsewhere)
+
+    def begin(self, steps: int | None, minutes: float) -> Trainer:
+        """The run, with as many steps as given or as fit into the time; one begun before goes on."""
+        if not self.begun:
+            steps = steps or self._steps_within(minutes)
+            training = dataclasses.replace(self.recipe.training, steps=steps, validate_every=steps)
+            self.recipe = dataclasses.replace(self.recipe, training=training)
+            self.folder.keep_recipe(self.recipe.to_toml())
+        trainer = self._trainer(self.folder.path, self.own.some_held_out())
+        trainer.resume()
+        return trainer
+
+    def choose(self, tuned: Network) -> tuple[Network, Comparison]:
+        """The best model on the way from start to tuned that nothing speaks against; else the tuned one.
+
+        Going back part of the way gives up a little of what was learnt and most of what was forgotten.
+        """
+        tried: list[tuple[Network, Comparison]] = []
+        accepted: list[tuple[Network, Comparison]] = []
+        for strength in STRENGTHS:
+            model = blended(self.start, tuned, strength)
+            after = score(model, self.own.held_out), score(model, self._elsewhere)
+            comparison = Comparison(self.own_before, after[0], self.elsewhere_before, after[1], strength)
+            tried.append((model, comparison))
+            if not comparison.objections():
+                accepted.append((model, comparison))
+            elif accepted:
+                break
+            if len(accepted) > 1 and accepted[-1][1].gain_db < accepted[-2][1].gain_db:
+                break  # from here on it only goes back
+        return max(accepted, key=lambda each: each[1].gain_db) if accepted else tried[0]
+
+    def _trainer(self, folder: Path, pairs: Sequence[Pair]) -> Trainer:
+        return Trainer(
+            copy.deepcopy(self.start), self.own.source, pairs, folder, self.recipe.training, self.recipe.loss,
+            team=Team(device=self._device),
+        )  # fmt: skip
+
+    def _steps_within(self, minutes: float) -> int:
+        """Steps for so much time, by the clock."""
+        with tempfile.TemporaryDirectory() as folder:
+            steps = self._trainer(Path(folder), []).run()
+            next(steps)  # the first one prepares what the others use
+            started = time.monotonic()
+            for _ in range(TIMED_STEPS):
+                next(steps)
+            each_s = (time.monotonic() - started) / TIMED_STEPS
+            steps.close()
+        return max(round(minutes * 60 / each_s), 1)
 
 
 def score(model: Network, groups: Groups) -> Scores:
@@ -113,43 +201,3 @@ def blended(start: Network, tuned: Network, strength: float) -> Network:
             if tensor.is_floating_point():
                 tensor.lerp_(ends[name].to(tensor), strength)
     return model.eval()
-
-
-@dataclass
-class _Tried:
-    strength: float
-    model: Network
-    comparison: Comparison = field(repr=False)
-
-
-def choose(start: Network, tuned: Network, own: Groups, elsewhere: Groups) -> tuple[Network, Comparison]:
-    """The best model on the way from start to tuned that nothing speaks against; else the tuned one.
-
-    Going back part of the way gives up a little of what was learnt and most of what was forgotten.
-    """
-    own_before, elsewhere_before = score(start, own), score(start, elsewhere)
-    accepted: _Tried | None = None
-    full: _Tried | None = None
-    for strength in STRENGTHS:
-        model = blended(start, tuned, strength)
-        comparison = Comparison(own_before, score(model, own), elsewhere_before, score(model, elsewhere), strength)
-        tried = _Tried(strength, model, comparison)
-        full = full or tried
-        if comparison.objections():
-            continue
-        if accepted and comparison.own_after.mean["si_snr"] <= accepted.comparison.own_after.mean["si_snr"]:
-            break  # from here on it only goes back
-        accepted = tried
-    assert full is not None
-    best = accepted or full
-    return best.model, best.comparison
-
-
-def steps_for(minutes: float, trainer: Trainer) -> int:
-    """How many steps of a trainer fit into so much time, by the clock; its model is changed by some steps."""
-    steps = trainer.run()
-    next(steps)  # the first one prepares what the others use
-    started = time.monotonic()
-    for _ in range(TIMED_STEPS):
-        next(steps)
-    return max(int(minutes * 60 * TIMED_STEPS / (time.monotonic() - started)), 1)

@@ -48,6 +48,10 @@ class OwnData:
     held_out: dict[float, list[Pair]]
     summary: str
 
+    def some_held_out(self) -> list[Pair]:
+        """A few of the pairs, of all SNRs."""
+        return [pair for pairs in self.held_out.values() for pair in pairs[:2]]
+
 
 def own_data(
     clean: Iterable[Path],

@@ -1,0 +1,258 @@
+"""`dccrn finetune`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, duration, error_line, plain_errors
+from dccrn_cli.cli.enhance import DeviceChoice
+from dccrn_cli.cli.train import DATA, WORK, stop_on_signal
+
+if TYPE_CHECKING:
+    from dccrn_cli.training.finetune import Comparison, FineTuning, Scores
+    from dccrn_cli.training.trainer import Trainer
+
+RECIPE = "finetune"
+
+_NAMES = {"si_snr": "SI-SNR dB", "pesq_wb": "PESQ-WB", "stoi": "STOI"}
+
+
+@plain_errors
+def finetune(
+    clean: Annotated[
+        list[Path] | None,
+        typer.Option(help="Clean speech: folder, .tar archive, list or file; may be repeated.", rich_help_panel=DATA),
+    ] = None,
+    noise: Annotated[
+        list[Path] | None, typer.Option(help="Your noise, in the same forms; may be repeated.", rich_help_panel=DATA)
+    ] = None,
+    pairs: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="NOISY CLEAN",
+            help="Recorded pairs: a folder of noisy and one of clean speech, with the same file names.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    rooms: Annotated[
+        list[Path] | None,
+        typer.Option(help="Room impulse responses; simulated ones are used besides.", rich_help_panel=DATA),
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model file to write.")] = Path(
+        "finetuned.safetensors"
+    ),
+    model: Annotated[
+        str | None, typer.Option(help="Start from this model: bundled name or file.", show_default="dccrn")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train, about.", rich_help_panel=WORK)] = 10.0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps in place of minutes.", show_default=False, rich_help_panel=WORK)
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Peak learning rate.", show_default="that of the recipe finetune", rich_help_panel=WORK),
+    ] = None,
+    general: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=0.9,
+            help="Share of examples with noise that is not yours, against forgetting.",
+            rich_help_panel=WORK,
+        ),
+    ] = 0.3,
+    seed: Annotated[int, typer.Option(min=0, help="Sets the examples.", rich_help_panel=WORK)] = 0,
+    device: Annotated[DeviceChoice, typer.Option(help="Where to train.", rich_help_panel=WORK)] = DeviceChoice.auto,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for one per core.", rich_help_panel=WORK)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.", rich_help_panel=WORK)] = False,
+) -> None:
+    """Make a model better on your own noise, or keep the one you have.
+
+    A fifth of the recordings is set aside. On mixtures of these, and on general noise that comes
+    with dccrn, the model is compared before and after. If it is not better on your noise, or worse
+    elsewhere, nothing is written and the exit code is 1. A stopped run goes on with the same command.
+
+    Example:  dccrn finetune --clean speech/ --noise fan/ -o fan.safetensors
+    """
+    import shutil
+
+    import torch
+
+    from dccrn_cli.engine.enhancer import pick_device
+    from dccrn_cli.engine.models import find_model
+    from dccrn_cli.nn.checkpoint import load_model, save_model
+    from dccrn_cli.training.finetune import FineTuning
+    from dccrn_cli.training.own_data import own_data
+    from dccrn_cli.training.training_recipe import read_recipe
+
+    say = _quiet if as_json else typer.echo
+    if threads:
+        torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    changes: dict[str, Any] = {"training": {"seed": seed} | ({} if lr is None else {"lr": lr})}
+    recipe = read_recipe(RECIPE, changes)
+    start, provenance = load_model(find_model(model))
+    own = own_data(clean or [], noise or [], rooms, [pairs] if pairs else [], recipe.mixing, general, seed)
+    say(own.summary)
+    folder = output.with_name(f"{output.name}.run")
+    tuning = FineTuning(start, own, recipe, folder, pick_device(device.value))
+    say(f"Before: {_means(tuning.own_before)} on your noise; {_means(tuning.elsewhere_before)} elsewhere")
+    trainer = tuning.begin(steps, minutes)
+    _train(trainer, say)
+    best, comparison = tuning.choose(trainer.average.model())
+    objections = comparison.objections() + _against_standing(tuning, comparison, output)
+    if as_json:
+        typer.echo(json.dumps(_plain(comparison, objections), indent=2))
+    else:
+        _print_table(comparison)
+    if objections:
+        for objection in objections:
+            error_line(f"Refused: {objection}")
+        error_line(f"Nothing was written; {find_model(model)} stays the better model.")
+    else:
+        save_model(best, output, _provenance(provenance, start_name=model, trainer=trainer, comparison=comparison))
+        say(f"Wrote {output}; use it with  dccrn enhance --model {output} …")
+    shutil.rmtree(folder, ignore_errors=True)
+    if objections:
+        raise typer.Exit(SOME_FAILED)
+
+
+"""E
+"""
+
+
+def _quiet(_: object) -> None:
+    pass
+
+
+def _train(trainer: Trainer, say: Callable[[str], None]) -> None:
+    """Train to the end, with a bar on a terminal.
+
+    Raises:
+        typer.Exit: stopped by a signal.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    steps, told = trainer.options.steps, set[str]()
+    if trainer.progress.step:
+        say(f"Going on after step {trainer.progress.step:,} of {steps:,}")
+    columns = TextColumn("Training"), BarColumn(), TextColumn("{task.fields[seen]} of audio"), TimeRemainingColumn()
+    with (
+        stop_on_signal() as stopped,
+        Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar,
+    ):
+        task = bar.add_task("", total=steps, completed=trainer.progress.step, seen="")
+        for progress in trainer.run(stop=lambda: bool(stopped)):
+            bar.update(task, completed=progress.step, seen=duration(progress.seconds_seen))
+            for clip in trainer.unreadable.keys() - told:
+                told.add(clip)
+                error_line(f"Note: {clip}: {trainer.unreadable[clip]}; left out")
+    if stopped:
+        error_line(f"Stopped after step {trainer.progress.step:,} of {steps:,}; the same command goes on.")
+        raise typer.Exit(INTERRUPTED)
+    say(f"Trained on {duration(trainer.progress.seconds_seen)} of audio in {steps:,} steps")
+
+
+def _against_standing(tuning: FineTuning, comparison: Comparison, output: Path) -> list[str]:
+    """What speaks for the model that the file to write already holds."""
+    from dccrn_cli.errors import CheckpointError
+    from dccrn_cli.nn.checkpoint import load_model
+    from dccrn_cli.training.finetune import score
+
+    if not output.exists():
+        return []
+    try:
+        standing = score(load_model(output)[0], tuning.own.held_out).mean["si_snr"]
+    except CheckpointError as error:
+        return [f"{output} is there and not a model ({error.message}); it is not replaced"]
+    reached = comparison.own_after.mean["si_snr"]
+    if reached > standing:
+        return []
+    return [f"{output} is better already: SI-SNR {standing:.2f} dB on your noise, against {reached:.2f} dB"]
+
+
+def _means(scores: Scores) -> str:
+    return ", ".join(f"{label} {scores.mean[name]:.{_digits(name)}f}" for name, label in _NAMES.items())
+
+
+def _digits(name: str) -> int:
+    return 2 if name == "si_snr" else 3
+
+
+def _print_table(comparison: Comparison) -> None:
+    """Before and after, by SNR, on the user's noise and elsewhere."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", *(f"{label} before → after" for label in _NAMES.values()), box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    parts = (
+        ("your noise", comparison.own_before, comparison.own_after),
+        ("elsewhere", comparison.elsewhere_before, comparison.elsewhere_after),
+    )
+    for where, before, after in parts:
+        for snr_db in before.by_snr:
+            if math.isfinite(snr_db):
+                label = f"{where}, {snr_db:+.0f} dB"
+                table.add_row(label, *_cells(before.by_snr[snr_db], after.by_snr[snr_db]))
+        table.add_row(f"{where}, all", *_cells(before.mean, after.mean), style="bold", end_section=True)
+    Console(width=None if Console().is_terminal else 120).print(table)
+    before_clean, after_clean = comparison.elsewhere_before.clean, comparison.elsewhere_after.clean
+    typer.echo(f"Speech without noise: SI-SNR {before_clean:.1f} → {after_clean:.1f} dB")
+    if comparison.strength < 1:
+        typer.echo(
+            f"{comparison.strength:.0%} of the way from the start model to the tuned one, to forget less elsewhere"
+        )
+
+
+def _cells(before: dict[str, float], after: dict[str, float]) -> Iterator[str]:
+    for name in _NAMES:
+        old, new, digits = before[name], after[name], _digits(name)
+        yield f"{old:.{digits}f} → {new:.{digits}f} ({new - old:+.{digits}f})"
+
+
+def _plain(comparison: Comparison, objections: list[str]) -> dict[str, Any]:
+    """The comparison for JSON."""
+
+    def scores(each: Scores) -> dict[str, Any]:
+        by_snr = {f"{snr_db:g}": figures for snr_db, figures in each.by_snr.items()}
+        return {"mean": each.mean, "by_snr_db": by_snr, "clean_si_snr": each.clean}
+
+    plain: dict[str, Any] = {
+        field.name: scores(getattr(comparison, field.name))
+        for field in dataclasses.fields(comparison)
+        if field.name != "strength"
+    }
+    return _without_nan({**plain, "strength": comparison.strength, "objections": objections})
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _provenance(
+    before: dict[str, Any], *, start_name: str | None, trainer: Trainer, comparison: Comparison
+) -> dict[str, Any]:
+    """Where the new model comes from."""
+    return {
+        "started_from": Path(start_name or "dccrn").name,
+        "data": f"{before.get('data', 'not stated')}; fine-tuned on data of its owner",
+        "hours_seen": round(before.get("hours_seen", 0.0) + trainer.progress.seconds_seen / 3600, 2),
+        "licence": f"that of the start model ({before.get('licence', 'not stated')}) and of the data tuned on",
+        "training": dataclasses.asdict(trainer.options),
+        "loss": trainer.loss_options.to_dict(),
+        "finetuned": _plain(comparison, []),
+    }
