@@ -43,9 +43,10 @@ COMBINATIONS: Mapping[str, Mapping[str, float]] = {
 }
 """Weights of known combinations.
 
-The perceptual terms beside the default have about half of its gradient, for a network that is trained. Others with LMS and PMSQE are weighted means with the coupling constants published with "DCCRN with various
-loss functions" (Hwang et al. 2021): 1:2, 1:15 and 1:8. MSE with LMS is 1000:1 there, of signals at their own
-level; at -30 dBFS that is 1:1 of signals at an RMS of one, as here.
+Beside the default, PESQ and PMSQE have about half of its gradient, as measured in a trained network. The rest
+are weighted means with the coupling constants published with "DCCRN with various loss functions" (Hwang, Byun
+and Park): 1:2 for LMS, 1:15 and 1:8 for PMSQE. MSE with LMS is 1000:1 there, of signals at their own level; for
+speech at -30 dBFS that is 1:1 of signals at an RMS of one, as they are here.
 """
 
 
