@@ -56,7 +56,7 @@ _MASKED = 0.25
 """Share of the fainter loudness by which a difference has to exceed zero to be heard."""
 
 _LARGEST_DISTURBANCE = 45.0
-_EPS = 1e-8
+_EPS = 5e-7
 
 
 @dataclass(frozen=True)
