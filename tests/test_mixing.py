@@ -104,6 +104,38 @@ def test_clipping_cuts_the_mixture_and_not_the_target(data: Path) -> None:
         np.testing.assert_array_equal(clipped[below], noisy[below])
 
 
+@pytest.mark.parametrize("measured", [False, True])
+def test_targets_hold_what_they_say_of_a_room(data: Path, tmp_path: Path, measured: bool) -> None:
+    """The mixture is the same for all; dry and early speech lie in it in time and level."""
+    options = PLAIN | {"reverb": 1.0, "clean": 1.0, "floor_db": (-150.0, -150.0), "seconds": 2.0}
+    rooms = None
+    if measured:
+        response = np.zeros(4000)
+        response[[30, 30 + 480, 30 + 1600]] = 0.5, 0.2, 0.3  # echoes after 30 and 100 ms
+        soundfile.write(tmp_path / "room.wav", response, 16_000, subtype="FLOAT")
+        rooms = ClipPool(find_clips([tmp_path]))
+    made: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for target in ("reverberant", "early", "dry"):
+        mixed = mixer(data, **options | {"target": target})
+        mixed.rooms = rooms
+        made[target] = [mixed.example(number) for number in range(8)]
+    nearest = 0
+    for whole, early, dry in zip(made["reverberant"], made["early"], made["dry"], strict=True):
+        np.testing.assert_array_equal(whole[0], early[0])
+        np.testing.assert_array_equal(whole[0], dry[0])
+        np.testing.assert_array_equal(whole[0], whole[1])
+        heard, direct = whole[0], dry[1]
+        correlation = np.fft.irfft(np.fft.rfft(heard, 65_536) * np.conj(np.fft.rfft(direct, 65_536)))
+        assert correlation.argmax() == 0
+        assert rms(heard - direct) > rms(heard - early[1]) > 1e-6
+        echo = np.concatenate([np.zeros(480, np.float32), direct[:-480]])
+        late = np.concatenate([np.zeros(1600, np.float32), direct[:-1600]])
+        if np.allclose(heard, direct + 0.4 * echo + 0.6 * late, atol=1e-5):
+            np.testing.assert_allclose(early[1], direct + 0.4 * echo, atol=1e-5)
+            nearest += 1
+    assert (1 <= nearest <= 7) == measured  # simulated rooms are used besides
+
+
 def test_speech_and_noise_keep_the_same_share_of_the_band(data: Path) -> None:
     """Whatever narrows the band narrows that of both."""
     for options in ({"band_limit": 1.0, "codec": 0.0}, {"band_limit": 0.0, "codec": 1.0}):
@@ -224,6 +256,9 @@ def test_options_from_a_table() -> None:
         ({"seconds": 0}, "seconds"),
         ({"level_db": [-30, 3]}, "level_db"),
         ({"speed_range": 1}, "speed_range"),
+        ({"target": "wet"}, "target"),
+        ({"target": 1}, "target"),
+        ({"simulated-rooms": 1.5}, "simulated_rooms"),
     ],
 )
 def test_impossible_options_are_named(table: dict[str, object], said: str) -> None:

@@ -233,7 +233,7 @@ def _plain(comparison: Comparison, objections: list[str]) -> dict[str, Any]:
         for field in dataclasses.fields(comparison)
         if field.name != "strength"
     }
-    return _without_nan({**plain, "strength": comparison.strength, "objections": objections})
+    return {**_without_nan(plain), "strength": comparison.strength, "objections": objections}
 
 
 def _without_nan(value: Any) -> Any:

@@ -169,13 +169,13 @@ class FineTuning:
     def _steps_within(self, minutes: float) -> int:
         """Steps for so much time, by the clock."""
         with tempfile.TemporaryDirectory() as folder:
-            steps = self._trainer(Path(folder), []).run()
+            steps = iter(self._trainer(Path(folder), []).run())
             next(steps)  # the first one prepares what the others use
             started = time.monotonic()
             for _ in range(TIMED_STEPS):
                 next(steps)
             each_s = (time.monotonic() - started) / TIMED_STEPS
-            steps.close()
+            del steps
         return max(round(minutes * 60 / each_s), 1)
 
 

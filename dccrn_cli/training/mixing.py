@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.training.clips import ClipPool
 from dccrn_cli.training.codecs import draw_codec
+from dccrn_cli.training.decays import early_part, from_direct_sound
 from dccrn_cli.training.effects import (
     TINY,
     Equaliser,
@@ -23,9 +25,17 @@ from dccrn_cli.training.effects import (
 from dccrn_cli.training.examples import ExampleSource
 from dccrn_cli.training.mixing_options import MixingOptions
 from dccrn_cli.training.noises import synthetic_noise
-from dccrn_cli.training.rooms import draw_t60_s, from_direct_sound, simulated_decay
+from dccrn_cli.training.rooms import LEAD, RoomBank
 
 __all__ = ["Mixer", "MixingOptions"]
+
+
+class _Room(NamedTuple):
+    """Impulse responses of one room: of the talker, what of it makes up the target, and of a noise elsewhere."""
+
+    speech: np.ndarray
+    target: np.ndarray
+    noise: np.ndarray
 
 
 class Mixer(ExampleSource):
@@ -33,7 +43,8 @@ class Mixer(ExampleSource):
 
     Args:
         speech, noise: clips to mix.
-        rooms: measured impulse responses; simulated decays are used besides, or alone.
+        rooms: measured impulse responses, those of one room in one folder; simulated ones are used
+            besides, or alone.
         options: see `MixingOptions`.
         seed: with the number of an example it sets everything in it.
     """
@@ -45,6 +56,7 @@ class Mixer(ExampleSource):
         self.speech = speech
         self.noise = noise
         self.rooms = rooms
+        self.simulated = RoomBank(options.simulated_rooms, seed, options.t60_s)
 
     @property
     def unreadable(self) -> dict[str, str]:
@@ -57,22 +69,24 @@ class Mixer(ExampleSource):
         rng = np.random.default_rng((self.seed, number))
         speech, speaker = self._speech(rng)
         room = self._room(rng) if rng.random() < options.reverb else None
-        (speech,) = filtered(speech, [room], self._equaliser(rng))
-        speech = speech / (active_rms(speech) + TINY)
+        responses = [room.speech, room.target] if room else [None, None]
+        heard, clean = filtered(speech, responses, self._equaliser(rng))
+        level = active_rms(heard) + TINY
         floor_db = rng.uniform(*options.floor_db)
-        speech = speech + 10 ** (floor_db / 20) * rng.standard_normal(len(speech), dtype=np.float32)
+        floor = 10 ** (floor_db / 20) * rng.standard_normal(len(speech), dtype=np.float32)
+        heard, clean = heard / level + floor, clean / level + floor
         if rng.random() < options.clean:
-            noisy = speech
+            noisy = heard
         else:
             noise = self._noises(rng, speaker, room)
             snr_db = rng.uniform(*options.snr_db)
-            noisy = speech + noise * (10 ** (-snr_db / 20) / (rms(noise) + TINY))
+            noisy = heard + noise * (10 ** (-snr_db / 20) / (rms(noise) + TINY))
         if rng.random() < options.band_limit:
             cutoff_hz = rng.uniform(3000, 7000)
-            noisy, speech = low_pass(noisy, cutoff_hz), low_pass(speech, cutoff_hz)
+            noisy, clean = low_pass(noisy, cutoff_hz), low_pass(clean, cutoff_hz)
         gain = 10 ** (rng.uniform(*options.level_db) / 20)
         gain = min(gain, 0.99 / (float(np.abs(noisy).max()) + TINY))
-        return self._recorded((noisy * gain).astype(np.float32), (speech * gain).astype(np.float32), rng)
+        return self._recorded((noisy * gain).astype(np.float32), (clean * gain).astype(np.float32), rng)
 
     def _recorded(
         self, noisy: np.ndarray, clean: np.ndarray, rng: np.random.Generator
@@ -123,13 +137,13 @@ class Mixer(ExampleSource):
     def _equaliser(self, rng: np.random.Generator) -> Equaliser | None:
         return Equaliser.draw(rng) if rng.random() < self.options.equaliser else None
 
-    def _noises(self, rng: np.random.Generator, speaker: int, room: np.ndarray | None) -> np.ndarray:
+    def _noises(self, rng: np.random.Generator, speaker: int, room: _Room | None) -> np.ndarray:
         noise = self._one_noise(rng, speaker)
         if rng.random() < self.options.second_noise:
             other = self._one_noise(rng, speaker)
             noise = noise / (rms(noise) + TINY)
             noise = noise + other / (rms(other) + TINY) * 10 ** (rng.uniform(-12, 0) / 20)
-        (noise,) = filtered(noise, [room if rng.random() < 0.5 else None], self._equaliser(rng))
+        (noise,) = filtered(noise, [room.noise if room and rng.random() < 0.5 else None], self._equaliser(rng))
         return noise
 
     def _one_noise(self, rng: np.random.Generator, speaker: int) -> np.ndarray:
@@ -162,10 +176,16 @@ class Mixer(ExampleSource):
         piece = pool.cut(index, draw_start(pool.length(index), length, rng), length)
         return piece if factor == 1 else _to_length(change_speed(piece, factor), self.options.samples)
 
-    def _room(self, rng: np.random.Generator) -> np.ndarray:
-        if self.rooms is not None and rng.random() < 0.5:
-            return from_direct_sound(self.rooms.draw(rng))
-        return from_direct_sound(simulated_decay(draw_t60_s(rng), rng))
+    def _room(self, rng: np.random.Generator) -> _Room:
+        """A simulated room, or if there are measured ones half of the time one of these."""
+        if self.rooms is None or rng.random() < 0.5:
+            speech, noise = self.simulated[int(rng.integers(len(self.simulated)))]
+            direct = LEAD
+        else:
+            place = self.rooms.draw_group(rng)
+            speech, noise = (from_direct_sound(self.rooms.draw(rng, place)) for _ in range(2))
+            direct = int(np.abs(speech).argmax())
+        return _Room(speech, early_part(speech, direct, self.options.target), noise)
 
 
 def _to_length(x: np.ndarray, length: int) -> np.ndarray:

@@ -6,10 +6,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.config import SAMPLE_RATE
+
+Target = Literal["reverberant", "early", "dry"]
+"""What is kept of speech in a room."""
 
 _PROBABILITIES = (
     "clean", "second_noise", "babble", "synthetic", "reverb", "equaliser", "band_limit", "clipping", "codec", "speed"
@@ -22,6 +25,8 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "floor_db": (-200.0, 0.0),
     "clipping_db": (0.0, 60.0),
     "speed_range": (0.0, 0.5),
+    "t60_s": (0.05, 20.0),
+    "simulated_rooms": (1, 1_000_000),
 }
 
 
@@ -40,7 +45,11 @@ class MixingOptions:
         second_noise: a second noise on top.
         babble: several other speakers as the noise.
         synthetic: a generated noise as the noise, of those that babble leaves; see `noises`.
-        reverb: speech (and half of the time the noise) in a room; the target keeps the room.
+        reverb: speech, and half of the time the noise elsewhere, in a room.
+        target: what the target holds of speech in a room: `reverberant` all of it, `early` the
+            direct sound and the first 50 ms after it, `dry` the direct sound.
+        t60_s: range of the reverberation time of simulated rooms.
+        simulated_rooms: how many of them there are.
         equaliser: a random tilt and resonance on speech and noise.
         band_limit: speech and noise lose their high frequencies.
         clipping: the mixture is cut off at its peaks; the target is not.
@@ -63,6 +72,9 @@ class MixingOptions:
     babble: float = 0.1
     synthetic: float = 0.1
     reverb: float = 0.4
+    target: Target = "reverberant"
+    t60_s: tuple[float, float] = (0.15, 2.5)
+    simulated_rooms: int = 1000
     equaliser: float = 0.3
     band_limit: float = 0.05
     clipping: float = 0.02
@@ -82,6 +94,8 @@ class MixingOptions:
                 _check(name, end, low, high)
             if span[0] > span[1]:
                 raise OptionError(f"{name} ends below its start: {span[0]:g} to {span[1]:g}")
+        if self.target not in get_args(Target):
+            raise OptionError(f"target must be one of {', '.join(get_args(Target))}, not {self.target!r}")
 
     @property
     def samples(self) -> int:

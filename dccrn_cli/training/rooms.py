@@ -1,38 +1,291 @@
-"""Rooms: measured impulse responses made ready for use, and simulated decays."""
+"""Impulse responses of box-shaped rooms by the image method, with random geometry and absorption.
+
+Images are those of Allen and Berkley, "Image method for efficiently simulating small-room
+acoustics", JASA 65, 1979, each at its exact delay by a windowed sinc (Peterson, JASA 80, 1986).
+There are too many of them in a long response: from the time up to which `IMAGES` of them arrive
+on, the tail is Gaussian noise with the power that the images would have on average (Lehmann and
+Johansson, "Prediction of energy decay in room impulse responses simulated with an image-source
+model", JASA 124, 2008).
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.effects import TINY, convolve
+from dccrn_cli.training.decays import ROOM_S
+from dccrn_cli.training.effects import fft_size
 
-ROOM_S = 2.0
-"""Longest impulse response used."""
+SPEED_OF_SOUND = 343.0
+"""m/s."""
+
+IMAGES = 6000
+"""Images that are followed one by one, about."""
+
+MIN_WALL_M = 0.4
+"""From any wall to a source or the microphone, at least."""
+
+MIN_SOURCE_M = 0.25
+"""From a source to the microphone, at least."""
+
+LEAD = 20
+"""Samples that a response has before its direct sound: half a windowed sinc."""
+
+_HIGH_PASS_HZ = 40.0
+_DECAY_STEP = 64  # samples; the decay is interpolated between
 
 
-def from_direct_sound(response: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """An impulse response from its highest peak on, which it keeps in place, with an energy of 1."""
-    lead = 16  # samples: what a resampler leaves before the peak
-    start = max(int(np.abs(response).argmax()) - lead, 0)
-    response = response[start : start + int(ROOM_S * sample_rate)]
-    return response / (math.sqrt(float(np.square(response).sum())) + TINY)
+def _directions(count: int) -> np.ndarray:
+    """Directions spread evenly, `(count, 3)`, by their absolute values: a spiral on a sphere."""
+    height = (np.arange(count) + 0.5) / count
+    turn = math.pi * (3 - math.sqrt(5)) * np.arange(count)
+    across = np.sqrt(1 - height**2)
+    return np.asarray(np.abs(np.stack([across * np.cos(turn), across * np.sin(turn), height], axis=1)))
 
 
-def draw_t60_s(rng: np.random.Generator) -> float:
-    """A reverberation time, 0.15 to 3 s."""
-    return float(0.15 * 20 ** rng.random())
+_DIRECTIONS = _directions(64)
 
 
-def simulated_decay(t60_s: float, rng: np.random.Generator, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Direct sound and an exponentially decaying tail, float32 `(samples,)`."""
-    time = np.arange(int(min(t60_s, ROOM_S) * sample_rate)) / sample_rate
-    tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / t60_s)
-    tail[: int(rng.uniform(0.001, 0.01) * sample_rate)] = 0
-    tail = convolve(tail.astype(np.float32), np.array([1, rng.uniform(0, 0.9)], np.float32))
-    direct_to_tail_db = rng.uniform(-6, 12)
-    tail *= 10 ** (-direct_to_tail_db / 20) / (math.sqrt(float(np.square(tail).sum())) + TINY)
-    tail[0] += 1
-    return tail.astype(np.float32)
+@dataclass(frozen=True)
+class Shoebox:
+    """A room.
+
+    Attributes:
+        size_m: length, width, height.
+        absorption: share of energy that each wall takes: those at 0 and at `size_m`, by axis.
+    """
+
+    size_m: tuple[float, float, float]
+    absorption: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+
+    @property
+    def volume_m3(self) -> float:
+        """What it holds."""
+        return float(np.prod(self.size_m))
+
+    @property
+    def reflections(self) -> np.ndarray:
+        """Factors on sound pressure, `(axis, wall)`."""
+        return np.array([[math.sqrt(1 - share) for share in pair] for pair in self.absorption])
+
+    @property
+    def decay_rates(self) -> np.ndarray:
+        """How fast the power of sound decays, nepers per second, in directions all around `(directions,)`.
+
+        Sound in a direction u meets the walls of an axis c |u| / L times per second.
+        """
+        per_pass = -np.log(self.reflections.prod(axis=1))
+        return np.asarray(SPEED_OF_SOUND * _DIRECTIONS @ (per_pass / np.array(self.size_m)))
+
+    @property
+    def t60_s(self) -> float:
+        """Reverberation time: three times what the energy left takes from -5 to -25 dB."""
+        return _t60_s(self.decay_rates)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Sources and a microphone in a room; positions in metres.
+
+    Attributes:
+        room: where.
+        sources_m: `(sources, 3)`.
+        microphone_m: `(3,)`.
+    """
+
+    room: Shoebox
+    sources_m: np.ndarray
+    microphone_m: np.ndarray
+
+
+def image_sources(
+    room: Shoebox, source_m: np.ndarray, microphone_m: np.ndarray, reach_m: float, device: str | None = None
+) -> tuple[Any, Any]:
+    """All images of a source within `reach_m` of the microphone.
+
+    Returns:
+        Distances from the microphone in metres and products of reflection factors, float32
+        `(images,)`: arrays, or tensors on the device.
+    """
+    squares, factors = [], []
+    for axis, size in enumerate(room.size_m):
+        orders = math.ceil(reach_m / (2 * size)) + 1
+        order = np.arange(-orders, orders + 1)
+        low, high = room.reflections[axis]
+        place = np.stack([2 * order * size + source_m[axis], 2 * order * size - source_m[axis]]) - microphone_m[axis]
+        factor = high ** np.abs(order) * np.stack([low ** np.abs(order), low ** np.abs(order - 1)])
+        near = np.abs(place) <= reach_m
+        shape = tuple(-1 if other == axis else 1 for other in range(3))
+        squares.append(_on_device(np.square(place[near]).reshape(shape), device))
+        factors.append(_on_device(factor[near].reshape(shape), device))
+    squared = squares[0] + squares[1] + squares[2]
+    near = squared <= reach_m**2
+    return squared[near] ** 0.5, (factors[0] * factors[1] * factors[2])[near]
+
+
+def impulse_responses(
+    scene: Scene, samples: int, rng: np.random.Generator, images: int = IMAGES, device: str | None = None
+) -> np.ndarray:
+    """Responses from each source to the microphone, float32 `(sources, samples)`.
+
+    The direct sound of a source r metres away comes after r / `SPEED_OF_SOUND` with an amplitude
+    of 1 / r. The same generator gives the same samples, but for rounding on other devices.
+
+    Args:
+        scene: what is where.
+        samples: length at 16 kHz.
+        rng: for the noise of the tail.
+        images: to follow one by one, about; what comes after them is noise.
+        device: of torch, such as cuda; None for NumPy, in one thread.
+    """
+    reach_m = (3 * images * scene.room.volume_m3 / (4 * math.pi)) ** (1 / 3)
+    reach_m = min(reach_m, SPEED_OF_SOUND * samples / SAMPLE_RATE)
+    followed = int(reach_m / SPEED_OF_SOUND * SAMPLE_RATE)
+    responses = np.zeros((len(scene.sources_m), samples), np.float32)
+    for response, source_m in zip(responses, scene.sources_m, strict=True):
+        distance_m, factor = image_sources(scene.room, source_m, scene.microphone_m, reach_m, device)
+        response += _pulses(distance_m * (SAMPLE_RATE / SPEED_OF_SOUND), factor / distance_m, samples, device)
+    tail = rng.standard_normal((len(responses), samples - followed), dtype=np.float32)
+    responses[:, followed:] += tail * _tail_rms(scene.room, samples)[followed:]
+    return responses
+
+
+def _on_device(x: np.ndarray, device: str | None) -> Any:
+    if device is None:
+        return x.astype(np.float32)
+    import torch
+
+    return torch.tensor(x, dtype=torch.float32, device=device)
+
+
+def _pulses(delay: Any, amplitude: Any, samples: int, device: str | None) -> np.ndarray:
+    """A sum of band-limited pulses at fractional delays, `(samples,)`; those out of reach are left out."""
+    if device is None:
+        library: Any = np
+    else:
+        import torch as library
+    whole = library.floor(delay)
+    fraction = library.clip(delay - whole, 1e-6, 1.0)  # not 0 over 0
+    scaled_sine = amplitude * library.sin(math.pi * fraction) / math.pi
+    cosine, sine = library.cos(math.pi / LEAD * fraction), library.sin(math.pi / LEAD * fraction)
+    size = samples + 3 * LEAD
+    place = library.clip(whole, 0, samples + LEAD) + LEAD
+    place = place.astype(np.intp) if device is None else place.long()
+    total: Any = 0.0
+    for tap in range(1 - LEAD, LEAD + 1):  # few values at a time stay in the cache
+        angle = math.pi * tap / LEAD
+        window = 0.5 + 0.5 * (math.cos(angle) * cosine + math.sin(angle) * sine)
+        pulse = scaled_sine * window / ((tap - fraction) * (1 if tap % 2 else -1))
+        total += library.bincount(place + tap, pulse, size)
+    return np.asarray(total if device is None else total.cpu())[LEAD : LEAD + samples]
+
+
+def _tail_rms(room: Shoebox, samples: int) -> np.ndarray:
+    """RMS of what images add up to, were they spread at random, by sample, float32 `(samples,)`.
+
+    On average 4 pi c**3 t**2 / V of them arrive per second, each with 1 / (c t) times its factors.
+    """
+    time = np.arange(samples // _DECAY_STEP + 2) * (_DECAY_STEP / SAMPLE_RATE)
+    rates = room.decay_rates[:, None]
+    slowest = rates.min() * time
+    log_power = np.log(np.exp(slowest - rates * time).mean(axis=0)) - slowest
+    log_power += math.log(4 * math.pi * SPEED_OF_SOUND / (room.volume_m3 * SAMPLE_RATE))
+    log_rms = np.interp(np.arange(samples) / _DECAY_STEP, np.arange(len(time)), 0.5 * log_power)
+    return np.asarray(np.exp(log_rms), dtype=np.float32)
+
+
+def _t60_s(rates: np.ndarray) -> float:
+    time = np.linspace(0, 20 / rates.mean(), 400)
+    left_db = 10 * np.log10((np.exp(-rates[:, None] * time) / rates[:, None]).sum(axis=0) / (1 / rates).sum())
+    start_s, end_s = np.interp([5, 25], -left_db, time)
+    return float(3 * (end_s - start_s))
+
+
+def draw_scene(rng: np.random.Generator, t60_s: tuple[float, float], sources: int = 2) -> Scene:
+    """A random room of 3 x 2.5 x 2.3 to 10 x 8 x 4 m, and who is where in it.
+
+    Reverberation times are drawn so that all octaves of their range are alike, and walls differ in
+    what they absorb. The first source, the talker, is at any distance from `MIN_SOURCE_M` to 4 m,
+    near ones as often as far ones; others are anywhere.
+    """
+    size = rng.uniform((3.0, 2.5, 2.3), (10.0, 8.0, 4.0))
+    wanted_s = t60_s[0] * (t60_s[1] / t60_s[0]) ** rng.random()
+    nepers = rng.uniform(0.5, 1.5, (3, 2))  # of power, that each wall takes; all times go with 1 / nepers
+    nepers *= _room(size, nepers).t60_s / wanted_s
+    room = _room(size, nepers)
+    microphone = rng.uniform(MIN_WALL_M, size - MIN_WALL_M)
+    places = [_near(rng, size, microphone)]
+    while len(places) < sources:
+        place = rng.uniform(MIN_WALL_M, size - MIN_WALL_M)
+        if np.linalg.norm(place - microphone) >= MIN_SOURCE_M:
+            places.append(place)
+    return Scene(room, np.stack(places), microphone)
+
+
+def _room(size: np.ndarray, nepers: np.ndarray) -> Shoebox:
+    (x, y, z), absorption = map(float, size), [(float(low), float(high)) for low, high in -np.expm1(-nepers)]
+    return Shoebox((x, y, z), (absorption[0], absorption[1], absorption[2]))
+
+
+def _near(rng: np.random.Generator, size: np.ndarray, microphone: np.ndarray) -> np.ndarray:
+    """A place in the room, at a random distance in a random direction from the microphone."""
+    while True:
+        direction = rng.standard_normal(3)
+        distance = MIN_SOURCE_M * (4 / MIN_SOURCE_M) ** rng.random()
+        place = microphone + distance * direction / np.linalg.norm(direction)
+        if (place >= MIN_WALL_M).all() and (place <= size - MIN_WALL_M).all():
+            return np.asarray(place)
+
+
+class RoomBank:
+    """Simulated rooms, each set by (seed, index), made when first asked for and kept.
+
+    Args:
+        count: how many there are.
+        seed: sets them all.
+        t60_s: range of their reverberation times.
+        device: where they are made; see `impulse_responses`.
+    """
+
+    def __init__(self, count: int, seed: int, t60_s: tuple[float, float], device: str | None = None) -> None:
+        self.count = count
+        self.seed = seed
+        self.t60_s = t60_s
+        self.device = device
+        self._kept: dict[int, list[np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> list[np.ndarray]:
+        """Responses of the talker and of a noise elsewhere in the same room, float32 `(samples,)`.
+
+        Each begins `LEAD` samples before its direct sound, which has an amplitude of about 1, and
+        has nothing below about 40 Hz, where images alone are wrong.
+        """
+        if index not in self._kept:
+            if not 0 <= index < self.count:
+                raise IndexError(index)
+            self._kept[index] = [x.astype(np.float16) for x in self._make(index)]
+        return [x.astype(np.float32) for x in self._kept[index]]
+
+    def _make(self, index: int) -> list[np.ndarray]:
+        rng = np.random.default_rng((self.seed, index))
+        scene = draw_scene(rng, self.t60_s)
+        distance_m = np.linalg.norm(scene.sources_m - scene.microphone_m, axis=1)
+        arrival = np.round(distance_m / SPEED_OF_SOUND * SAMPLE_RATE).astype(int)
+        samples = int(min(scene.room.t60_s, ROOM_S) * SAMPLE_RATE)
+        raw = impulse_responses(scene, samples + int(arrival.max()), rng, device=self.device)
+        raw = _high_pass(np.pad(raw, ((0, 0), (LEAD, 0)))) * distance_m[:, None]
+        return [x[start : start + samples + LEAD] for x, start in zip(raw, arrival, strict=True)]
+
+
+def _high_pass(x: np.ndarray) -> np.ndarray:
+    """A Butterworth filter of second order along the last axis."""
+    size = fft_size(x.shape[-1] + SAMPLE_RATE // 10)
+    s = 1j * np.fft.rfftfreq(size, 1 / SAMPLE_RATE) / _HIGH_PASS_HZ
+    return np.fft.irfft(np.fft.rfft(x, size) * (s**2 / (s**2 + math.sqrt(2) * s + 1)), size)[..., : x.shape[-1]]

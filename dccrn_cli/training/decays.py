@@ -1,0 +1,58 @@
+"""Measured impulse responses made ready for use, and simulated exponential decays."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dccrn_cli.nn.config import SAMPLE_RATE
+from dccrn_cli.training.effects import TINY, convolve
+
+ROOM_S = 2.0
+"""Longest impulse response used."""
+
+EARLY_S = 0.05
+"""What comes this long after the direct sound helps to understand speech; later sound does not."""
+
+DIRECT_S = 0.0025
+"""What comes up to here after the peak of a response is its direct sound."""
+
+
+def from_direct_sound(response: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """An impulse response from its highest peak on, which it keeps in place, with an energy of 1."""
+    lead = 16  # samples: what a resampler leaves before the peak
+    start = max(int(np.abs(response).argmax()) - lead, 0)
+    response = response[start : start + int(ROOM_S * sample_rate)]
+    return response / (math.sqrt(float(np.square(response).sum())) + TINY)
+
+
+def early_part(response: np.ndarray, direct: int, target: str) -> np.ndarray:
+    """What of a response makes up a target: `reverberant`, `early` or `dry`.
+
+    Args:
+        response: `(samples,)`.
+        direct: where in it the direct sound has its peak.
+        target: see `mixing_options.MixingOptions`.
+    """
+    if target == "reverberant":
+        return response
+    after_s = EARLY_S if target == "early" else DIRECT_S
+    return response[: direct + 1 + round(after_s * SAMPLE_RATE)]
+
+
+def draw_t60_s(rng: np.random.Generator) -> float:
+    """A reverberation time, 0.15 to 3 s."""
+    return float(0.15 * 20 ** rng.random())
+
+
+def simulated_decay(t60_s: float, rng: np.random.Generator, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Direct sound and an exponentially decaying tail, float32 `(samples,)`."""
+    time = np.arange(int(min(t60_s, ROOM_S) * sample_rate)) / sample_rate
+    tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / t60_s)
+    tail[: int(rng.uniform(0.001, 0.01) * sample_rate)] = 0
+    tail = convolve(tail.astype(np.float32), np.array([1, rng.uniform(0, 0.9)], np.float32))
+    direct_to_tail_db = rng.uniform(-6, 12)
+    tail *= 10 ** (-direct_to_tail_db / 20) / (math.sqrt(float(np.square(tail).sum())) + TINY)
+    tail[0] += 1
+    return tail.astype(np.float32)
