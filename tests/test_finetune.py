@@ -1,0 +1,266 @@
+"""Fine-tuning: better on the user's noise, or refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import lively, speechlike
+from typer.testing import CliRunner
+
+from dccrn_cli.cli.app import app
+from dccrn_cli.errors import DataError, OptionError
+from dccrn_cli.nn.checkpoint import load_model, save_model
+from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.training import finetune
+from dccrn_cli.training.examples import Blend, RecordedPairs
+from dccrn_cli.training.finetune import Comparison, Scores, blended
+from dccrn_cli.training.mixing_options import MixingOptions
+from dccrn_cli.training.own_data import OwnData, own_data
+from dccrn_cli.training.validation import Pair
+from dccrn_cli.training.yardstick import SNRS_DB, yardstick
+
+
+def voice(seconds: float, seed: int) -> np.ndarray:
+    """Harmonics in syllables with pauses, `(samples,)`."""
+    size = round(seconds * 16_000)
+    time_s = np.arange(size) / 16_000
+    rng = np.random.default_rng(seed)
+    base_hz = rng.uniform(100, 220)
+    tone = sum(np.sin(2 * np.pi * base_hz * k * time_s + k) / k for k in range(1, 20))
+    return (0.1 * tone * np.clip(np.sin(2 * np.pi * rng.uniform(1.5, 3) * time_s), 0, 1)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders speech/ and noise/ with 6 files each, and pairs/noisy, pairs/clean."""
+    root = tmp_path_factory.mktemp("own")
+    for part in ("speech", "noise", "pairs/noisy", "pairs/clean"):
+        (root / part).mkdir(parents=True)
+    for index in range(6):
+        rng = np.random.default_rng(index)
+        speech, noise = voice(4, index), 0.05 * rng.standard_normal(64_000)
+        soundfile.write(root / "speech" / f"{index}.wav", speech, 16_000)
+        soundfile.write(root / "noise" / f"{index}.wav", noise, 16_000)
+        soundfile.write(root / "pairs" / "clean" / f"{index}.wav", speech, 16_000)
+        late = np.concatenate([np.zeros(40), speech[:-40]])  # recorded 2.5 ms later
+        soundfile.write(root / "pairs" / "noisy" / f"{index}.wav", late + noise, 16_000)
+    return root
+
+
+@pytest.fixture
+def start(tiny_model: DCCRN, tmp_path: Path) -> Path:
+    """A model file: the smallest network as it is when new, the identity."""
+    torch.manual_seed(0)
+    save_model(DCCRN(tiny_model.config), tmp_path / "start.safetensors", half=False)
+    return tmp_path / "start.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A yardstick and a set of held-out pairs that do not take long."""
+    whole = yardstick()
+    small = {snr_db: pairs[:1] for snr_db, pairs in whole.items() if snr_db in (0.0, 10.0, math.inf)}
+    monkeypatch.setattr(finetune, "yardstick", lambda: small)
+    monkeypatch.setattr("dccrn_cli.training.own_data.PAIRS_PER_SNR", 1)
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    """Exit code and output of `dccrn finetune`."""
+    settings = ["--threads", "1", "--lr", "5e-3", "--steps", "60"]
+    result = CliRunner().invoke(app, ["finetune", *settings, *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+def test_a_better_model_is_written_and_used_at_once(data: Path, start: Path, tmp_path: Path) -> None:
+    output = tmp_path / "mine.safetensors"
+    sources = ("--clean", data / "speech", "--noise", data / "noise", "--model", start, "-o", output)
+    code, said = run(*sources)
+    assert code == 0, said
+    assert "your noise, all" in said
+    assert "4 + 2 files of speech" in said
+    provenance = load_model(output)[1]
+    figures = provenance["finetuned"]
+    assert figures["own_after"]["mean"]["si_snr"] > figures["own_before"]["mean"]["si_snr"] + 0.1
+    assert provenance["started_from"] == "start.safetensors"
+    assert sorted(os.listdir(tmp_path)) == ["mine.safetensors", "start.safetensors"]
+    soundfile.write(tmp_path / "x.wav", voice(1, 3), 16_000)
+    arguments = ["enhance", str(tmp_path / "x.wav"), "-o", str(tmp_path / "y.wav"), "--model", str(output)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    before = output.read_bytes()
+    code, said = run(*sources, "--steps", "1")  # hardly trained: worse than what is there
+    assert code == 1
+    assert "Refused" in said
+    assert output.read_bytes() == before
+
+
+def test_noise_as_clean_speech_is_refused_with_the_figures(data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "mine.safetensors"
+    sources = ("--clean", data / "noise", "--noise", data / "speech", "--model", "dccrn-small", "-o", output)
+    code, said = run(*sources, "--json", "--steps", "12", "--lr", "2e-3")
+    assert code == 1
+    figures = json.loads(said[said.index("{") : said.rindex("}") + 1])
+    assert figures["objections"]
+    assert set(figures["own_after"]["by_snr_db"]) == {f"{snr_db:g}" for snr_db in SNRS_DB}
+    assert figures["elsewhere_before"]["mean"]["si_snr"] is not None
+    assert "Nothing was written" in said
+    assert not output.exists()
+
+
+def test_recorded_pairs(data: Path, start: Path, tmp_path: Path) -> None:
+    output = tmp_path / "mine.safetensors"
+    code, said = run(
+        "--pairs", data / "pairs/noisy", data / "pairs/clean", "--model", start, "-o", output, "--general", "0.2"
+    )
+    assert "4 + 2 recorded pairs" in said
+    assert code == 0, said
+    assert output.exists()
+
+
+def test_recorded_pairs_are_aligned_and_set_aside_by_file(data: Path) -> None:
+    own = own_data([], [], None, [(data / "pairs/noisy", data / "pairs/clean")], MixingOptions(seconds=1.0), 0.3, 0)
+    (pairs,) = own.held_out.values()
+    for pair in pairs:
+        assert np.corrcoef(pair.noisy, pair.clean)[0, 1] > 0.7  # 40 samples later it is below
+    source = RecordedPairs(pairs, MixingOptions(seconds=1.0), 3)
+    for number in range(4):
+        noisy, clean = source.example(number)
+        assert noisy.shape == clean.shape == (16_000,)
+        np.testing.assert_array_equal(noisy, source.example(number)[0])
+
+
+def test_no_recording_is_on_both_sides(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    from dccrn_cli.training.clips import Clip
+
+    original = Clip.read
+    monkeypatch.setattr(Clip, "read", lambda clip: (read.append(str(clip.source)), original(clip))[1])
+    own = own_data([data / "speech"], [data / "noise"], None, [], MixingOptions(seconds=1.0), 0.0, 0)
+    held = set(read)
+    read.clear()
+    for number in range(40):
+        own.source.example(number)
+    assert held
+    assert len(set(read)) == 8
+    assert not held & set(read)
+
+
+def test_a_killed_run_goes_on(data: Path, start: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "dccrn_cli", "finetune", "--clean", str(data / "speech"), "--noise", str(data / "noise"),
+        "--model", str(start), "-o", str(tmp_path / "mine.safetensors"), "--threads", "1", "--steps", "100000",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "mine.safetensors.run" / "recipe.toml").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in complaint
+    assert not (tmp_path / "mine.safetensors").exists()
+    recipe = tmp_path / "mine.safetensors.run" / "recipe.toml"
+    state = torch.load(recipe.parent / "last.pt", weights_only=True)
+    steps = state["progress"]["step"] + 20
+    recipe.write_text(recipe.read_text().replace("100000", str(steps)))
+    code, said = run("--clean", data / "speech", "--noise", data / "noise", "--model", start,
+                     "-o", tmp_path / "mine.safetensors")  # fmt: skip
+    assert "Going on after step" in said
+    assert code in (0, 1)
+
+
+def scores(si_snr: float, pesq: float = 2.0, stoi: float = 0.8, clean: float = 35.0) -> Scores:
+    """Figures of a model."""
+    return Scores({}, {"loss": 0.0, "si_snr": si_snr, "pesq_wb": pesq, "stoi": stoi}, clean)
+
+
+def test_what_speaks_against_a_model() -> None:
+    good = Comparison(scores(10), scores(11), scores(12), scores(12.2))
+    assert good.objections() == []
+    worse = {
+        "on your noise changes by": {"own_after": scores(10.05)},
+        "PESQ-WB on your noise falls": {"own_after": scores(11, pesq=1.9)},
+        "SI-SNR elsewhere falls": {"elsewhere_after": scores(11.9)},
+        "STOI elsewhere falls": {"elsewhere_after": scores(12, stoi=0.7)},
+        "clean speech is changed": {"elsewhere_after": scores(12, clean=20.0)},
+        "not +0.10": {"own_after": scores(math.nan)},
+    }
+    for words, change in worse.items():
+        objections = dataclasses.replace(good, **change).objections()
+        assert any(words in objection for objection in objections), (words, objections)
+
+
+def test_blending_goes_from_one_model_to_the_other(tiny_model: DCCRN) -> None:
+    other = lively(tiny_model.config, seed=1)
+    signal_ = torch.from_numpy(speechlike(4000)[:, 0])[None]
+    with torch.inference_mode():
+        for strength, end in ((0.0, tiny_model), (1.0, other)):
+            torch.testing.assert_close(blended(tiny_model, other, strength)(signal_), end(signal_))
+
+
+def test_blend_takes_sources_by_their_share() -> None:
+    options = MixingOptions(seconds=0.5)
+    ones, twos = (
+        RecordedPairs([Pair("x", np.full(8000, v, np.float32), np.full(8000, v, np.float32))], options, 0)
+        for v in (0.1, 0.2)
+    )
+    drawn = []
+    for source in (ones, twos):
+        source.example = lambda number, source=source: source is twos  # type: ignore[method-assign]
+    blend = Blend([(ones, 0.7), (twos, 0.3)], seed=1)
+    drawn = [blend.example(number) for number in range(2000)]
+    assert np.mean(drawn) == pytest.approx(0.3, abs=0.04)
+
+
+def test_the_yardstick_is_always_the_same() -> None:
+    one, two = yardstick(), yardstick()
+    assert set(one) == {*SNRS_DB, math.inf}
+    for snr_db, pairs in one.items():
+        for a, b in zip(pairs, two[snr_db], strict=True):
+            np.testing.assert_array_equal(a.noisy, b.noisy)
+            assert a.clean.shape == (64_000,)
+            assert np.array_equal(a.noisy, a.clean) == math.isinf(snr_db)
+
+
+@pytest.mark.parametrize("bad", ["empty", "missing", "single", "unreadable", "silent", "no noise"])
+def test_bad_data_are_refused_before_anything_is_written(bad: str, data: Path, start: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    if bad == "missing":
+        folder.rmdir()
+    elif bad == "single":
+        soundfile.write(folder / "a.wav", voice(5, 0), 16_000)
+    elif bad == "unreadable":
+        for index in range(5):
+            (folder / f"{index}.wav").write_bytes(b"no audio")
+    elif bad == "silent":
+        for index in range(5):
+            soundfile.write(folder / f"{index}.wav", np.zeros(32_000), 16_000)
+    sources = ["--clean", folder] if bad == "no noise" else ["--clean", folder, "--noise", data / "noise"]
+    code, said = run(*sources, "--model", start, "-o", tmp_path / "mine.safetensors")
+    assert code in (1, 2)
+    assert "Traceback" not in said
+    assert "Error" in said or "Refused" in said
+    assert not (tmp_path / "mine.safetensors").exists()
+
+
+def test_own_data_need_something_to_train_on(data: Path) -> None:
+    with pytest.raises(OptionError, match="--pairs"):
+        own_data([], [], None, [], MixingOptions(), 0.3, 0)
+    with pytest.raises(DataError):
+        own_data([data / "none"], [data / "noise"], None, [], MixingOptions(), 0.3, 0)
+    made = own_data([data / "speech"], [data / "noise"], None, [], MixingOptions(seconds=1.0), 0.3, 0)
+    assert isinstance(made, OwnData)
+    assert len(made.some_held_out()) == 6
