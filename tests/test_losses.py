@@ -11,6 +11,7 @@ from conftest import speechlike
 from torch import Tensor
 
 from dccrn_cli.errors import OptionError
+from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training.losses import (
     COMBINATIONS,
     MIN_SAMPLES,
@@ -21,6 +22,7 @@ from dccrn_cli.training.losses import (
     snr_db,
     training_loss,
 )
+from dccrn_cli.training.validation import Pair, validate
 
 ALL = LossOptions(terms=dict.fromkeys(TERMS, 1.0))
 BLIND_TO_LEVEL = {"si-snr", "pesq", "pmsqe"}
@@ -231,3 +233,10 @@ def test_what_validation_makes_serves_training() -> None:
     estimate = (clean + noise).requires_grad_()
     training_loss(estimate, clean, ALL, clean).backward()
     assert estimate.grad is not None
+
+
+@pytest.mark.parametrize("name", ["crm", "smm", "pesq"])
+def test_validation_gives_losses_what_they_need(name: str, tiny_model: DCCRN) -> None:
+    clean, noise = (signal[0].numpy() for signal in signals(8000, batch=1))
+    figures = validate(tiny_model, [Pair("one", clean + noise, clean)], LossOptions(terms={name: 1.0}))
+    assert 0 < figures["loss"] < 10

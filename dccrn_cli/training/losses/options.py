@@ -61,7 +61,7 @@ class LossOptions:
         resolutions: frames of `multi-resolution`, in samples; hops are a quarter of them.
 
     Raises:
-        OptionError: names that are not known, weights that are not positive, no terms, or frames out of range.
+        OptionError: names that are not known, negative weights, no terms, or parameters out of range.
     """
 
     terms: Mapping[str, float] = field(default_factory=lambda: dict(_DEFAULT))
