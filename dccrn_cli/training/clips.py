@@ -1,4 +1,4 @@
-"""Clips to train on: audio files in folders or .tar archives, decoded when first asked for."""
+"""Clips to train on: audio files in folders, .tar archives or lists, decoded when first asked for."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from dccrn_cli.audio.formats import is_audio
 from dccrn_cli.errors import DataError
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.training.effects import active_rms, stretch
+from dccrn_cli.training.lists import LIST_SUFFIXES, read_list
 
 INT16_FULL_SCALE = 32768.0
 
@@ -91,10 +92,10 @@ class Clip:
 
 
 def find_clips(paths: Iterable[str | Path]) -> list[Clip]:
-    """All clips in files, folders (recursive) and .tar archives, in a fixed order.
+    """All clips in files, folders (recursive), .tar archives and `lists`, in a fixed order.
 
     Raises:
-        DataError: a path that does not exist, or no audio in any.
+        DataError: a path that does not exist, also in a list, or no audio in any.
     """
     clips: list[Clip] = []
     for path in map(Path, paths):
@@ -107,6 +108,8 @@ def find_clips(paths: Iterable[str | Path]) -> list[Clip]:
             raise DataError("compressed archives cannot be read piece by piece; a plain .tar can", path)
         elif path.suffix.lower() == ".tar":
             clips += sorted(_archived(path), key=lambda clip: clip.name)
+        elif path.suffix.lower() in LIST_SUFFIXES:
+            clips += [Clip(name, file) for name, file in read_list(path)]
         else:
             clips.append(Clip(path.name, path))
     if not clips:

@@ -119,14 +119,12 @@ def filtered(
     spectrum = np.fft.rfft(x, size)
     if equaliser is not None:
         spectrum *= equaliser.gain(size)
-    results: list[np.ndarray] = []
-    for place, response in enumerate(responses):
-        if any(response is earlier for earlier in responses[:place]):
-            results.append(results[[response is other for other in responses].index(True)])
-            continue
-        shaped = spectrum if response is None else spectrum * np.fft.rfft(response, size)
-        results.append(np.fft.irfft(shaped, size)[: len(x)].astype(np.float32))
-    return results
+    results: dict[int, np.ndarray] = {}
+    for response in responses:
+        if id(response) not in results:
+            shaped = spectrum if response is None else spectrum * np.fft.rfft(response, size)
+            results[id(response)] = np.fft.irfft(shaped, size)[: len(x)].astype(np.float32)
+    return [results[id(response)] for response in responses]
 
 
 @lru_cache(maxsize=1024)

@@ -56,7 +56,7 @@ class Shoebox:
 
     Attributes:
         size_m: length, width, height.
-        absorption: share of energy that each wall takes: those at 0 and at `size_m`, by axis.
+        absorption: share of energy, below 1, that each wall takes: those at 0 and at `size_m`, by axis.
     """
 
     size_m: tuple[float, float, float]

@@ -1,0 +1,285 @@
+"""Data checked before training: what cannot be used, and what should not be."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import soundfile
+
+from dccrn_cli.errors import DataError
+from dccrn_cli.nn.config import SAMPLE_RATE
+from dccrn_cli.training.clips import Clip
+from dccrn_cli.training.effects import active_rms
+from dccrn_cli.training.likeness import likeness
+from dccrn_cli.training.sources import digest
+
+MIN_CLIP_S = 0.3
+"""A shorter clip is of little use."""
+
+SILENT_DB = -70.0
+"""A clip whose active parts are fainter, in dBFS, is silence."""
+
+NOISY_DB = 22.0
+"""Clean speech whose loud frames stand out less from its faint ones is noisy. What is recorded in
+a studio has 45 dB, speech mixed with noise at 10 dB some 17 dB."""
+
+NARROW_HZ = 5500.0
+"""Speech that ends here or below has less than half of its band: it was made from a lower rate."""
+
+CLIPPED = 5e-4
+"""Share of samples at full scale from which on a clip is clipped."""
+
+OFFSET = 0.005
+"""Mean from which on a clip has an offset, if it is also a tenth of its level."""
+
+_FULL_SCALE = 0.999
+_HEAD = 4096
+
+Role = Literal["speech", "noise"]
+
+KINDS: Mapping[str, str] = {
+    "unreadable": "not readable as audio",
+    "empty": "no samples",
+    "silent": "silence",
+    "short": f"shorter than {MIN_CLIP_S:g} s",
+    "rate": f"recorded below {SAMPLE_RATE // 1000} kHz",
+    "narrow": "without high frequencies, as if made from a lower rate",
+    "clipped": "clipped",
+    "offset": "not centred on zero",
+    "noisy": "clean speech that is noisy",
+    "not speech": "clean speech that looks like noise",
+    "duplicate": "the same recording under two names",
+    "little": "too little of it",
+}
+"""Kinds of findings, in words."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong.
+
+    Attributes:
+        severity: with an error training should not begin.
+        role: what the clip is used as.
+        kind: one of `KINDS`.
+        name: of the clip; empty for all clips together.
+        message: what is wrong, in words.
+        badness: how bad, among findings of its kind.
+    """
+
+    severity: Literal["error", "warning"]
+    role: Role
+    kind: str
+    name: str
+    message: str
+    badness: float = 0.0
+
+
+@dataclass(frozen=True)
+class RoleReport:
+    """What there is of speech or of noise.
+
+    Attributes:
+        clips: how many there are.
+        checked: how many of them were looked at.
+        seconds: how long they all are together, as far as those looked at tell.
+    """
+
+    clips: int
+    checked: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a check found.
+
+    Attributes:
+        findings: errors first, then by kind, the worst of each first.
+        roles: how much was looked at, `speech` and `noise`.
+    """
+
+    findings: tuple[Finding, ...]
+    roles: Mapping[Role, RoleReport]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Findings for which training should not begin."""
+        return tuple(one for one in self.findings if one.severity == "error")
+
+    @property
+    def summary(self) -> dict[tuple[Role, str], int]:
+        """How many clips have what, in the order of the findings."""
+        counts: dict[tuple[Role, str], int] = {}
+        for one in self.findings:
+            if one.name:
+                counts[one.role, one.kind] = counts.get((one.role, one.kind), 0) + 1
+        return counts
+
+
+@dataclass
+class _Look:
+    """One clip, looked at."""
+
+    clip: Clip
+    role: Role
+    seconds: float = 0.0
+    findings: list[Finding] = field(default_factory=list)
+
+    def note(self, kind: str, message: str, badness: float = 0.0) -> None:
+        self.findings.append(Finding("warning", self.role, kind, self.clip.name, message, badness))
+
+    def has(self, *kinds: str) -> bool:
+        return any(one.kind in kinds for one in self.findings)
+
+
+def check_clips(
+    speech: Sequence[Clip],
+    noise: Sequence[Clip],
+    limit: int = 400,
+    min_seconds: float = 10.0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> DataReport:
+    """Look at clips of speech and of noise before they are trained on.
+
+    Args:
+        speech: clips of clean speech.
+        noise: clips of noise.
+        limit: of either as many are decoded, spread evenly over all. Duplicates are sought in all.
+        min_seconds: less speech or noise is an error.
+        on_progress: told after each clip how many are done, and of how many.
+    """
+    sampled: list[_Look] = []
+    for role, clips in _by_role(speech, noise):
+        places = np.unique(np.linspace(0, len(clips) - 1, min(limit, len(clips))).astype(int))
+        sampled += [_Look(clips[place], role) for place in places]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders and transforms work side by side
+        for done, _ in enumerate(pool.map(_look_at, sampled), 1):
+            if on_progress is not None:
+                on_progress(done, len(sampled))
+    findings = [one for look in sampled for one in look.findings] + _duplicates(speech, noise)
+    roles: dict[Role, RoleReport] = {}
+    for role, clips in _by_role(speech, noise):
+        looks = [look for look in sampled if look.role == role]
+        usable_s = sum(look.seconds for look in looks if not look.has("silent"))
+        roles[role] = RoleReport(len(clips), len(looks), usable_s * len(clips) / max(len(looks), 1))
+        findings += _whole(role, looks, roles[role].seconds, min_seconds)
+    order = list(KINDS)
+    findings.sort(key=lambda one: (one.severity, one.role != "speech", order.index(one.kind), -one.badness, one.name))
+    return DataReport(tuple(findings), roles)
+
+
+def _by_role(speech: Sequence[Clip], noise: Sequence[Clip]) -> Iterable[tuple[Role, Sequence[Clip]]]:
+    return (("speech", speech), ("noise", noise))
+
+
+def _look_at(look: _Look) -> None:
+    """Decode a clip and note what is wrong with it."""
+    try:
+        content = look.clip.content()
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            rate, frames = file.samplerate, file.frames
+        if frames == 0:
+            look.note("empty", "holds no samples")
+            return
+        x = look.clip.decode(content, SAMPLE_RATE)
+    except (DataError, soundfile.SoundFileError) as error:
+        look.note("unreadable", error.message if isinstance(error, DataError) else f"cannot be read as audio ({error})")
+        return
+    look.seconds = len(x) / SAMPLE_RATE
+    if look.seconds < MIN_CLIP_S:
+        look.note("short", f"{look.seconds:.2f} s long", -look.seconds)
+    mean, level = float(x.mean()), active_rms(x - x.mean())
+    if abs(mean) > max(OFFSET, 0.1 * level):
+        look.note("offset", f"its mean is {mean:+.3f} of full scale", abs(mean))
+    if level < 10 ** (SILENT_DB / 20):
+        look.note("silent", "holds silence only" if level == 0 else f"is at {20 * math.log10(level):.0f} dBFS", -level)
+        return
+    if rate < SAMPLE_RATE:
+        look.note("rate", f"is recorded at {rate} Hz", -rate)
+    clipped = float((np.abs(x) >= _FULL_SCALE).mean())
+    if clipped > CLIPPED:
+        look.note("clipped", f"{100 * clipped:.2g} % of its samples are at full scale", clipped)
+    if look.role == "speech" and look.seconds >= 1:
+        _look_for_speech(look, x, rate)
+
+
+def _look_for_speech(look: _Look, x: np.ndarray, rate: int) -> None:
+    found = likeness(x)
+    if found.speech_logit < 0:
+        look.note("not speech", "looks more like noise than like clean speech", -found.speech_logit)
+    elif found.snr_db < NOISY_DB:
+        look.note("noisy", f"stands out of its background by {found.snr_db:.0f} dB only", -found.snr_db)
+    if rate >= SAMPLE_RATE and found.band_hz <= NARROW_HZ:
+        look.note("narrow", f"holds nothing above {found.band_hz / 1000:.1f} kHz", -found.band_hz)
+
+
+def _whole(role: Role, looks: Sequence[_Look], seconds: float, min_seconds: float) -> Iterable[Finding]:
+    """What is wrong with all of speech or noise together: with more than half of it, or its amount."""
+    readable = [look for look in looks if not look.has("unreadable", "empty")]
+    audible = [look for look in readable if not look.has("silent")]
+    faults = (
+        ("unreadable", len(looks), len(looks) - len(readable), f"files of {role} cannot be read"),
+        ("silent", len(readable), len(readable) - len(audible), f"files of {role} hold silence only"),
+        ("not speech", len(audible), sum(look.has("not speech") for look in audible),
+         'of the "clean" files look like noise, not speech; are folders mixed up?'),
+    )  # fmt: skip
+    for kind, all_of_them, count, said in faults:
+        if count > all_of_them / 2:
+            yield Finding("error", role, kind, "", f"{count} of {all_of_them} {said}")
+    if seconds < min_seconds:
+        said = f"there are {seconds:.1f} s of {role} that can be used; {min_seconds:g} s is the least"
+        yield Finding("error", role, "little", "", said)
+
+
+def _duplicates(speech: Sequence[Clip], noise: Sequence[Clip]) -> list[Finding]:
+    """Clips with the same content as one before; only those of the same size are read."""
+    everything = [_Look(clip, role) for role, clips in _by_role(speech, noise) for clip in clips]
+    groups = _split([everything], lambda look: _size(look.clip))
+    groups = _split(groups, lambda look: _digest(look.clip, _HEAD))
+    groups = _split(groups, lambda look: _digest(look.clip))
+    found = []
+    for first, *others in groups:
+        for look in others:
+            also = "" if look.role == first.role else f", which is used as {first.role}"
+            same = "is given twice" if look.clip == first.clip else f"is the same as {first.clip.name}"
+            look.note("duplicate", same + also, float(bool(also)))
+            found += look.findings
+    return found
+
+
+def _split(groups: Iterable[list[_Look]], key: Callable[[_Look], object]) -> list[list[_Look]]:
+    """Groups of at least two that agree in a key that is not None."""
+    result: list[list[_Look]] = []
+    for group in groups:
+        parts: dict[object, list[_Look]] = {}
+        for look in group:
+            parts.setdefault(key(look), []).append(look)
+        result += [part for value, part in parts.items() if value is not None and len(part) > 1]
+    return result
+
+
+def _size(clip: Clip) -> int | None:
+    try:
+        return clip.size if clip.size >= 0 else clip.source.stat().st_size or None
+    except OSError:
+        return None
+
+
+def _digest(clip: Clip, head: int | None = None) -> str | None:
+    """Of the content, or of as many bytes from its middle."""
+    try:
+        if head is None:
+            return digest(clip.content())
+        middle = max((_size(clip) or 0) // 2 - head // 2, 0)
+        return digest(dataclasses.replace(clip, offset=clip.offset + middle, size=head).content())
+    except DataError:
+        return None

@@ -1,0 +1,63 @@
+"""Lists of recordings: text with one path per line, tables with a column of paths, Kaldi's `id path`."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+from dccrn_cli.errors import DataError
+
+LIST_SUFFIXES = frozenset({".txt", ".lst", ".scp", ".csv"})
+"""What a list is known by."""
+
+_COLUMNS = ("path", "file", "filename", "filepath", "wav", "audio")
+_NAMED = 5
+
+
+def read_list(path: Path) -> list[tuple[str, Path]]:
+    """Names and paths of the files that a list names, in its order.
+
+    Paths are relative to the list's folder; lines that begin with # are left out. In a table the
+    column is the one called path, file, filename, filepath, wav or audio, or else the first. A name
+    is the path below the list's folder, or the whole path of a file elsewhere.
+
+    Raises:
+        DataError: the list cannot be read, or entries that are missing; it names them.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8", "surrogateescape").removeprefix("\ufeff").splitlines()
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", path) from None
+    lines = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    folder = path.parent
+    entries = _column(lines, folder) if path.suffix.lower() == ".csv" else [_entry(line, folder) for line in lines]
+    missing = [entry or "an empty line" for entry in entries if not (folder / entry).is_file()]
+    if missing:
+        others = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        raise DataError(f"names what is not a file: {', '.join(missing[:_NAMED])}{others}", path)
+    return [(_name(entry, folder), folder / entry) for entry in entries]
+
+
+def _column(lines: list[str], folder: Path) -> list[str]:
+    rows = [row for row in csv.reader(lines, skipinitialspace=True) if row]
+    if not rows:
+        return []
+    header = [cell.strip().lower() for cell in rows[0]]
+    place = next((header.index(name) for name in _COLUMNS if name in header), None)
+    if place is not None and not (folder / rows[0][place]).is_file():
+        rows = rows[1:]
+    return [row[place or 0].strip() if len(row) > (place or 0) else "" for row in rows]
+
+
+def _entry(line: str, folder: Path) -> str:
+    """The path in a line; what comes before it may be Kaldi's id."""
+    if (folder / line).is_file():
+        return line
+    _, *rest = line.split(maxsplit=1)
+    return rest[0] if rest and (folder / rest[0]).is_file() else line
+
+
+def _name(entry: str, folder: Path) -> str:
+    whole, base = (Path(os.path.abspath(path)) for path in (folder / entry, folder))
+    return whole.relative_to(base if whole.is_relative_to(base) else whole.anchor).as_posix()
