@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, duration, error_line, plain_errors
+from dccrn_cli.cli.data_check import check_data
 from dccrn_cli.cli.enhance import DeviceChoice
 from dccrn_cli.cli.train import DATA, WORK, stop_on_signal
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from dccrn_cli.training.trainer import Trainer
 
 RECIPE = "finetune"
+
+NOT_FINAL = frozenset({"not speech"})
+"""What only looks wrong is left to the comparison."""
 
 _NAMES = {"si_snr": "SI-SNR dB", "pesq_wb": "PESQ-WB", "stoi": "STOI"}
 
@@ -71,6 +75,9 @@ def finetune(
     seed: Annotated[int, typer.Option(min=0, help="Sets the examples.", rich_help_panel=WORK)] = 0,
     device: Annotated[DeviceChoice, typer.Option(help="Where to train.", rich_help_panel=WORK)] = DeviceChoice.auto,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for one per core.", rich_help_panel=WORK)] = 0,
+    check: Annotated[
+        bool, typer.Option(help="First look through the data and name the worst files.", rich_help_panel=WORK)
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.", rich_help_panel=WORK)] = False,
 ) -> None:
     """Make a model better on your own noise, or keep the one you have.
@@ -89,10 +96,12 @@ def finetune(
     from dccrn_cli.engine.models import find_model
     from dccrn_cli.nn.checkpoint import load_model, save_model
     from dccrn_cli.training.finetune import FineTuning
+    from dccrn_cli.training.folder import LAST
     from dccrn_cli.training.own_data import own_data
     from dccrn_cli.training.training_recipe import read_recipe
 
     say = _quiet if as_json else typer.echo
+    folder = output.with_name(f"{output.name}.run")
     if threads:
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
@@ -101,7 +110,8 @@ def finetune(
     start, provenance = load_model(find_model(model))
     own = own_data(clean or [], noise or [], rooms, [pairs] if pairs else [], recipe.mixing, general, seed)
     say(own.summary)
-    folder = output.with_name(f"{output.name}.run")
+    if check and not (folder / LAST).exists():
+        check_data(own.speech, own.noise, even_if=NOT_FINAL)
     tuning = FineTuning(start, own, recipe, folder, pick_device(device.value))
     say(f"Before: {_means(tuning.own_before)} on your noise; {_means(tuning.elsewhere_before)} elsewhere")
     trainer = tuning.begin(steps, minutes)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dccrn_cli.cli.console import INTERRUPTED, duration, error_line, plain_errors
+from dccrn_cli.cli.data_check import check_data
 from dccrn_cli.cli.enhance import DeviceChoice
 
 if TYPE_CHECKING:
@@ -119,6 +120,9 @@ def train(
             metavar="TABLE.NAME=VALUE",
         ),
     ] = None,
+    check: Annotated[
+        bool, typer.Option(help="First look through the data and name the worst files.", rich_help_panel=WORK)
+    ] = True,
     tensorboard: Annotated[
         bool,
         typer.Option(
@@ -147,6 +151,7 @@ def train(
 
     from dccrn_cli.engine.enhancer import pick_device
     from dccrn_cli.training.data import find_data
+    from dccrn_cli.training.folder import LAST
     from dccrn_cli.training.team import assemble
     from dccrn_cli.training.trainer import Trainer
     from dccrn_cli.training.training_recipe import DEFAULT_RECIPE, read_recipe
@@ -171,8 +176,10 @@ def train(
             team=team, provenance=provenance, workers=workers,
         )  # fmt: skip
         if team.leads:
-            speech, noises = (len(pool.clips) for pool in (data.mixer.speech, data.mixer.noise))
-            typer.echo(f"{speech:,} clips of speech, {noises:,} of noise")
+            speech, noises = data.mixer.speech.clips, data.mixer.noise.clips
+            typer.echo(f"{len(speech):,} clips of speech, {len(noises):,} of noise")
+            if check and not (output / LAST).exists():
+                check_data(speech, noises)
         _run(trainer, chosen, tensorboard=tensorboard)
 
 

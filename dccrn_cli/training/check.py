@@ -235,7 +235,7 @@ def _whole(role: Role, looks: Sequence[_Look], seconds: float, min_seconds: floa
     for kind, all_of_them, count, said in faults:
         if count > all_of_them / 2:
             yield Finding("error", role, kind, "", f"{count} of {all_of_them} {said}")
-    if seconds < min_seconds:
+    if looks and seconds < min_seconds:
         said = f"there are {seconds:.1f} s of {role} that can be used; {min_seconds:g} s is the least"
         yield Finding("error", role, "little", "", said)
 

@@ -133,7 +133,8 @@ class FineTuning:
         """The run, with as many steps as given or as fit into the time; one begun before goes on."""
         if not self.begun:
             steps = steps or self._steps_within(minutes)
-            training = dataclasses.replace(self.recipe.training, steps=steps, validate_every=steps)
+            warmup = min(self.recipe.training.warmup, steps // 10)
+            training = dataclasses.replace(self.recipe.training, steps=steps, warmup=warmup, validate_every=steps)
             self.recipe = dataclasses.replace(self.recipe, training=training)
             self.folder.keep_recipe(self.recipe.to_toml())
         trainer = self._trainer(self.folder.path, self.own.some_held_out())

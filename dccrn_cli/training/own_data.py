@@ -42,11 +42,14 @@ class OwnData:
         source: examples to train on, general ones among them.
         held_out: pairs to compare models on, by SNR in dB; NaN where they were recorded so.
         summary: what there is, in a line for people.
+        speech, noise: all clips of clean speech and of noise, where the latter is a recording by itself.
     """
 
     source: ExampleSource
     held_out: dict[float, list[Pair]]
     summary: str
+    speech: list[Clip]
+    noise: list[Clip]
 
     def some_held_out(self) -> list[Pair]:
         """A few of the pairs, of all SNRs."""
@@ -79,13 +82,16 @@ def own_data(
     held_out: dict[float, list[Pair]] = {}
     sources: list[tuple[ExampleSource, float]] = []
     told: list[str] = []
+    all_speech: list[Clip] = []
+    all_noise: list[Clip] = []
     clean, noise = list(clean), list(noise)
     if bool(clean) != bool(noise) or not (clean or recorded):
         raise OptionError("give --clean and --noise, or --pairs, or all of them")
     if clean:
         room_pool = ClipPool(find_clips(rooms)) if rooms else None
-        speech, held_speech = set_aside(find_clips(clean), HELD_OUT, "speech")
-        noises, held_noise = set_aside(find_clips(noise), HELD_OUT, "noise")
+        all_speech, all_noise = find_clips(clean), find_clips(noise)
+        speech, held_speech = set_aside(all_speech, HELD_OUT, "speech")
+        noises, held_noise = set_aside(all_noise, HELD_OUT, "noise")
         pools = ClipPool(speech), ClipPool(noises)
         held_out.update(_fixed(held_speech, held_noise, seed + 1))
         sources.append((Mixer(*pools, room_pool, mixing, seed), 1 - general))
@@ -94,6 +100,7 @@ def own_data(
         told.append(f"{len(noises):,} + {len(held_noise):,} of noise")
     if recorded:
         clean_of = dict(couple for folders in recorded for couple in find_couples(*folders))
+        all_speech = all_speech + list(clean_of.values())
         kept, held = set_aside(list(clean_of), HELD_OUT, "a pair")
         pairs = [_aligned(read_pair(clip, clean_of[clip])) for clip in kept]
         held_out[math.nan] = _pieces([_aligned(read_pair(clip, clean_of[clip])) for clip in held])
@@ -102,7 +109,7 @@ def own_data(
             sources.append((_foreign(ClipPool([clean_of[clip] for clip in kept]), mixing, seed + 2), general))
         told.append(f"{len(kept):,} + {len(held):,} recorded pairs")
     summary = ", ".join(told) + " (to train on + set aside)"
-    return OwnData(Blend(sources, seed + 4), held_out, summary)
+    return OwnData(Blend(sources, seed + 4), held_out, summary, all_speech, all_noise)
 
 
 def _fixed(speech: list[Clip], noise: list[Clip], seed: int) -> dict[float, list[Pair]]:

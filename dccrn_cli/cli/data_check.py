@@ -1,0 +1,41 @@
+"""What `train` and `finetune` say about their data before they begin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dccrn_cli.cli.console import count, error_line
+from dccrn_cli.errors import DataError
+
+if TYPE_CHECKING:
+    from dccrn_cli.training.clips import Clip
+
+WORST = 3
+"""Clips of each kind of fault that are named."""
+
+
+def check_data(speech: Sequence[Clip], noise: Sequence[Clip], *, even_if: frozenset[str] = frozenset()) -> None:
+    """Look through clips and name the worst on stderr.
+
+    Args:
+        even_if: kinds of faults that are said and do not end it.
+
+    Raises:
+        DataError: training on these cannot be meant.
+    """
+    from dccrn_cli.training.check import KINDS, check_clips
+
+    report = check_clips(speech, noise)
+    for (role, kind), number in report.summary.items():
+        worst = [one for one in report.findings if (one.role, one.kind) == (role, kind) and one.name][:WORST]
+        named = "; ".join(f"{one.name} {one.message}" for one in worst)
+        more = f"; and {number - len(worst):,} more" if number > len(worst) else ""
+        checked = report.roles[role].checked
+        error_line(f"Note: {count(number, 'file')} of {role} of {checked:,}: {KINDS[kind]}: {named}{more}")
+    for one in report.errors:
+        if one.kind in even_if:
+            error_line(f"Warning: {one.message}")
+    final = [one.message for one in report.errors if one.kind not in even_if]
+    if final:
+        raise DataError("; ".join(final))
