@@ -100,7 +100,7 @@ def labelled_pairs(data: Path, count: int) -> list[tuple[str, Pair]]:
     for metadata in (data / "metadata.csv", folder / "metadata.csv"):
         if metadata.exists():
             with open(metadata, newline="", encoding="utf-8") as file:
-                snr_db = {row["name"]: f"{float(row['snr_db']):g}" for row in csv.DictReader(file)}
+                snr_db = {row["name"]: f"{float(row['snr_db']):g}" for row in csv.DictReader(file) if row["snr_db"]}
     pairs = [(snr_db.get(Path(pair.name).stem, snr_db.get(pair.name, "?")), pair) for pair in read_pairs(folder)]
     pairs.sort(key=lambda item: item[0])  # so that all SNRs remain
     return pairs if count == 0 else pairs[:: max(len(pairs) // count, 1)][:count]
@@ -216,7 +216,10 @@ def size_table(records: dict[str, dict[str, Any]]) -> str:
 
 def measure_table(measure_name: str, noisy: Figures, records: dict[str, dict[str, Any]]) -> str:
     """A measure by SNR: of the noisy signals, and what each system adds to it."""
-    keys = [*sorted((key for key in noisy if key != "all"), key=lambda key: float(key) if key != "?" else 0.0), "all"]
+    keys = [
+        *sorted((key for key in noisy if key != "all"), key=lambda key: (key == "?", float(key.replace("?", "0")))),
+        "all",
+    ]
     digits = 3 if measure_name == "stoi" else 2
     lines = [f"| {TITLES[measure_name]} | {' | '.join(key if key == 'all' else f'{key} dB' for key in keys)} |"]
     lines.append("|" + "---|" * (len(keys) + 1))

@@ -29,6 +29,7 @@ from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.nn.network import Network
 from dccrn_cli.nn.stft import frame_count
 from dccrn_cli.nn.widen import widen
+from dccrn_cli.training.losses import LossOptions, training_loss
 
 TOLERANCE = 1e-5
 
@@ -260,3 +261,31 @@ def test_presets_are_listed() -> None:
     assert result.exit_code == 0, result.output
     assert [line.split()[0] for line in result.output.splitlines()] == list(PRESETS)
     assert "17.58 M" in result.output
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_learns_one_batch(name: str) -> None:
+    torch.manual_seed(0)
+    model = build_network(VARIANTS[name])
+    clean = torch.from_numpy(np.stack([speechlike(8000, seed=seed)[:, 0] for seed in range(2)]))
+    noisy = clean + 0.1 * torch.randn_like(clean)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(40):
+        loss = training_loss(model(noisy), clean, LossOptions())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert min(losses[-5:]) < losses[0] - 0.3
+
+
+def test_networks_that_cannot_be_batched_run_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dccrn_cli.engine.batch._on_gpu_wanted", lambda device: True)
+    save_model(lively(VARIANTS["crn"]), tmp_path / "m.safetensors")
+    for name in "ab":
+        soundfile.write(tmp_path / f"{name}.wav", speechlike(2000), SAMPLE_RATE)
+    files = [str(tmp_path / "a.wav"), str(tmp_path / "b.wav"), "-o", str(tmp_path / "out"), "--device", "cpu"]
+    result = CliRunner().invoke(app, ["enhance", *files, "--model", str(tmp_path / "m.safetensors")])
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "out").rglob("*.wav"))) == 2

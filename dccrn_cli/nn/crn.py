@@ -13,12 +13,16 @@ _KERNEL, _STRIDE = (CRN_FREQ_KERNEL, CRN_TIME_KERNEL), (2, 1)
 _REACH = CRN_TIME_KERNEL - 1
 _TINY = 1e-12
 
+_FAINT_SOFTPLUS, _FAINT_WEIGHTS = -4.0, 0.1
+"""What a new network's last layers start at. Speech is sparse: most bins are much fainter than 1."""
+
 
 class CRN(SpectralNetwork):
     """A convolutional encoder, LSTM layers, and a decoder for each part of the spectrum.
 
     The network sees and estimates spectra in their natural scale. Frames of digital silence stay
-    silent whatever its biases.
+    silent whatever its biases. A new network estimates something faint, since what is louder than
+    the speech costs more to unlearn.
 
     Args:
         config: see `CRNConfig`.
@@ -39,6 +43,19 @@ class CRN(SpectralNetwork):
         self.decoders = nn.ModuleList(
             nn.ModuleList(self._decoder_block(index) for index in range(depth)) for _ in range(config.parts)
         )
+        self._start_faint()
+
+    @torch.no_grad()
+    def _start_faint(self) -> None:
+        for decoder in self.decoders:
+            assert isinstance(decoder, nn.ModuleList)
+            last = decoder[-1]
+            assert isinstance(last, ConvBlock)
+            if isinstance(last.norm, nn.BatchNorm2d):
+                last.norm.bias.fill_(_FAINT_SOFTPLUS)
+            else:
+                for parameter in last.conv.parameters():
+                    parameter.mul_(_FAINT_WEIGHTS)
 
     def _decoder_block(self, index: int) -> ConvBlock:
         cfg = self.config
