@@ -15,11 +15,14 @@ WORST = 3
 """Clips of each kind of fault that are named."""
 
 
-def check_data(speech: Sequence[Clip], noise: Sequence[Clip], *, even_if: frozenset[str] = frozenset()) -> None:
+def check_data(speech: Sequence[Clip], noise: Sequence[Clip], *, even_if: frozenset[str] = frozenset()) -> list[str]:
     """Look through clips and name the worst on stderr.
 
     Args:
-        even_if: kinds of faults that are said and do not end it.
+        even_if: kinds of faults that do not end it here.
+
+    Returns:
+        what is wrong of these kinds.
 
     Raises:
         DataError: training on these cannot be meant.
@@ -33,9 +36,10 @@ def check_data(speech: Sequence[Clip], noise: Sequence[Clip], *, even_if: frozen
         more = f"; and {number - len(worst):,} more" if number > len(worst) else ""
         checked = report.roles[role].checked
         error_line(f"Note: {count(number, 'file')} of {role} of {checked:,}: {KINDS[kind]}: {named}{more}")
-    for one in report.errors:
-        if one.kind in even_if:
-            error_line(f"Warning: {one.message}")
+    left = [one.message for one in report.errors if one.kind in even_if]
     final = [one.message for one in report.errors if one.kind not in even_if]
     if final:
         raise DataError("; ".join(final))
+    for message in left:
+        error_line(f"Warning: {message}")
+    return left

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 RECIPE = "finetune"
 
-NOT_FINAL = frozenset({"not speech"})
-"""What only looks wrong is left to the comparison."""
+DOUBTS = frozenset({"not speech"})
+"""Faults of the data that speak against any model made from them, which is compared all the same."""
 
 _NAMES = {"si_snr": "SI-SNR dB", "pesq_wb": "PESQ-WB", "stoi": "STOI"}
 
@@ -96,7 +96,6 @@ def finetune(
     from dccrn_cli.engine.models import find_model
     from dccrn_cli.nn.checkpoint import load_model, save_model
     from dccrn_cli.training.finetune import FineTuning
-    from dccrn_cli.training.folder import LAST
     from dccrn_cli.training.own_data import own_data
     from dccrn_cli.training.training_recipe import read_recipe
 
@@ -110,14 +109,13 @@ def finetune(
     start, provenance = load_model(find_model(model))
     own = own_data(clean or [], noise or [], rooms, [pairs] if pairs else [], recipe.mixing, general, seed)
     say(own.summary)
-    if check and not (folder / LAST).exists():
-        check_data(own.speech, own.noise, even_if=NOT_FINAL)
+    doubts = check_data(own.speech, own.noise, even_if=DOUBTS) if check else []
     tuning = FineTuning(start, own, recipe, folder, pick_device(device.value))
     say(f"Before: {_means(tuning.own_before)} on your noise; {_means(tuning.elsewhere_before)} elsewhere")
     trainer = tuning.begin(steps, minutes)
     _train(trainer, say)
     best, comparison = tuning.choose(trainer.average.model())
-    objections = comparison.objections() + _against_standing(tuning, comparison, output)
+    objections = doubts + comparison.objections() + _against_standing(tuning, comparison, output)
     if as_json:
         typer.echo(json.dumps(_plain(comparison, objections), indent=2))
     else:
