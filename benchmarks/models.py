@@ -7,7 +7,8 @@ Each preset is trained from the same seed on the same mixtures in the same order
 its own below RUNS; what is trained and measured already is not done again, and what was stopped
 goes on. RUNS belongs to one set of options; presets may be added. DATA holds pairs, noisy/ and
 clean/ (or main/ with both), and metadata.csv with the columns name and snr_db. The tables are
-Markdown. Short trainings rank systems by how fast they learn, not by what they reach.
+Markdown. With --losses the losses named are compared too, on one network. Short trainings rank
+systems by how fast they learn, not by what they reach.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from dccrn_cli.nn.checkpoint import load_model, save_model
 from dccrn_cli.nn.config import PRESETS, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.training.clips import ClipPool, find_clips
+from dccrn_cli.training.losses import COMBINATIONS, TERMS, LossOptions
 from dccrn_cli.training.mixing import Mixer, MixingOptions
 from dccrn_cli.training.trainer import Trainer, TrainOptions
 from dccrn_cli.training.validation import Pair, read_pairs
@@ -45,6 +47,9 @@ TITLES = {
 }
 NOISY = "noisy"
 SETTINGS, MODEL, FIGURES, SPENT = "settings.json", "model.safetensors", "figures.json", "spent.json"
+
+WITH = " with "
+"""Between the name of a network and that of its loss, where it is not the default one."""
 
 WARMUP = 50
 """Steps of rising rate where the number of steps is not known; else a tenth of it."""
@@ -138,7 +143,9 @@ def train(name: str, folder: Path, pairs: list[Pair], arguments: argparse.Namesp
         batch=arguments.batch, lr=arguments.lr, bf16=arguments.bf16, seed=arguments.seed,
     )  # fmt: skip
     mixer = Mixer(speech, noise, rooms, mixing, arguments.seed)
-    trainer = Trainer(build_network(preset(name)), mixer, pairs, folder, options)
+    network, _, loss_name = name.partition(WITH)
+    loss = LossOptions(COMBINATIONS.get(loss_name, {loss_name: 1.0})) if loss_name else LossOptions()
+    trainer = Trainer(build_network(preset(network)), mixer, pairs, folder, options, loss)
     trainer.resume()
     before = read_json(folder / SPENT) or {"training_s": 0.0, "audio_s": 0.0}
     # What was done after the last checkpoint of a killed session is done again.
@@ -176,7 +183,7 @@ def claim(arguments: argparse.Namespace) -> None:
     settings = {
         key: [str(item) for item in value] if isinstance(value, list) else str(value)
         for key, value in vars(arguments).items()
-        if key not in ("runs", "presets", "threads", "json")
+        if key not in ("runs", "presets", "losses", "loss_preset", "threads", "json")
     }
     arguments.runs.mkdir(parents=True, exist_ok=True)
     before = read_json(arguments.runs / SETTINGS)
@@ -198,7 +205,7 @@ def size_table(records: dict[str, dict[str, Any]]) -> str:
         "|" + "---|" * 10,
     ]
     for name, record in records.items():
-        config, training = preset(name), record["training"]
+        config, training = preset(name.partition(WITH)[0]), record["training"]
         with torch.device("meta"):
             parameters = count_parameters(build_network(config)) / 1e6
         ahead_ms, latency_ms = (
@@ -253,7 +260,9 @@ def main() -> None:
     parser.add_argument("--noise", type=Path, nargs="+", required=True)
     parser.add_argument("--rooms", type=Path, nargs="+")
     parser.add_argument("--validation", type=Path, required=True)
-    parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS), metavar="NAME")
+    parser.add_argument("--presets", nargs="*", choices=list(PRESETS), default=list(PRESETS), metavar="NAME")
+    parser.add_argument("--losses", nargs="+", choices=[*COMBINATIONS, *TERMS], default=[], metavar="LOSS")
+    parser.add_argument("--loss-preset", choices=list(PRESETS), default="dccrn-small", metavar="NAME")
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, default=500)
     budget.add_argument("--minutes", type=float, help="of training for each preset, in place of --steps")
@@ -271,7 +280,8 @@ def main() -> None:
     claim(arguments)
     pairs = labelled_pairs(arguments.validation, arguments.pairs)
     noisy = measure(pairs, None)
-    records = {name: run(name, pairs, arguments) for name in arguments.presets}
+    names = [*arguments.presets, *(f"{arguments.loss_preset}{WITH}{loss}" for loss in arguments.losses)]
+    records = {name: run(name, pairs, arguments) for name in names}
     print(f"\n{len(pairs)} validation pairs; improvements over the noisy signals\n\n{size_table(records)}")
     for measure_name in MEASURES:
         print(f"\n{measure_table(measure_name, noisy, records)}")

@@ -210,7 +210,7 @@ def test_an_unreadable_clip_is_left_out_and_named(data: Path, tmp_path: Path) ->
 
 def test_a_run_does_not_change_its_data(data: Path, tmp_path: Path) -> None:
     list(trainer(data, tmp_path, steps=2, validate_every=100).run())
-    with pytest.raises(OptionError, match="'batch': 2"):
+    with pytest.raises(OptionError, match="batch 2, not 3"):
         trainer(data, tmp_path, batch=3).resume()
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.config import SAMPLE_RATE
+from dccrn_cli.training.tables import from_table
 
 Target = Literal["reverberant", "early", "dry"]
 """What is kept of speech in a room."""
@@ -109,37 +108,9 @@ class MixingOptions:
         Raises:
             OptionError: an unknown name, or a value that cannot be meant; it names the field.
         """
-        known = {field.name: field.default for field in dataclasses.fields(cls)}
-        values: dict[str, Any] = {}
-        for key, value in table.items():
-            name = key.replace("-", "_")
-            if name not in known:
-                raise OptionError(f"mixing has no option {key!r}; it has {', '.join(known)}")
-            if name in values:
-                raise OptionError(f"{name} is given twice")
-            values[name] = _like(name, known[name], value)
-        return cls(**values)
+        return from_table(cls(), table, "mixing")
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise OptionError(f"{name} must lie between {low:g} and {high:g}, not {value:g}")
-
-
-def _like(name: str, default: Any, value: Any) -> Any:
-    """`value`, if it is of the kind of the default."""
-    if isinstance(default, str):
-        if isinstance(value, str):
-            return value
-        raise OptionError(f"{name} must be a word such as {default!r}, not {value!r}")
-    if isinstance(default, tuple):
-        if isinstance(value, list | tuple) and len(value) == len(default) and all(map(_is_number, value)):
-            return tuple(map(float, value))
-        raise OptionError(f"{name} must be a range such as {list(default)}, not {value!r}")
-    if not _is_number(value) or (isinstance(default, int) and value != int(value)):
-        raise OptionError(f"{name} must be a number such as {default}, not {value!r}")
-    return type(default)(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -32,10 +32,12 @@ def from_table(base: T, table: Mapping[str, object], where: str) -> T:
         if name not in hints:
             known = ", ".join(field.name for field in dataclasses.fields(base))
             raise OptionError(f"{where}: no setting named {key!r}; there are {known}")
+        if name in values:
+            raise OptionError(f"{where}: {name} is given twice")
         try:
             values[name] = _converted(hints[name], value)
         except TypeError as error:
-            raise OptionError(f"{where}: {key} must be {error}, not {value!r}") from None
+            raise OptionError(f"{where}: {name} must be {error}, not {value!r}") from None
     try:
         return dataclasses.replace(base, **values)  # type: ignore[type-var]
     except OptionError as error:

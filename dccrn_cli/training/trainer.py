@@ -92,7 +92,7 @@ class Trainer:
 
         Raises:
             CheckpointError: `last.pt` is damaged or of another network.
-            OptionError: the run was started with another batch or seed, so its data would change.
+            OptionError: the run was started with other data: another batch, seed or way of mixing.
         """
         state = self.team.from_leader(self.folder.load() if self.team.leads else None)
         if state is None:
@@ -105,8 +105,13 @@ class Trainer:
             self.rate_scale = state["rate_scale"]
             self.since_best = state["since_best"]
             started_with = state["data"]
-        if started_with != self._data():
-            raise OptionError(f"this run was started with {started_with}, not {self._data()}", self.folder.last)
+        changed = [
+            f"{name} {started_with.get(name)}, not {value}"
+            for name, value in self._data().items()
+            if started_with.get(name) != value
+        ]
+        if changed:
+            raise OptionError(f"this run was started with {'; '.join(changed)}", self.folder.last)
         if self.team.leads:
             self.folder.forget_after(self.progress.step)
         return True
@@ -207,9 +212,9 @@ class Trainer:
             "held_out": figures,
         }
 
-    def _data(self) -> dict[str, float]:
+    def _data(self) -> dict[str, Any]:
         """What must stay the same for batch n to stay the same."""
-        return {"batch": self.options.batch, "seed": self.source.seed, "seconds": self.source.options.seconds}
+        return {"batch": self.options.batch, "seed": self.source.seed, **asdict(self.source.options)}
 
     def save(self) -> None:
         """Write `last.pt`, atomically."""

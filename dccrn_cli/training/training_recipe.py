@@ -106,7 +106,7 @@ def read_recipe(recipe: str | os.PathLike[str], changes: Mapping[str, Any] | Non
             table.get("description", ""),
             table.get("preset", DEFAULT_RECIPE),
             {key.replace("-", "_"): value for key, value in table.get("network", {}).items()},
-            from_table(MixingOptions(), table.get("mixing", {}), "mixing"),
+            MixingOptions.from_table(table.get("mixing", {})),
             LossOptions.from_table(table.get("loss", {})),
             from_table(TrainOptions(), table.get("training", {}), "training"),
         )
