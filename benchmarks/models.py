@@ -34,7 +34,7 @@ from dccrn_cli.nn.config import PRESETS, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.training.clips import ClipPool, find_clips
 from dccrn_cli.training.losses import COMBINATIONS, TERMS, LossOptions
-from dccrn_cli.training.mixing import Mixer, MixingOptions
+from dccrn_cli.training.mixing.mixer import Mixer, MixingOptions
 from dccrn_cli.training.trainer import Trainer, TrainOptions
 from dccrn_cli.training.validation import Pair, read_pairs
 

@@ -24,9 +24,9 @@ import torch
 from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.training.clips import ClipPool, find_clips
-from dccrn_cli.training.mixing import Mixer
+from dccrn_cli.training.mixing.mixer import Mixer
+from dccrn_cli.training.recipe import read_recipe
 from dccrn_cli.training.trainer import Trainer
-from dccrn_cli.training.training_recipe import read_recipe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from authors import authors_model

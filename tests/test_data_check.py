@@ -14,7 +14,7 @@ import soxr
 from dccrn_cli.training.check import DataReport, check_clips
 from dccrn_cli.training.clips import Clip, find_clips
 from dccrn_cli.training.likeness import likeness
-from dccrn_cli.training.noises import KINDS, coloured
+from dccrn_cli.training.mixing.noises import KINDS, coloured
 
 RATE = 16_000
 

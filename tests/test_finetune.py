@@ -24,11 +24,11 @@ from dccrn_cli.metrics.align import find_shift
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training import finetune
-from dccrn_cli.training.examples import Blend, RecordedPairs
 from dccrn_cli.training.finetune import Comparison, Scores, blended
-from dccrn_cli.training.mixing_options import MixingOptions
+from dccrn_cli.training.mixing.options import MixingOptions
+from dccrn_cli.training.mixing.source import Blend, RecordedPairs
 from dccrn_cli.training.own_data import OwnData, own_data
-from dccrn_cli.training.training_recipe import read_recipe
+from dccrn_cli.training.recipe import read_recipe
 from dccrn_cli.training.validation import Pair
 from dccrn_cli.training.yardstick import SNRS_DB, yardstick
 

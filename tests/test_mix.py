@@ -23,12 +23,12 @@ from typer.testing import CliRunner
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import AudioError, DataError, OptionError
 from dccrn_cli.training.clips import find_clips
-from dccrn_cli.training.effects import active_rms, rms
-from dccrn_cli.training.noises import coloured
-from dccrn_cli.training.recipes import PROTOCOLS, Recipe, Span, parse_snr, parse_span
-from dccrn_cli.training.rows import joined_names, read_rows
-from dccrn_cli.training.sources import Sources
-from dccrn_cli.training.testset import MixtureSet, noise_sets, remake
+from dccrn_cli.training.mixing.effects import active_rms, rms
+from dccrn_cli.training.mixing.noises import coloured
+from dccrn_cli.training.testsets.recipe import PROTOCOLS, Recipe, Span, parse_snr, parse_span
+from dccrn_cli.training.testsets.rows import joined_names, read_rows
+from dccrn_cli.training.testsets.sources import Sources
+from dccrn_cli.training.testsets.testset import MixtureSet, noise_sets, remake
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from conftest import speechlike
 
 from dccrn_cli.errors import OptionError
 from dccrn_cli.training.clips import ClipPool, find_clips
-from dccrn_cli.training.codecs import CODECS, Codec, draw_codec
-from dccrn_cli.training.effects import (
+from dccrn_cli.training.mixing.codecs import CODECS, Codec, draw_codec
+from dccrn_cli.training.mixing.effects import (
     Equaliser,
     active_rms,
     change_speed,
@@ -24,8 +24,8 @@ from dccrn_cli.training.effects import (
     low_pass,
     rms,
 )
-from dccrn_cli.training.mixing import Mixer, MixingOptions
-from dccrn_cli.training.noises import KINDS, coloured, hum, synthetic_noise
+from dccrn_cli.training.mixing.mixer import Mixer, MixingOptions
+from dccrn_cli.training.mixing.noises import KINDS, coloured, hum, synthetic_noise
 
 PLAIN = {
     "clean": 0.0, "reverb": 0.0, "equaliser": 0.0, "band_limit": 0.0, "clipping": 0.0, "codec": 0.0, "babble": 0.0,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.decays import EARLY_S, early_part
-from dccrn_cli.training.rooms import (
+from dccrn_cli.training.mixing.decays import EARLY_S, early_part
+from dccrn_cli.training.mixing.rooms import (
     LEAD,
     MIN_SOURCE_M,
     MIN_WALL_M,

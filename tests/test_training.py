@@ -25,10 +25,10 @@ from dccrn_cli.errors import CheckpointError, DataError, OptionError
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training.clips import ClipPool, find_clips, split_clips
-from dccrn_cli.training.examples import mixed_pairs
 from dccrn_cli.training.losses import LossOptions, si_snr_db, snr_db, training_loss
-from dccrn_cli.training.mixing import Mixer, MixingOptions
-from dccrn_cli.training.noises import coloured
+from dccrn_cli.training.mixing.mixer import Mixer, MixingOptions
+from dccrn_cli.training.mixing.noises import coloured
+from dccrn_cli.training.mixing.source import mixed_pairs
 from dccrn_cli.training.trainer import Trainer, TrainOptions
 from dccrn_cli.training.validation import read_pairs, validate
 

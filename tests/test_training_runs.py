@@ -25,10 +25,10 @@ from dccrn_cli.storage import write_whole
 from dccrn_cli.training.clips import Clip
 from dccrn_cli.training.data import set_aside
 from dccrn_cli.training.folder import RunFolder
-from dccrn_cli.training.mixing import MixingOptions, synthetic_noise
+from dccrn_cli.training.mixing.mixer import MixingOptions, synthetic_noise
 from dccrn_cli.training.options import TrainOptions
+from dccrn_cli.training.recipe import parse_setting, read_recipe, recipe_names
 from dccrn_cli.training.team import Team
-from dccrn_cli.training.training_recipe import parse_setting, read_recipe, recipe_names
 
 SMALL_NETWORK = [
     f"network.{name}={value}" for name, value in (("channels", list(TINY.channels)), ("rnn_units", TINY.rnn_units))
@@ -270,3 +270,20 @@ def test_list_of_recipes() -> None:
     result = CliRunner().invoke(app, ["train", "--list-recipes"])
     assert result.exit_code == 0
     assert all(name in result.output for name in recipe_names())
+
+
+def test_the_data_are_looked_through_first(data: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    soundfile.write(odd / "silent.wav", np.zeros(32_000), 16_000)
+    (odd / "text.wav").write_bytes(b"text")
+    result = CliRunner().invoke(app, [*arguments(data, tmp_path / "run"), "--noise", str(odd)])
+    assert result.exit_code == 0, result.output
+    assert "silent.wav holds silence only" in result.output
+    assert "text.wav cannot be read" in result.output
+    command = arguments(data, tmp_path / "other")
+    command[command.index("--clean") + 1] = str(odd)
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert "files of speech cannot be read" in result.output or "s of speech that can be used" in result.output
+    assert not (tmp_path / "other" / "last.pt").exists()

@@ -97,7 +97,7 @@ def finetune(
     from dccrn_cli.nn.checkpoint import load_model, save_model
     from dccrn_cli.training.finetune import FineTuning
     from dccrn_cli.training.own_data import own_data
-    from dccrn_cli.training.training_recipe import read_recipe
+    from dccrn_cli.training.recipe import read_recipe
 
     say = _quiet if as_json else typer.echo
     folder = output.with_name(f"{output.name}.run")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from dccrn_cli.nn.network import Network
     from dccrn_cli.training.board import Board
     from dccrn_cli.training.options import Progress
+    from dccrn_cli.training.recipe import TrainingRecipe
     from dccrn_cli.training.trainer import Trainer
-    from dccrn_cli.training.training_recipe import TrainingRecipe
 
 LOG_EVERY = 100
 
@@ -53,7 +53,7 @@ def _data_option(help: str) -> Any:
 
 def _print_recipes(wanted: bool) -> None:
     if wanted:
-        from dccrn_cli.training.training_recipe import read_recipe, recipe_names
+        from dccrn_cli.training.recipe import read_recipe, recipe_names
 
         for name in recipe_names():
             typer.echo(f"{name:24} {read_recipe(name).description}")
@@ -152,9 +152,9 @@ def train(
     from dccrn_cli.engine.enhancer import pick_device
     from dccrn_cli.training.data import find_data
     from dccrn_cli.training.folder import LAST
+    from dccrn_cli.training.recipe import DEFAULT_RECIPE, read_recipe
     from dccrn_cli.training.team import assemble
     from dccrn_cli.training.trainer import Trainer
-    from dccrn_cli.training.training_recipe import DEFAULT_RECIPE, read_recipe
 
     changes: dict[str, Any] = {
         "mixing": {"seconds": seconds, "target": target},
@@ -185,7 +185,7 @@ def train(
 
 def _changes(changes: dict[str, Any], preset: str | None, settings: list[str] | None) -> dict[str, Any]:
     """What the command line says in place of the recipe."""
-    from dccrn_cli.training.training_recipe import parse_setting
+    from dccrn_cli.training.recipe import parse_setting
 
     given = {
         table: {name: value for name, value in values.items() if value is not None} for table, values in changes.items()

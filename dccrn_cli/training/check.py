@@ -17,9 +17,9 @@ import soundfile
 from dccrn_cli.errors import DataError
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.training.clips import Clip
-from dccrn_cli.training.effects import active_rms
 from dccrn_cli.training.likeness import likeness
-from dccrn_cli.training.sources import digest
+from dccrn_cli.training.mixing.effects import active_rms
+from dccrn_cli.training.testsets.sources import digest
 
 MIN_CLIP_S = 0.3
 """A shorter clip is of little use."""

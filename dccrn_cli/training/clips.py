@@ -17,8 +17,8 @@ import soxr
 from dccrn_cli.audio.formats import is_audio
 from dccrn_cli.errors import DataError
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.effects import active_rms, stretch
 from dccrn_cli.training.lists import LIST_SUFFIXES, read_list
+from dccrn_cli.training.mixing.effects import active_rms, stretch
 
 INT16_FULL_SCALE = 32768.0
 

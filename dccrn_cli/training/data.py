@@ -11,8 +11,8 @@ from pathlib import Path
 
 from dccrn_cli.errors import OptionError
 from dccrn_cli.training.clips import Clip, ClipPool, find_clips
-from dccrn_cli.training.examples import mixed_pairs
-from dccrn_cli.training.mixing import Mixer, MixingOptions
+from dccrn_cli.training.mixing.mixer import Mixer, MixingOptions
+from dccrn_cli.training.mixing.source import mixed_pairs
 from dccrn_cli.training.validation import Pair, read_pairs
 
 HELD_OUT_SPEECH, HELD_OUT_NOISE = 0.02, 0.03

@@ -17,9 +17,9 @@ from dccrn_cli.nn.network import Network
 from dccrn_cli.training.folder import RECIPE, RunFolder
 from dccrn_cli.training.losses import LossOptions
 from dccrn_cli.training.own_data import OwnData
+from dccrn_cli.training.recipe import TrainingRecipe, read_recipe
 from dccrn_cli.training.team import Team
 from dccrn_cli.training.trainer import Trainer
-from dccrn_cli.training.training_recipe import TrainingRecipe, read_recipe
 from dccrn_cli.training.validation import Figures, Pair, mean_figures, measure
 from dccrn_cli.training.yardstick import yardstick
 

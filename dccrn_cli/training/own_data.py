@@ -13,10 +13,10 @@ from dccrn_cli.metrics.align import CLEAR_CORRELATION, find_shift
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.training.clips import Clip, ClipPool, find_clips
 from dccrn_cli.training.data import set_aside
-from dccrn_cli.training.effects import rms
-from dccrn_cli.training.examples import Blend, ExampleSource, RecordedPairs, mixed_pairs
-from dccrn_cli.training.mixing import Mixer
-from dccrn_cli.training.mixing_options import MixingOptions
+from dccrn_cli.training.mixing.effects import rms
+from dccrn_cli.training.mixing.mixer import Mixer
+from dccrn_cli.training.mixing.options import MixingOptions
+from dccrn_cli.training.mixing.source import Blend, ExampleSource, RecordedPairs, mixed_pairs
 from dccrn_cli.training.validation import Pair, find_couples, read_pair
 from dccrn_cli.training.yardstick import CLIP_S, SNRS_DB
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from dccrn_cli.training.examples import ExampleSource
+from dccrn_cli.training.mixing.source import ExampleSource
 
 AHEAD = 4
 """Batches that may wait."""

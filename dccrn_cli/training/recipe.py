@@ -25,7 +25,7 @@ from typing import Any
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.config import NetworkConfig, preset
 from dccrn_cli.training.losses import LossOptions
-from dccrn_cli.training.mixing import MixingOptions
+from dccrn_cli.training.mixing.mixer import MixingOptions
 from dccrn_cli.training.options import TrainOptions
 from dccrn_cli.training.tables import from_table
 

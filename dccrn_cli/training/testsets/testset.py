@@ -13,12 +13,12 @@ import numpy as np
 
 from dccrn_cli.errors import AudioError, DataError, OptionError
 from dccrn_cli.training.clips import Clip, split_clips
-from dccrn_cli.training.decays import draw_t60_s, from_direct_sound
-from dccrn_cli.training.effects import active_rms, draw_start, rms, stretch
-from dccrn_cli.training.mixture import Mixture, blend, in_room, join, simulated_room
-from dccrn_cli.training.recipes import Recipe
-from dccrn_cli.training.rows import SIMULATED, Row, joined_names, mixture_name
-from dccrn_cli.training.sources import SILENCE, Recording, Sources, digest
+from dccrn_cli.training.mixing.decays import draw_t60_s, from_direct_sound
+from dccrn_cli.training.mixing.effects import active_rms, draw_start, rms, stretch
+from dccrn_cli.training.testsets.mixture import Mixture, blend, in_room, join, simulated_room
+from dccrn_cli.training.testsets.recipe import Recipe
+from dccrn_cli.training.testsets.rows import SIMULATED, Row, joined_names, mixture_name
+from dccrn_cli.training.testsets.sources import SILENCE, Recording, Sources, digest
 
 SNR_TOLERANCE_DB = 0.05
 """A mixture whose files would miss its SNR by more, since their samples are too coarse, is not made."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.effects import TINY, active_rms
-from dccrn_cli.training.mixing_options import MixingOptions
+from dccrn_cli.training.mixing.effects import TINY, active_rms
+from dccrn_cli.training.mixing.options import MixingOptions
 from dccrn_cli.training.validation import Pair
 
 

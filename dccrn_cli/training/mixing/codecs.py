@@ -12,7 +12,7 @@ import soundfile
 import soxr
 
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.effects import low_pass
+from dccrn_cli.training.mixing.effects import low_pass
 
 _BLOCK = 1 << 16  # the Vorbis encoder is not made for long blocks
 

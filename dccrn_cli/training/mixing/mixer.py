@@ -9,9 +9,9 @@ import numpy as np
 
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.training.clips import ClipPool
-from dccrn_cli.training.codecs import draw_codec
-from dccrn_cli.training.decays import early_part, from_direct_sound
-from dccrn_cli.training.effects import (
+from dccrn_cli.training.mixing.codecs import draw_codec
+from dccrn_cli.training.mixing.decays import early_part, from_direct_sound
+from dccrn_cli.training.mixing.effects import (
     TINY,
     Equaliser,
     active_rms,
@@ -22,10 +22,10 @@ from dccrn_cli.training.effects import (
     low_pass,
     rms,
 )
-from dccrn_cli.training.examples import ExampleSource
-from dccrn_cli.training.mixing_options import MixingOptions
-from dccrn_cli.training.noises import synthetic_noise
-from dccrn_cli.training.rooms import LEAD, RoomBank
+from dccrn_cli.training.mixing.noises import synthetic_noise
+from dccrn_cli.training.mixing.options import MixingOptions
+from dccrn_cli.training.mixing.rooms import LEAD, RoomBank
+from dccrn_cli.training.mixing.source import ExampleSource
 
 __all__ = ["Mixer", "MixingOptions"]
 
