@@ -7,7 +7,7 @@ import dataclasses
 import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from dccrn_cli.training.own_data import OwnData
 from dccrn_cli.training.recipe import TrainingRecipe, read_recipe
 from dccrn_cli.training.team import Team
 from dccrn_cli.training.trainer import Trainer
-from dccrn_cli.training.validation import Figures, Pair, mean_figures, measure
+from dccrn_cli.training.validation import MEASURES, Figures, Pair, mean_figures, measure
 from dccrn_cli.training.yardstick import yardstick
 
 STRENGTHS = (0.6, 0.4, 0.25, 0.12)
@@ -80,13 +80,18 @@ class Comparison:
         """Rise of SI-SNR on the user's own noise."""
         return self.own_after.mean["si_snr"] - self.own_before.mean["si_snr"]
 
-    def objections(self) -> list[str]:
-        """Why the result should not replace the start model; empty if it should."""
+    def objections(self, measures: Collection[str] = MEASURES.keys()) -> list[str]:
+        """Why the result should not replace the start model, by some measures; empty if it should."""
         found = []
         if not self.gain_db >= LEAST_GAIN_DB:
             found.append(f"SI-SNR on your noise changes by {self.gain_db:+.2f} dB, not {LEAST_GAIN_DB:+.2f} or more")
-        found += _falls("on your noise", self.own_before.mean, self.own_after.mean, OWN_TOLERANCE)
-        found += _falls("elsewhere", self.elsewhere_before.mean, self.elsewhere_after.mean, TOLERANCE)
+        sides = (
+            ("on your noise", self.own_before, self.own_after, OWN_TOLERANCE),
+            ("elsewhere", self.elsewhere_before, self.elsewhere_after, TOLERANCE),
+        )
+        for where, old, new, tolerance in sides:
+            allowed = {name: fall for name, fall in tolerance.items() if name in measures}
+            found += _falls(where, old.mean, new.mean, allowed)
         before, after = self.elsewhere_before.clean, self.elsewhere_after.clean
         if after < min(before - 1, CLEAN_SI_SNR_DB):
             found.append(f"clean speech is changed: SI-SNR {before:.1f} → {after:.1f} dB")
@@ -143,24 +148,24 @@ class FineTuning:
         return trainer
 
     def choose(self, tuned: Network) -> tuple[Network, Comparison]:
-        """The best model on the way from start to tuned that nothing speaks against; else the tuned one.
+        """The model farthest on the way from start to tuned that nothing speaks against; else the farthest of all.
 
         Going back part of the way gives up a little of what was learnt and most of what was forgotten.
         """
-        tried: list[tuple[Network, Comparison]] = []
-        accepted: list[tuple[Network, Comparison]] = []
         for strength in STRENGTHS:
             model = blended(self.start, tuned, strength)
-            after = score(model, self.own.held_out), score(model, self._elsewhere)
-            comparison = Comparison(self.own_before, after[0], self.elsewhere_before, after[1], strength)
-            tried.append((model, comparison))
+            comparison = self._compare(model, strength, ("si_snr",))
+            if comparison.objections(("si_snr",)) and strength != STRENGTHS[-1]:
+                continue  # SI-SNR alone, which takes little time, says no
+            comparison = self._compare(model, strength)
             if not comparison.objections():
-                accepted.append((model, comparison))
-            elif accepted:
-                break
-            if len(accepted) > 1 and accepted[-1][1].gain_db < accepted[-2][1].gain_db:
-                break  # from here on it only goes back
-        return max(accepted, key=lambda each: each[1].gain_db) if accepted else tried[0]
+                return model, comparison
+        model = blended(self.start, tuned, STRENGTHS[0])
+        return model, self._compare(model, STRENGTHS[0])
+
+    def _compare(self, model: Network, strength: float, measures: Collection[str] = MEASURES.keys()) -> Comparison:
+        own, elsewhere = (score(model, groups, measures) for groups in (self.own.held_out, self._elsewhere))
+        return Comparison(self.own_before, own, self.elsewhere_before, elsewhere, strength)
 
     def _trainer(self, folder: Path, pairs: Sequence[Pair]) -> Trainer:
         return Trainer(
@@ -181,10 +186,10 @@ class FineTuning:
         return max(round(minutes * 60 / each_s), 1)
 
 
-def score(model: Network, groups: Groups) -> Scores:
+def score(model: Network, groups: Groups, measures: Collection[str] = MEASURES.keys()) -> Scores:
     """Figures of a model on pairs by SNR."""
     options = LossOptions()
-    figures = {snr_db: measure(model, pairs, options) for snr_db, pairs in groups.items() if pairs}
+    figures = {snr_db: measure(model, pairs, options, measures) for snr_db, pairs in groups.items() if pairs}
     noisy = [each for snr_db, rows in figures.items() if snr_db != math.inf for each in rows]
     clean = [each["si_snr"] for each in figures.get(math.inf, []) if "si_snr" in each]
     return Scores(

@@ -105,7 +105,7 @@ def read_recipe(recipe: str | os.PathLike[str], changes: Mapping[str, Any] | Non
             Path(name).name.removesuffix(SUFFIX),
             table.get("description", ""),
             table.get("preset", DEFAULT_RECIPE),
-            {key.replace("-", "_"): value for key, value in table.get("network", {}).items()},
+            table.get("network", {}),
             MixingOptions.from_table(table.get("mixing", {})),
             LossOptions.from_table(table.get("loss", {})),
             from_table(TrainOptions(), table.get("training", {}), "training"),
@@ -127,9 +127,9 @@ def parse_setting(text: str) -> tuple[str, str, Any]:
     if not equals or not dot or table not in _TABLES or not name:
         raise OptionError(f"{text!r} is not TABLE.NAME=VALUE with one of the tables {', '.join(_TABLES)}")
     try:
-        return table, name, tomllib.loads(f"value = {value}")["value"]
+        return table, _plain_name(table, name), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        return table, name, value.strip()
+        return table, _plain_name(table, name), value.strip()
 
 
 def _tables_of(name: str, seen: tuple[str, ...] = ()) -> Table:
@@ -151,6 +151,8 @@ def _tables_of(name: str, seen: tuple[str, ...] = ()) -> Table:
             raise OptionError(f"recipe {name}: no setting named {key!r}; there are {', '.join((*_TEXTS, *_TABLES))}")
         if not isinstance(value, dict if key in _TABLES else str):
             raise OptionError(f"recipe {name}: {key} must be a {'table' if key in _TABLES else 'text'}")
+        if isinstance(value, dict):
+            table[key] = {_plain_name(key, setting): item for setting, item in value.items()}
     if "base" not in table:
         return table
     base = table.pop("base")
@@ -172,3 +174,8 @@ def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
+def _plain_name(table: str, name: str) -> str:
+    """A setting as its field is called; terms of the loss have names with dashes."""
+    return name if table == "loss" else name.replace("-", "_")

@@ -106,9 +106,9 @@ class Trainer:
             self.since_best = state["since_best"]
             started_with = state["data"]
         changed = [
-            f"{name} {started_with.get(name)}, not {value}"
+            f"{name} {started_with[name]}, not {value}"
             for name, value in self._data().items()
-            if started_with.get(name) != value
+            if name in started_with and started_with[name] != value
         ]
         if changed:
             raise OptionError(f"this run was started with {'; '.join(changed)}", self.folder.last)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,15 +77,20 @@ def validate(model: Network, pairs: Sequence[Pair], loss_options: LossOptions) -
     return mean_figures(measure(model, pairs, loss_options))
 
 
-def measure(model: Network, pairs: Sequence[Pair], loss_options: LossOptions) -> list[Figures]:
-    """The figures of each pair, in order; those that are not defined are missing."""
-    device = next(model.parameters()).device
-    was_training = model.training
+def measure(
+    model: Network, pairs: Sequence[Pair], loss_options: LossOptions, measures: Collection[str] = MEASURES.keys()
+) -> list[Figures]:
+    """The figures of each pair, in order: the loss and some of `MEASURES`; those that are not defined are missing."""
+    was_training, threads = model.training, torch.get_num_threads()
     model.eval()
+    # A network has little to share out within 4 s of audio, and threads that wait for each other
+    # are slow beside other work: each pair has one of its own.
+    torch.set_num_threads(1)
     try:
-        with torch.inference_mode():
-            return [_measure(model, pair, loss_options, device) for pair in pairs]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(lambda pair: _measure(model, pair, loss_options, measures), pairs))
     finally:
+        torch.set_num_threads(threads)
         model.train(was_training)
 
 
@@ -94,14 +100,16 @@ def mean_figures(figures: Sequence[Figures]) -> Figures:
     return {name: float(np.mean(values)) if values else float("nan") for name, values in columns.items()}
 
 
-def _measure(model: Network, pair: Pair, loss_options: LossOptions, device: torch.device) -> Figures:
+def _measure(model: Network, pair: Pair, loss_options: LossOptions, measures: Collection[str]) -> Figures:
+    device = next(model.parameters()).device
     noisy, clean = (torch.from_numpy(x).to(device)[None] for x in (pair.noisy, pair.clean))
-    estimate = model(noisy)
-    figures = {"loss": float(training_loss(estimate, clean, loss_options, noisy))}
+    with torch.inference_mode():
+        estimate = model(noisy)
+        figures = {"loss": float(training_loss(estimate, clean, loss_options, noisy))}
     output = estimate[0].float().cpu().numpy()
-    for name, function in MEASURES.items():
+    for name in measures:
         try:
-            figures[name] = function(pair.clean, output)
+            figures[name] = MEASURES[name](pair.clean, output)
         except MetricError:
             continue
     return figures
