@@ -64,3 +64,13 @@ def speechlike(frames: int, sample_rate: int = 16_000, channels: int = 1, seed: 
     envelope = 0.5 + 0.5 * np.sin(2 * np.pi * 3 * time)
     noise = rng.standard_normal((frames, channels))
     return (0.08 * (tone * envelope)[:, None] + 0.03 * noise).astype(np.float32)
+
+
+def voice(seconds: float, seed: int) -> np.ndarray:
+    """Harmonics in syllables with pauses, `(samples,)`."""
+    size = round(seconds * 16_000)
+    time_s = np.arange(size) / 16_000
+    rng = np.random.default_rng(seed)
+    base_hz = rng.uniform(100, 220)
+    tone = sum(np.sin(2 * np.pi * base_hz * k * time_s + k) / k for k in range(1, 20))
+    return (0.1 * tone * np.clip(np.sin(2 * np.pi * rng.uniform(1.5, 3) * time_s), 0, 1)).astype(np.float32)

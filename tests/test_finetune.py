@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import lively, speechlike
+from conftest import lively, speechlike, voice
 from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
@@ -31,16 +31,6 @@ from dccrn_cli.training.own_data import OwnData, own_data
 from dccrn_cli.training.recipe import read_recipe
 from dccrn_cli.training.validation import Pair
 from dccrn_cli.training.yardstick import SNRS_DB, yardstick
-
-
-def voice(seconds: float, seed: int) -> np.ndarray:
-    """Harmonics in syllables with pauses, `(samples,)`."""
-    size = round(seconds * 16_000)
-    time_s = np.arange(size) / 16_000
-    rng = np.random.default_rng(seed)
-    base_hz = rng.uniform(100, 220)
-    tone = sum(np.sin(2 * np.pi * base_hz * k * time_s + k) / k for k in range(1, 20))
-    return (0.1 * tone * np.clip(np.sin(2 * np.pi * rng.uniform(1.5, 3) * time_s), 0, 1)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +53,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 START = "dccrn-small"
 
 
+@pytest.fixture(scope="module")
+def small() -> dict[float, list[Pair]]:
+    """A part of the yardstick."""
+    return {snr_db: pairs[:1] for snr_db, pairs in yardstick().items() if snr_db in (0.0, 10.0, math.inf)}
+
+
 @pytest.fixture(autouse=True)
-def few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_pairs(small: dict[float, list[Pair]], monkeypatch: pytest.MonkeyPatch) -> None:
     """A yardstick and a set of held-out pairs that do not take long."""
-    whole = yardstick()
-    small = {snr_db: pairs[:1] for snr_db, pairs in whole.items() if snr_db in (0.0, 10.0, math.inf)}
     monkeypatch.setattr(finetune, "yardstick", lambda: small)
     monkeypatch.setattr("dccrn_cli.training.own_data.PAIRS_PER_SNR", 1)
 
@@ -154,14 +148,15 @@ def test_no_recording_is_on_both_sides(data: Path, monkeypatch: pytest.MonkeyPat
     assert not held & set(read)
 
 
-def test_a_killed_run_goes_on(data: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on(data: Path, tiny_model_file: Path, tmp_path: Path) -> None:
     run_folder = tmp_path / "mine.safetensors.run"
     command = [
         sys.executable, "-m", "dccrn_cli", "finetune", "--clean", str(data / "speech"), "--noise", str(data / "noise"),
-        "--model", START, "-o", str(tmp_path / "mine.safetensors"), "--threads", "1", "--steps", "20", "--no-check",
+        "--model", str(tiny_model_file), "-o", str(tmp_path / "mine.safetensors"), "--threads", "1", "--steps", "40",
+        "--no-check",
     ]  # fmt: skip
     run_folder.mkdir()
-    every_step = read_recipe("finetune", {"training": {"steps": 20, "save_every_s": 0.0}})
+    every_step = read_recipe("finetune", {"training": {"steps": 40, "save_every_s": 0.0}})
     (run_folder / "recipe.toml").write_text(every_step.to_toml())
     process = subprocess.Popen(command)
     deadline = time.monotonic() + 120
@@ -170,7 +165,7 @@ def test_a_killed_run_goes_on(data: Path, tmp_path: Path) -> None:
     process.kill()
     process.wait(timeout=60)
     assert not (tmp_path / "mine.safetensors").exists()
-    code, said = run("--clean", data / "speech", "--noise", data / "noise", "--model", START,
+    code, said = run("--clean", data / "speech", "--noise", data / "noise", "--model", str(tiny_model_file),
                      "-o", tmp_path / "mine.safetensors")  # fmt: skip
     assert "Going on after step" in said
     assert code in (0, 1)

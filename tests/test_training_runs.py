@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import TINY, speechlike
+from conftest import TINY, speechlike, voice
 from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
@@ -54,7 +54,19 @@ def arguments(data: Path, run: Path, *more: str) -> list[str]:
     """A command that trains a very small network for a short time."""
     changes = [*SMALL_NETWORK, "training.save_every_s=0", *more]
     sources = ["--clean", str(data / "speech"), "--noise", str(data / "noise"), "--validation", str(data / "pairs")]
-    sizes = ["--steps", "24", "--batch", "2", "--seconds", "0.5", "--validate-every", "12", "--threads", "1"]
+    sizes = [
+        "--steps",
+        "24",
+        "--batch",
+        "2",
+        "--seconds",
+        "0.5",
+        "--validate-every",
+        "12",
+        "--threads",
+        "1",
+        "--no-check",
+    ]
     return ["train", *sources, "-o", str(run), *sizes, *(text for change in changes for text in ("--set", change))]
 
 
@@ -273,17 +285,22 @@ def test_list_of_recipes() -> None:
 
 
 def test_the_data_are_looked_through_first(data: Path, tmp_path: Path) -> None:
-    odd = tmp_path / "odd"
-    odd.mkdir()
+    odd, spoken = tmp_path / "odd", tmp_path / "spoken"
+    for folder in (odd, spoken):
+        folder.mkdir()
+    for index in range(4):
+        soundfile.write(spoken / f"{index}.wav", voice(4, index), 16_000)
     soundfile.write(odd / "silent.wav", np.zeros(32_000), 16_000)
     (odd / "text.wav").write_bytes(b"text")
-    result = CliRunner().invoke(app, [*arguments(data, tmp_path / "run"), "--noise", str(odd)])
+    command = [*arguments(data, tmp_path / "run"), "--check", "--noise", str(odd), "--noise", str(spoken)]
+    place = command.index("--clean") + 1
+    result = CliRunner().invoke(app, [*command[:place], str(spoken), *command[place + 1 :]])
     assert result.exit_code == 0, result.output
     assert "silent.wav holds silence only" in result.output
     assert "text.wav cannot be read" in result.output
-    command = arguments(data, tmp_path / "other")
-    command[command.index("--clean") + 1] = str(odd)
-    result = CliRunner().invoke(app, command)
+    assert "which is used as speech" in result.output
+    (tmp_path / "run" / "last.pt").unlink()
+    result = CliRunner().invoke(app, [*command[:place], str(odd), *command[place + 1 :]])
     assert result.exit_code == 2
-    assert "files of speech cannot be read" in result.output or "s of speech that can be used" in result.output
-    assert not (tmp_path / "other" / "last.pt").exists()
+    assert "s of speech that can be used" in result.output
+    assert not (tmp_path / "run" / "last.pt").exists()
