@@ -148,7 +148,8 @@ def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
     train(tmp_path / "parts", "--steps", "12")
     assert "going on after step 12" in train(tmp_path / "parts")
     for name, tensor in weights(tmp_path / "whole").items():
-        torch.testing.assert_close(weights(tmp_path / "parts")[name], tensor, rtol=1e-4, atol=1e-5)
+        # Gradients are summed in another order after a start, and the file rounds to half precision.
+        torch.testing.assert_close(weights(tmp_path / "parts")[name], tensor, rtol=5e-3, atol=1e-4)
     assert logged_steps(tmp_path / "whole") == [12, 24]
 
 
