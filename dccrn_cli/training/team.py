@@ -82,5 +82,6 @@ def assemble(device: torch.device) -> Iterator[Team]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Team(dist.get_rank(), dist.get_world_size(), device)
+        dist.barrier()  # one that leaves early would take the connections of the others with it
     finally:
         dist.destroy_process_group()
