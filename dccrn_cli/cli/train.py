@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -181,6 +183,11 @@ def train(
             if check and not (output / LAST).exists():
                 check_data(speech, noises)
         _run(trainer, chosen, tensorboard=tensorboard)
+    if team.size > 1:
+        # Threads of the connections at times abort a process that leaves in the usual way.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _changes(changes: dict[str, Any], preset: str | None, settings: list[str] | None) -> dict[str, Any]:
