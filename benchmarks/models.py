@@ -32,6 +32,7 @@ from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.checkpoint import load_model, save_model
 from dccrn_cli.nn.config import PRESETS, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
+from dccrn_cli.storage import write_whole
 from dccrn_cli.training.clips import ClipPool, find_clips
 from dccrn_cli.training.losses import COMBINATIONS, TERMS, LossOptions
 from dccrn_cli.training.mixing.mixer import Mixer, MixingOptions
@@ -93,9 +94,7 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, data: Any) -> None:
     """Write, atomically."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, (json.dumps(data, indent=2) + "\n").encode())
 
 
 def labelled_pairs(data: Path, count: int) -> list[tuple[str, Pair]]:

@@ -26,7 +26,7 @@ from dccrn_cli.training.validation import Pair, validate
 
 ALL = LossOptions(terms=dict.fromkeys(TERMS, 1.0))
 BLIND_TO_LEVEL = {"si-snr", "pesq", "pmsqe"}
-BLIND_TO_PHASE = {"multi-resolution", "compressed-magnitude", "lms", "pmsqe", "pesq", "msa", "smm"}
+BLIND_TO_PHASE = {"level", "multi-resolution", "compressed-magnitude", "lms", "pmsqe", "pesq", "msa", "smm"}
 
 
 def signals(samples: int = 12_000, batch: int = 2, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
@@ -65,7 +65,7 @@ def test_options_come_from_the_table_of_a_recipe() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"si_snr": 1}, r"no 'si_snr'; there are si-snr, snr, mse,"),
+        ({"si_snr": 1}, r"no 'si_snr'; there are si-snr, snr, level, mse,"),
         ({"combination": "all"}, r"no combination of losses is called 'all'; there are default"),
         ({"combination": ["a"]}, "no combination"),
         ({"snr": -1}, "weight of the loss snr"),
@@ -137,6 +137,7 @@ def test_known_values() -> None:
     half = values(0.5 * clean, clean, clean)
     assert half["mse"] == pytest.approx(0.25, rel=1e-3)
     assert half["snr"] == pytest.approx(-10 * math.log10(1 / (0.25 + 10**-3.5)), abs=1e-3)
+    assert half["level"] == pytest.approx(math.hypot(1, 20 * math.log10(0.5)) - 1, abs=0.01)
     assert half["csa"] == pytest.approx(0.25, rel=0.02)
     assert half["msa"] == pytest.approx(0.25, rel=0.02)
     assert half["log-spectral-mse"] == pytest.approx(math.log(0.5), abs=0.02)

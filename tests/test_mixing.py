@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import speechlike
+from runs import mixer
 
 from dccrn_cli.errors import OptionError
 from dccrn_cli.training.clips import ClipPool, find_clips
@@ -24,7 +25,7 @@ from dccrn_cli.training.mixing.effects import (
     low_pass,
     rms,
 )
-from dccrn_cli.training.mixing.mixer import Mixer, MixingOptions
+from dccrn_cli.training.mixing.mixer import MixingOptions
 from dccrn_cli.training.mixing.noises import KINDS, coloured, hum, synthetic_noise
 
 PLAIN = {
@@ -47,11 +48,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         noise = coloured(8000 + 2000 * index, np.random.default_rng(index))
         soundfile.write(path, 0.2 * noise / np.abs(noise).max(), 16_000)
     return root
-
-
-def mixer(data: Path, seed: int = 0, **options: object) -> Mixer:
-    mixing = MixingOptions(**{"seconds": 1.0, **options})  # type: ignore[arg-type]
-    return Mixer(ClipPool(find_clips([data / "speech"])), ClipPool(find_clips([data / "noise"])), None, mixing, seed)
 
 
 def decibels(ratio: float) -> float:

@@ -17,19 +17,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import TINY, speechlike
+from conftest import speechlike
+from runs import mixer, trainer
 from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import CheckpointError, DataError, OptionError
 from dccrn_cli.nn.checkpoint import load_model
-from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training.clips import ClipPool, find_clips, split_clips
-from dccrn_cli.training.losses import LossOptions, si_snr_db, snr_db, training_loss
-from dccrn_cli.training.mixing.mixer import Mixer, MixingOptions
+from dccrn_cli.training.losses import LossOptions
 from dccrn_cli.training.mixing.noises import coloured
 from dccrn_cli.training.mixing.source import mixed_pairs
-from dccrn_cli.training.trainer import Trainer, TrainOptions
 from dccrn_cli.training.validation import read_pairs, validate
 
 
@@ -49,18 +47,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(root / "speech.tar", "w") as archive:
         archive.add(root / "speech", arcname=".")
     return root
-
-
-def mixer(data: Path, seed: int = 0, **options: object) -> Mixer:
-    mixing = MixingOptions(**{"seconds": 1.0, **options})  # type: ignore[arg-type]
-    return Mixer(ClipPool(find_clips([data / "speech"])), ClipPool(find_clips([data / "noise"])), None, mixing, seed)
-
-
-def trainer(data: Path, folder: Path, **options: object) -> Trainer:
-    torch.manual_seed(0)
-    chosen = {"steps": 30, "batch": 2, "lr": 2e-3, "warmup": 5, "bf16": False, "validate_every": 10, **options}
-    pairs = mixed_pairs(mixer(data, seed=9), 3)
-    return Trainer(DCCRN(TINY), mixer(data), pairs, folder, TrainOptions(**chosen))  # type: ignore[arg-type]
 
 
 def test_folders_and_archives_hold_the_same_clips(data: Path) -> None:
@@ -97,33 +83,6 @@ def test_split_does_not_depend_on_company(data: Path) -> None:
     fewer_kept, fewer_held = split_clips(clips[::2], 0.3)
     assert set(fewer_kept) <= set(kept)
     assert set(fewer_held) <= set(held)
-
-
-def test_losses_know_their_values() -> None:
-    generator = torch.Generator().manual_seed(0)
-    clean, noise = torch.randn(2, 1, 16_000, generator=generator)
-    noise = noise - (noise * clean).sum() / clean.square().sum() * clean
-    estimate = clean + 0.1 * noise
-    assert float(snr_db(estimate, clean)) == pytest.approx(20, abs=0.1)
-    assert float(si_snr_db(estimate, clean)) == pytest.approx(20, abs=0.1)
-    assert float(si_snr_db(0.01 * estimate + 3, clean)) == pytest.approx(20, abs=0.1)
-    assert float(snr_db(0.5 * estimate, clean)) == pytest.approx(6, abs=0.2)
-    better, worse = training_loss(estimate, clean, LossOptions()), training_loss(clean + noise, clean, LossOptions())
-    assert better < worse
-    scaled = training_loss(estimate * 0.01, clean * 0.01, LossOptions())
-    assert float(scaled) == pytest.approx(float(better), abs=0.02)
-
-
-@pytest.mark.parametrize("silent", ["estimate", "clean", "both"])
-def test_losses_have_finite_gradients_in_silence(silent: str) -> None:
-    clean, estimate = torch.randn(2, 4000), torch.randn(2, 4000)
-    if silent in ("clean", "both"):
-        clean = torch.zeros_like(clean)
-    if silent in ("estimate", "both"):
-        estimate = torch.zeros_like(estimate)
-    estimate.requires_grad_()
-    training_loss(estimate, clean, LossOptions()).backward()
-    assert torch.isfinite(estimate.grad).all()
 
 
 def test_a_network_learns(data: Path, tmp_path: Path) -> None:

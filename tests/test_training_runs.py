@@ -15,6 +15,7 @@ import pytest
 import soundfile
 import torch
 from conftest import TINY, speechlike, voice
+from runs import mixer, trainer
 from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
@@ -150,8 +151,6 @@ def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_batch_is_shared_fairly(data: Path, tmp_path: Path) -> None:
-    from test_training import mixer, trainer
-
     from dccrn_cli.training.prefetch import Batches
 
     whole = Batches(mixer(data), 4)[3]
@@ -164,8 +163,6 @@ def test_a_batch_is_shared_fairly(data: Path, tmp_path: Path) -> None:
 
 
 def test_processes_make_the_same_batches(data: Path) -> None:
-    from test_training import mixer
-
     from dccrn_cli.training.prefetch import Batches, prefetched
 
     batches = Batches(mixer(data), 2)
@@ -176,8 +173,6 @@ def test_processes_make_the_same_batches(data: Path) -> None:
 
 
 def test_a_bad_step_leaves_no_trace_in_the_statistics(data: Path, tmp_path: Path) -> None:
-    from test_training import trainer
-
     run = trainer(data, tmp_path, steps=3, validate_every=100)
     before = {name: buffer.clone() for name, buffer in run.model.named_buffers()}
     bad = run.source.batch(0, 2)

@@ -14,7 +14,7 @@ import typer
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, duration, error_line, plain_errors
 from dccrn_cli.cli.data_check import check_data
 from dccrn_cli.cli.enhance import DeviceChoice
-from dccrn_cli.cli.train import DATA, WORK, stop_on_signal
+from dccrn_cli.cli.train import DATA, WORK, stop_on_signal, tell_unreadable
 
 if TYPE_CHECKING:
     from dccrn_cli.training.finetune import Comparison, FineTuning, Scores
@@ -132,10 +132,6 @@ def finetune(
         raise typer.Exit(SOME_FAILED)
 
 
-"""E
-"""
-
-
 def _quiet(_: object) -> None:
     pass
 
@@ -161,9 +157,7 @@ def _train(trainer: Trainer, say: Callable[[str], None]) -> None:
         task = bar.add_task("", total=steps, completed=trainer.progress.step, seen="")
         for progress in trainer.run(stop=lambda: bool(stopped)):
             bar.update(task, completed=progress.step, seen=duration(progress.seconds_seen))
-            for clip in trainer.unreadable.keys() - told:
-                told.add(clip)
-                error_line(f"Note: {clip}: {trainer.unreadable[clip]}; left out")
+            tell_unreadable(trainer, told)
     if stopped:
         error_line(f"Stopped after step {trainer.progress.step:,} of {steps:,}; the same command goes on.")
         raise typer.Exit(INTERRUPTED)
@@ -217,10 +211,7 @@ def _print_table(comparison: Comparison) -> None:
     Console(width=None if Console().is_terminal else 120).print(table)
     before_clean, after_clean = comparison.elsewhere_before.clean, comparison.elsewhere_after.clean
     typer.echo(f"Speech without noise: SI-SNR {before_clean:.1f} → {after_clean:.1f} dB")
-    if comparison.strength < 1:
-        typer.echo(
-            f"{comparison.strength:.0%} of the way from the start model to the tuned one, to forget less elsewhere"
-        )
+    typer.echo(f"{comparison.strength:.0%} of the way from the start model to the tuned one, to forget less elsewhere")
 
 
 def _cells(before: dict[str, float], after: dict[str, float]) -> Iterator[str]:

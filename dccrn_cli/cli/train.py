@@ -19,7 +19,6 @@ from dccrn_cli.cli.enhance import DeviceChoice
 
 if TYPE_CHECKING:
     from dccrn_cli.nn.network import Network
-    from dccrn_cli.training.board import Board
     from dccrn_cli.training.options import Progress
     from dccrn_cli.training.recipe import TrainingRecipe
     from dccrn_cli.training.trainer import Trainer
@@ -225,7 +224,11 @@ def _run(trainer: Trainer, recipe: TrainingRecipe, *, tensorboard: bool) -> None
     from dccrn_cli.nn.cost import count_parameters
 
     resumed = trainer.resume()
-    board = _board(trainer) if tensorboard and trainer.team.leads else None
+    board = None
+    if tensorboard and trainer.team.leads:
+        from dccrn_cli.training.board import Board
+
+        board = Board(trainer)
     if trainer.team.leads:
         trainer.folder.keep_recipe(recipe.to_toml())
     told = set[str]()
@@ -246,9 +249,7 @@ def _run(trainer: Trainer, recipe: TrainingRecipe, *, tensorboard: bool) -> None
                 say(_line(progress))
             if board:
                 board.take(progress)
-            for clip in trainer.unreadable.keys() - told:
-                told.add(clip)
-                error_line(f"Note: {clip}: {trainer.unreadable[clip]}; left out")
+            tell_unreadable(trainer, told)
     if stopped:
         say(f"Stopped after step {trainer.progress.step:,}; the same command goes on.")
         raise typer.Exit(INTERRUPTED)
@@ -256,10 +257,11 @@ def _run(trainer: Trainer, recipe: TrainingRecipe, *, tensorboard: bool) -> None
     say(f"Best: {figures_line(best) if best else 'not validated yet'}; {trainer.folder.best}")
 
 
-def _board(trainer: Trainer) -> Board:
-    from dccrn_cli.training.board import Board
-
-    return Board(trainer)
+def tell_unreadable(trainer: Trainer, told: set[str]) -> None:
+    """Name the clips that could not be read and were not named before."""
+    for clip in trainer.unreadable.keys() - told:
+        told.add(clip)
+        error_line(f"Note: {clip}: {trainer.unreadable[clip]}; left out")
 
 
 @contextmanager

@@ -80,7 +80,9 @@ class _ComplexConv(ComplexKernel):
         self._freq_padding = kernel[0] // 2
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.run(x, self._convolve)
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if self.transposed:
-            padding = (self._freq_padding, self.reach)
-            return F.conv_transpose2d(x, self.weight(), self.bias(), _STRIDE, padding)
-        return F.conv2d(x, self.weight(), self.bias(), _STRIDE, (self._freq_padding, 0))
+            return F.conv_transpose2d(x, weight, bias, _STRIDE, (self._freq_padding, self.reach))
+        return F.conv2d(x, weight, bias, _STRIDE, (self._freq_padding, 0))

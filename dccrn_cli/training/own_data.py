@@ -93,7 +93,7 @@ def own_data(
         speech, held_speech = set_aside(all_speech, HELD_OUT, "speech")
         noises, held_noise = set_aside(all_noise, HELD_OUT, "noise")
         pools = ClipPool(speech), ClipPool(noises)
-        held_out.update(_fixed(held_speech, held_noise, seed + 1))
+        held_out.update(plain_mixtures(held_speech, held_noise, seed + 1))
         sources.append((Mixer(*pools, room_pool, mixing, seed), 1 - general))
         sources.append((_foreign(pools[0], mixing, seed + 2), general))
         told.append(f"{len(speech):,} + {len(held_speech):,} files of speech")
@@ -112,8 +112,8 @@ def own_data(
     return OwnData(Blend(sources, seed + 4), held_out, summary, all_speech, all_noise)
 
 
-def _fixed(speech: list[Clip], noise: list[Clip], seed: int) -> dict[float, list[Pair]]:
-    """Plain mixtures at each SNR."""
+def plain_mixtures(speech: list[Clip], noise: list[Clip], seed: int) -> dict[float, list[Pair]]:
+    """Mixtures of a few seconds at each of `SNRS_DB`, with nothing done to speech or noise."""
     pools = ClipPool(speech), ClipPool(noise)
     made = {}
     for index, snr_db in enumerate(SNRS_DB):

@@ -30,7 +30,7 @@ from dccrn_cli.training.options import TrainOptions
 from dccrn_cli.training.tables import from_table
 
 SUFFIX = ".toml"
-DEFAULT_RECIPE = "dccrn-small"
+DEFAULT_RECIPE = DEFAULT_PRESET = "dccrn-small"
 
 _TEXTS = ("description", "base", "preset")
 _TABLES = ("network", "mixing", "loss", "training")
@@ -52,7 +52,7 @@ class TrainingRecipe:
 
     name: str
     description: str = ""
-    preset: str = DEFAULT_RECIPE
+    preset: str = DEFAULT_PRESET
     network: Mapping[str, Any] = field(default_factory=dict)
     mixing: MixingOptions = field(default_factory=MixingOptions)
     loss: LossOptions = field(default_factory=LossOptions)
@@ -104,7 +104,7 @@ def read_recipe(recipe: str | os.PathLike[str], changes: Mapping[str, Any] | Non
         made = TrainingRecipe(
             Path(name).name.removesuffix(SUFFIX),
             table.get("description", ""),
-            table.get("preset", DEFAULT_RECIPE),
+            table.get("preset", DEFAULT_PRESET),
             table.get("network", {}),
             MixingOptions.from_table(table.get("mixing", {})),
             LossOptions.from_table(table.get("loss", {})),

@@ -13,7 +13,7 @@ from dccrn_cli.training.losses import spectral, targets
 from dccrn_cli.training.losses.options import COMBINATIONS, NEED_NOISY, TERMS, LossOptions
 from dccrn_cli.training.losses.pesq import pesq_disturbance
 from dccrn_cli.training.losses.pmsqe import pmsqe
-from dccrn_cli.training.losses.waveform import CEILING, at_clean_level, si_snr_db, snr_db
+from dccrn_cli.training.losses.waveform import CEILING, at_clean_level, level_db, si_snr_db, snr_db
 
 __all__ = ["COMBINATIONS", "TERMS", "LossOptions", "loss_terms", "si_snr_db", "snr_db", "training_loss"]
 
@@ -55,6 +55,8 @@ def _compressed_complex(signals: _Signals) -> Tensor:
 _FUNCTIONS: dict[str, Callable[[_Signals], Tensor]] = {
     "si-snr": lambda s: -si_snr_db(s.estimate, s.clean, CEILING).mean(),
     "snr": lambda s: -snr_db(s.estimate, s.clean, CEILING).mean(),
+    # A hyperbola: it neither pulls at what is nearly right nor lets one faint example rule a batch.
+    "level": lambda s: ((1 + level_db(s.estimate, s.clean).square()).sqrt() - 1).mean(),
     "mse": lambda s: (s.estimate - s.clean).square().mean(),
     "mae": lambda s: (s.estimate - s.clean).abs().mean(),
     "multi-resolution": lambda s: spectral.multi_resolution(s.estimate, s.clean, s.options.resolutions),

@@ -11,6 +11,7 @@ from dccrn_cli.errors import OptionError
 TERMS: Mapping[str, str] = {
     "si-snr": "negative SI-SNR in dB, at least -35; blind to the level of the output",
     "snr": "negative SNR in dB, at least -35; holds the level",
+    "level": "decibels between the levels of output and speech, squared below 1 dB",
     "mse": "mean squared error of samples",
     "mae": "mean absolute error of samples",
     "multi-resolution": "spectral convergence and log magnitudes at several frame lengths",

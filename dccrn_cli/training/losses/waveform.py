@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 _EPS = 1e-8
+_FAINT = 1e-3
 CEILING = 10**-3.5
 """A ratio above 35 dB earns nothing more, so that clean examples do not rule a batch."""
 
@@ -32,3 +33,8 @@ def snr_db(estimate: Tensor, clean: Tensor, ceiling: float = 0.0) -> Tensor:
     signal = clean.square().sum(-1)
     error = (estimate - clean).square().sum(-1)
     return 10 * torch.log10((signal + _EPS) / (error + ceiling * signal + _EPS))
+
+
+def level_db(estimate: Tensor, clean: Tensor) -> Tensor:
+    """Level of the estimate above that of the clean signal in dB, `(batch,)`; both far below one count as equal."""
+    return 10 * torch.log10((estimate.square().mean(-1) + _FAINT) / (clean.square().mean(-1) + _FAINT))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.training.mixing.effects import TINY, active_rms
 from dccrn_cli.training.mixing.options import MixingOptions
 from dccrn_cli.training.validation import Pair
@@ -100,8 +99,3 @@ class RecordedPairs(ExampleSource):
         gain = 10 ** (rng.uniform(*self.options.level_db) / 20) / (active_rms(clean) + TINY)
         gain = min(gain, 0.99 / (float(np.abs(noisy).max()) + TINY))
         return noisy * np.float32(gain), clean * np.float32(gain)
-
-
-def seconds_of(pairs: Sequence[Pair]) -> float:
-    """Length of pairs in all."""
-    return sum(len(pair.clean) for pair in pairs) / SAMPLE_RATE
