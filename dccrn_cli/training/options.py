@@ -17,7 +17,8 @@ class TrainOptions:
         steps: steps in all; the cosine schedule ends there.
         batch: examples per step, of all processes together.
         lr: peak learning rate.
-        optimizer: "adamw" decouples the decay of weights from their gradients, "adam" adds it to them.
+        optimizer: "adamw" decouples the decay of weights from their gradients, "adam" adds it to them;
+            "muon" learns faster, see `dccrn_cli.training.muon`.
         betas: of the optimizer's running means.
         weight_decay: towards zero.
         warmup: steps of linear rise of the learning rate.
@@ -38,7 +39,7 @@ class TrainOptions:
     steps: int = 100_000
     batch: int = 4
     lr: float = 2e-3
-    optimizer: Literal["adamw", "adam"] = "adamw"
+    optimizer: Literal["adamw", "adam", "muon"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 1e-5
     warmup: int = 200

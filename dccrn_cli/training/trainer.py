@@ -20,6 +20,7 @@ from dccrn_cli.training.average import WeightAverage
 from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions, training_loss
 from dccrn_cli.training.mixing.source import ExampleSource
+from dccrn_cli.training.muon import Muon
 from dccrn_cli.training.options import Progress, TrainOptions
 from dccrn_cli.training.prefetch import Batches, prefetched
 from dccrn_cli.training.team import Team
@@ -28,7 +29,7 @@ from dccrn_cli.training.validation import Pair, mean_figures, measure
 MAX_BAD_STEPS = 10
 """Steps in a row without a finite gradient after which training gives up."""
 
-_OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+_OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "muon": Muon}
 
 
 class Trainer:
