@@ -1,6 +1,6 @@
 """All presets trained alike on a small budget, next to the figures of their papers.
 
-    python benchmarks/models.py RUNS --clean SPEECH --noise NOISE --validation DATA --steps 500
+    python benchmarks/models.py RUNS --clean SPEECH --noise NOISE --validation DATA --steps 800
     python benchmarks/models.py RUNS --clean SPEECH --noise NOISE --validation DATA --minutes 30
 
 Each preset is trained from the same seed on the same mixtures in the same order, in a folder of
@@ -18,7 +18,7 @@ import csv
 import json
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,15 @@ SETTINGS, MODEL, FIGURES, SPENT = "settings.json", "model.safetensors", "figures
 
 WITH = " with "
 """Between the name of a network and that of its loss, where it is not the default one."""
+
+PLAIN: Mapping[str, object] = {
+    "snr_db": (-5.0, 20.0), "clean": 0.0, "second_noise": 0.0, "synthetic": 0.0, "equaliser": 0.0, "band_limit": 0.0,
+    "clipping": 0.0, "codec": 0.0, "speed": 0.0,
+}  # fmt: skip
+"""Speech and noise as they are, as the papers mix them."""
+
+AVERAGED = 0.99
+"""Decay of the average of weights: over some 100 steps, as the runs are short."""
 
 WARMUP = 50
 """Steps of rising rate where the number of steps is not known; else a tenth of it."""
@@ -131,7 +140,7 @@ def measure(pairs: Sequence[tuple[str, Pair]], model: torch.nn.Module | None) ->
 def train(name: str, folder: Path, pairs: list[Pair], arguments: argparse.Namespace) -> dict[str, float]:
     """Train a preset, or go on with it, up to the budget; how much that was."""
     torch.manual_seed(arguments.seed)
-    mixing = MixingOptions(seconds=arguments.seconds)
+    mixing = MixingOptions(**PLAIN, seconds=arguments.seconds, reverb=0.5 if arguments.rooms else 0.0)  # type: ignore[arg-type]
     rooms = ClipPool(find_clips(arguments.rooms)) if arguments.rooms else None
     speech, noise = ClipPool(find_clips(arguments.clean)), ClipPool(find_clips(arguments.noise))
     timed = arguments.minutes is not None
@@ -139,7 +148,8 @@ def train(name: str, folder: Path, pairs: list[Pair], arguments: argparse.Namesp
         # Without a known end the rate stays, and nothing is validated on the way: the budget is the end.
         steps=10**9 if timed else arguments.steps, schedule="plateau" if timed else "cosine", early_stop=0,
         validate_every=10**9, warmup=WARMUP if timed else max(arguments.steps // 10, 1),
-        batch=arguments.batch, lr=arguments.lr, bf16=arguments.bf16, seed=arguments.seed,
+        batch=arguments.batch, lr=arguments.lr, optimizer=arguments.optimizer, ema=AVERAGED,
+        bf16=arguments.bf16, seed=arguments.seed,
     )  # fmt: skip
     mixer = Mixer(speech, noise, rooms, mixing, arguments.seed)
     network, _, loss_name = name.partition(WITH)
@@ -263,11 +273,12 @@ def main() -> None:
     parser.add_argument("--losses", nargs="+", choices=[*COMBINATIONS, *TERMS], default=[], metavar="LOSS")
     parser.add_argument("--loss-preset", choices=list(PRESETS), default="dccrn-small", metavar="NAME")
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--steps", type=int, default=500)
+    budget.add_argument("--steps", type=int, default=800)
     budget.add_argument("--minutes", type=float, help="of training for each preset, in place of --steps")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--optimizer", choices=["muon", "adamw", "adam"], default="muon")
+    parser.add_argument("--lr", type=float, default=6e-3)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--pairs", type=int, default=0, help="validation pairs at most; 0 for all")
     parser.add_argument("--seed", type=int, default=0)
