@@ -100,14 +100,15 @@ def test_a_network_learns(data: Path, tmp_path: Path) -> None:
     assert validate(model, run.pairs, LossOptions())["loss"] == pytest.approx(after["loss"], abs=0.02)
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:
-    whole = trainer(data, tmp_path / "whole")
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(data: Path, tmp_path: Path, optimizer: str) -> None:
+    whole = trainer(data, tmp_path / "whole", optimizer=optimizer)
     losses = [progress.loss for progress in whole.run()]
-    first = trainer(data, tmp_path / "parts")
+    first = trainer(data, tmp_path / "parts", optimizer=optimizer)
     for _ in first.run(stop=lambda: first.progress.step >= 13):
         pass
     assert first.progress.step == 13
-    second = trainer(data, tmp_path / "parts")
+    second = trainer(data, tmp_path / "parts", optimizer=optimizer)
     assert second.resume()
     rest = [progress.loss for progress in second.run()]
     np.testing.assert_allclose(rest, losses[13:], rtol=1e-5)
@@ -171,6 +172,8 @@ def test_a_run_does_not_change_its_data(data: Path, tmp_path: Path) -> None:
     list(trainer(data, tmp_path, steps=2, validate_every=100).run())
     with pytest.raises(OptionError, match="batch 2, not 3"):
         trainer(data, tmp_path, batch=3).resume()
+    with pytest.raises(OptionError, match="optimizer adamw, not muon"):
+        trainer(data, tmp_path, optimizer="muon").resume()
 
 
 def test_a_stalled_run_stays_stopped(data: Path, tmp_path: Path) -> None:

@@ -93,11 +93,20 @@ class Trainer:
 
         Raises:
             CheckpointError: `last.pt` is damaged or of another network.
-            OptionError: the run was started with other data: another batch, seed or way of mixing.
+            OptionError: the run was started otherwise: another batch, seed, optimizer or way of mixing.
         """
         state = self.team.from_leader(self.folder.load() if self.team.leads else None)
         if state is None:
             return False
+        with self.folder.taking_up():
+            started_with = state["data"]
+        changed = [
+            f"{name} {started_with[name]}, not {value}"
+            for name, value in self._unchangeable().items()
+            if name in started_with and started_with[name] != value
+        ]
+        if changed:
+            raise OptionError(f"this run was started with {'; '.join(changed)}", self.folder.last)
         with self.folder.taking_up():
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -105,14 +114,6 @@ class Trainer:
             self.progress = Progress(**state["progress"])
             self.rate_scale = state["rate_scale"]
             self.since_best = state["since_best"]
-            started_with = state["data"]
-        changed = [
-            f"{name} {started_with[name]}, not {value}"
-            for name, value in self._data().items()
-            if name in started_with and started_with[name] != value
-        ]
-        if changed:
-            raise OptionError(f"this run was started with {'; '.join(changed)}", self.folder.last)
         if self.team.leads:
             self.folder.forget_after(self.progress.step)
         return True
@@ -213,9 +214,12 @@ class Trainer:
             "held_out": figures,
         }
 
-    def _data(self) -> dict[str, Any]:
-        """What must stay the same for batch n to stay the same."""
-        return {"batch": self.options.batch, "seed": self.source.seed, **asdict(self.source.options)}
+    def _unchangeable(self) -> dict[str, Any]:
+        """What must stay the same for batch n, and what the optimizer remembers, to stay the same."""
+        options, source = self.options, self.source
+        return {
+            "optimizer": options.optimizer, "batch": options.batch, "seed": source.seed, **asdict(source.options)
+        }  # fmt: skip
 
     def save(self) -> None:
         """Write `last.pt`, atomically."""
@@ -229,7 +233,7 @@ class Trainer:
                 "progress": asdict(replace(self.progress, figures=None)),
                 "rate_scale": self.rate_scale,
                 "since_best": self.since_best,
-                "data": self._data(),
+                "data": self._unchangeable(),
             }
         )
 
