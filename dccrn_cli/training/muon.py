@@ -36,6 +36,8 @@ class Muon(torch.optim.Optimizer):
         momentum: decay of the running mean of gradients of matrices.
         betas: of AdamW, for the rest.
         weight_decay: decoupled from the gradients.
+        dtype: what matrices are orthogonalised in; bfloat16 does as well and takes half the time where
+            the device knows it.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.98),
         weight_decay: float = 0.0,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        self.dtype = dtype
         groups: dict[bool, list[Tensor]] = {True: [], False: []}
         for parameter in parameters:
             groups[parameter.ndim > 1 and 1 < len(parameter) < parameter.numel()].append(parameter)
@@ -72,7 +76,7 @@ class Muon(torch.optim.Optimizer):
         ahead = torch._foreach_lerp(gradients, means, group["momentum"])  # Nesterov's
         for places in _alike(parameters):
             rows, columns = rows_of_parts(len(parameters[places[0]])), parameters[places[0]][0].numel()
-            stack = torch.stack([ahead[place].reshape(-1, rows, columns) for place in places])
+            stack = torch.stack([ahead[place].reshape(-1, rows, columns) for place in places]).to(self.dtype)
             rate = group["lr"] * _RMS * math.sqrt(max(stack.shape[-2:]))
             for place, change in zip(places, orthogonalised(stack), strict=True):
                 parameters[place].sub_(change.reshape_as(parameters[place]), alpha=rate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,6 @@ from dccrn_cli.training.validation import Pair, mean_figures, measure
 
 MAX_BAD_STEPS = 10
 """Steps in a row without a finite gradient after which training gives up."""
-
-_OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "muon": Muon}
 
 
 class Trainer:
@@ -79,9 +77,7 @@ class Trainer:
             _freeze_statistics(self.model)
         if options.batch % self.team.size:
             raise OptionError(f"a batch of {options.batch} cannot be shared by {self.team.size} processes")
-        self.optimizer = _OPTIMIZERS[options.optimizer](
-            self.model.parameters(), lr=options.lr, weight_decay=options.weight_decay, betas=options.betas
-        )
+        self.optimizer = _optimizer(self.model.parameters(), options)
         self.average = WeightAverage(self.model, options.ema)
         self.progress = Progress()
         self.unreadable: dict[str, str] = {}
@@ -236,6 +232,15 @@ class Trainer:
                 "data": self._unchangeable(),
             }
         )
+
+
+def _optimizer(parameters: Iterable[Tensor], options: TrainOptions) -> torch.optim.Optimizer:
+    lr, betas, decay = options.lr, options.betas, options.weight_decay
+    if options.optimizer == "muon":
+        dtype = torch.bfloat16 if options.bf16 else torch.float32
+        return Muon(parameters, lr, betas=betas, weight_decay=decay, dtype=dtype)
+    kind = torch.optim.Adam if options.optimizer == "adam" else torch.optim.AdamW
+    return kind(parameters, lr, betas=betas, weight_decay=decay)
 
 
 def _freeze_statistics(model: torch.nn.Module) -> None:
