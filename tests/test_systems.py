@@ -165,6 +165,16 @@ def test_silence_stays_silence(variant: str) -> None:
     assert not Enhancer(model, device="cpu")(np.zeros(5000, np.float32)).any()
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_output_follows_the_gain_of_the_input(variant: str) -> None:
+    model = lively(VARIANTS[variant])
+    signal = torch.from_numpy(speechlike(8000)[:, 0])[None] * 0.1
+    with torch.inference_mode():
+        plain = model(signal)
+        for gain in (0.01, 8.0):
+            torch.testing.assert_close(model(gain * signal) / gain, plain, atol=1e-5, rtol=1e-3)
+
+
 @pytest.mark.parametrize("name", ["lstm", "dcunet"])
 def test_a_new_mask_is_close_to_the_identity(name: str) -> None:
     torch.manual_seed(0)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dccrn_cli.nn.base import NetworkConfig
+from dccrn_cli.nn.level import tracked_level
 from dccrn_cli.nn.network import SpectralNetwork, Timeline
 
 
@@ -53,6 +54,14 @@ class StreamTimeline(Timeline):
         count = late.shape[-1]
         self.kept[place] = x[..., count:].clone()
         return x[..., :count]
+
+    def level(self, spectrum: Tensor, hop_length: int) -> Tensor:
+        """Each piece goes on from the level after the one before."""
+        place, before = self._take()
+        level = tracked_level(spectrum, hop_length, before)
+        if level.shape[1]:
+            self.kept[place] = level[:, -1]
+        return level.exp()[:, None, None]
 
     def run_lstm(self, lstm: nn.LSTM, x: Tensor) -> Tensor:
         """Each piece goes on with the state after the one before."""

@@ -28,6 +28,8 @@ class NetworkConfig:
         window: analysis and synthesis window, periodic.
         look_ahead: frames of future that an output frame depends on.
         clamp: limit the output to full scale.
+        level_tracking: divide what the network sees by the running level of the input, so that
+            the output follows the input's gain exactly.
     """
 
     architecture: ClassVar[str]
@@ -38,6 +40,7 @@ class NetworkConfig:
     window: Window = "hann"
     look_ahead: int = 0
     clamp: bool = False
+    level_tracking: bool = False
 
     def __post_init__(self) -> None:
         if not all(isinstance(number, int) for number in self._whole_numbers()):

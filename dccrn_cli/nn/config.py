@@ -34,8 +34,6 @@ class DCCRNConfig(NetworkConfig):
             (eq. 8), E polar with the magnitude bounded by tanh (eq. 9).
         look_ahead: frames of future that the decoder sees, one per decoder layer, deepest first.
         compression: exponent on the magnitudes that the encoder sees (1: as they are).
-        level_tracking: divide what the encoder sees by the running level of the input, so that
-            the output follows the input's gain exactly.
         magnitude_input: show the encoder the magnitudes as well, as a second complex channel
             with no imaginary part.
         clamp: limit the output to full scale, as the authors' public code does.
@@ -52,7 +50,6 @@ class DCCRNConfig(NetworkConfig):
     complex_norm: bool = False
     mask: MaskKind = "E"
     compression: float = 1.0
-    level_tracking: bool = False
     magnitude_input: bool = False
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ _FAINT_SOFTPLUS, _FAINT_WEIGHTS = -4.0, 0.1
 class CRN(SpectralNetwork):
     """A convolutional encoder, LSTM layers, and a decoder for each part of the spectrum.
 
-    The network sees and estimates spectra in their natural scale. Frames of digital silence stay
+    The network sees and estimates spectra as they are but for the tracked level. Frames of digital silence stay
     silent whatever its biases. A new network estimates something faint, since what is louder than
     the speech costs more to unlearn.
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from dccrn_cli.nn.config import SAMPLE_RATE, DCCRNConfig, MaskKind
+from dccrn_cli.nn.config import DCCRNConfig, MaskKind
 from dccrn_cli.nn.layers import (
     ComplexBatchNorm,
     ComplexConv2d,
@@ -19,13 +18,8 @@ from dccrn_cli.nn.layers import (
     RealLSTM,
     complex_cat,
 )
+from dccrn_cli.nn.level import tracked_level
 from dccrn_cli.nn.network import Network
-
-LEVEL_RELEASE_DB_PER_S = 6.0
-"""How fast the tracked level falls after the input does; it rises at once."""
-
-LEVEL_FLOOR = 1e-5
-"""Tracked level of silence: spectra are not scaled up beyond this (about -100 dBFS)."""
 
 IDENTITY: Mapping[MaskKind, tuple[float, float]] = {"R": (1.0, 1.0), "C": (1.0, 0.0), "E": (1.5, 0.0)}
 """Real and imaginary part of the mask that a new network starts at."""
@@ -102,8 +96,7 @@ def encoder_input(spectrum: Tensor, config: DCCRNConfig, level: Tensor | None = 
     """
     x = spectrum[:, :, 1:]
     if config.level_tracking:
-        with torch.no_grad():
-            tracked = _track_level(x, config, level)
+        tracked = tracked_level(x, config.hop_length, level)
         x = x * torch.exp(-tracked)[:, None, None, :]
         level = tracked[:, -1] if x.shape[-1] else level
     if config.compression != 1.0:
@@ -113,22 +106,6 @@ def encoder_input(spectrum: Tensor, config: DCCRNConfig, level: Tensor | None = 
         magnitude = (x.square().sum(1, keepdim=True) + _TINY).sqrt()
         x = torch.cat([x[:, :1], magnitude, x[:, 1:], torch.zeros_like(magnitude)], dim=1)
     return x, level
-
-
-def _track_level(x: Tensor, config: DCCRNConfig, level: Tensor | None) -> Tensor:
-    """Peak level with release, `(batch, frames)`, natural log of the RMS over bins.
-
-    With a fall of `release` per frame this is max over earlier frames s of
-    `rms(s) - release * (t - s)`, which a running maximum gives for all frames at once.
-    """
-    release = LEVEL_RELEASE_DB_PER_S * math.log(10) / 20 * config.hop_length / SAMPLE_RATE
-    rms = x.square().sum(1).mean(1).clamp_min(LEVEL_FLOOR**2).log() / 2
-    slope = release * torch.arange(1, rms.shape[1] + 1, device=x.device)
-    raised = rms + slope
-    if level is not None:
-        raised = torch.cat([level.to(raised.dtype)[:, None], raised], dim=1)
-    tracked = torch.cummax(raised, dim=1).values[:, -rms.shape[1] :] if rms.shape[1] else raised[:, :0]
-    return (tracked - slope).clamp_min(math.log(LEVEL_FLOOR))
 
 
 def apply_mask(mask: Tensor, spectrum: Tensor, kind: MaskKind) -> Tensor:

@@ -18,8 +18,8 @@ _MASK_OF_ONE = math.log(math.e - 1)
 class LSTMMask(SpectralNetwork):
     """A convolution over frames, LSTM layers and a linear layer with softplus: a mask for magnitudes.
 
-    The paper names neither the place of the convolution nor the activation of the mask. A new
-    network starts close to the identity.
+    The paper names neither the place of the convolution, nor what it sees, nor the activation of the
+    mask. A new network starts close to the identity.
 
     Args:
         config: see `LSTMConfig`.
@@ -36,7 +36,7 @@ class LSTMMask(SpectralNetwork):
             self.linear.bias.fill_(_MASK_OF_ONE)
 
     def features(self, spectrum: Tensor) -> Tensor:
-        return spectrum.square().sum(1).sqrt()
+        return spectrum.square().sum(1) ** (self.config.compression / 2)
 
     def core(self, features: Tensor, timeline: Timeline) -> Tensor:
         x = self.conv(features, timeline).transpose(1, 2)

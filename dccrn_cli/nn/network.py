@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dccrn_cli.nn.base import NetworkConfig
+from dccrn_cli.nn.level import tracked_level
 from dccrn_cli.nn.stft import STFT
 
 
@@ -41,6 +42,10 @@ class Timeline:
     def align(self, x: Tensor, late: Tensor) -> Tensor:
         """The frames of `x` that belong to those of `late`, which has seen more future."""
         return x
+
+    def level(self, spectrum: Tensor, hop_length: int) -> Tensor:
+        """The tracked level of a spectrum, `(batch, 1, 1, frames)`."""
+        return tracked_level(spectrum, hop_length).exp()[:, None, None]
 
     def run_lstm(self, lstm: nn.LSTM, x: Tensor) -> Tensor:
         """`(batch, frames, features)` → `(batch, frames, units)`."""
@@ -101,11 +106,14 @@ class SpectralNetwork(Network):
     def estimate(self, spectrum: Tensor, timeline: Timeline) -> tuple[Tensor, Tensor]:
         """The estimated and the noisy spectrum of all frames that are final."""
         with torch.autocast(spectrum.device.type, enabled=False):
-            features = self.features(spectrum)
+            level = torch.ones_like(spectrum[:, :1, :1])
+            if self.config.level_tracking:
+                level = timeline.level(spectrum, self.config.hop_length)
+            features = self.features(spectrum / level)
         y = self.core(features, timeline)
-        spectrum = timeline.align(spectrum, y)
+        spectrum, level = timeline.align(spectrum, y), timeline.align(level, y)
         with torch.autocast(spectrum.device.type, enabled=False):
-            return self.apply_output(y.float(), spectrum), spectrum
+            return self.apply_output(y.float(), spectrum / level) * level, spectrum
 
     def features(self, spectrum: Tensor) -> Tensor:
         """What the network sees of a spectrum, `[..., frames]`."""

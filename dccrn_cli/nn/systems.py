@@ -1,4 +1,7 @@
-"""Configurations of the systems that the DCCRN paper compares itself with (Hu et al. 2020, sec. 3.2)."""
+"""Configurations of the systems that the DCCRN paper compares itself with (Hu et al. 2020, sec. 3.2).
+
+All track the level of their input, a stream's form of bringing each recording to one level before the network.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,7 @@ class CRNConfig(NetworkConfig):
     win_length: int = 320
     hop_length: int = 160
     window: Window = "hamming"
+    level_tracking: bool = True
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
     freq_padding: int = 0
     rnn_units: int = 1024
@@ -85,14 +89,17 @@ class LSTMConfig(NetworkConfig):
     Attributes:
         units, layers: of the LSTM.
         kernel: frames that the convolution sees, `look_ahead` of them in the future.
+        compression: exponent on the magnitudes that it sees (1: as they are).
     """
 
     architecture: ClassVar[str] = "lstm"
 
     look_ahead: int = 6
+    level_tracking: bool = True
     units: int = 800
     layers: int = 2
     kernel: int = 7
+    compression: float = 0.3
 
     def _whole_numbers(self) -> Iterable[object]:
         return *super()._whole_numbers(), self.units, self.layers, self.kernel
@@ -102,6 +109,7 @@ class LSTMConfig(NetworkConfig):
             *super()._rules(),
             (self.units > 0 and self.layers > 0, "units and layers must be positive"),
             (0 <= self.look_ahead < self.kernel, "look_ahead must be less than kernel"),
+            (0.0 < self.compression <= 1.0, "compression must be above 0 and at most 1"),
         ]
 
     @property
@@ -128,6 +136,7 @@ class DCUNetConfig(NetworkConfig):
     architecture: ClassVar[str] = "dcunet"
 
     look_ahead: int = 6
+    level_tracking: bool = True
     channels: tuple[int, ...] = (72, 72, 144, 144, 144, 160, 160, 180)
     kernels: tuple[tuple[int, int], ...] = ((7, 5), (7, 5), (7, 5), (5, 3), (5, 3), (5, 3), (5, 3), (5, 3))
     complex_norm: bool = True
