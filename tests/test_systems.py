@@ -30,7 +30,7 @@ from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.nn.network import Network
 from dccrn_cli.nn.stft import frame_count
 from dccrn_cli.nn.widen import widen
-from dccrn_cli.training.losses import LossOptions, training_loss
+from dccrn_cli.training.losses import LossOptions, si_snr_db, training_loss
 
 TOLERANCE = 1e-5
 
@@ -182,6 +182,16 @@ def test_a_new_mask_is_close_to_the_identity(name: str) -> None:
     x = torch.from_numpy(speechlike(8000).T)
     with torch.inference_mode():
         assert torch.corrcoef(torch.cat([x, model(x)]))[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("look_ahead", [0, 6])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_new_complex_crn_is_close_to_the_identity(look_ahead: int, training: bool) -> None:
+    torch.manual_seed(0)
+    model = build_network(smaller("complex-crn", channels=(8, 4, 4, 4, 4, 4), look_ahead=look_ahead)).train(training)
+    x = torch.from_numpy(speechlike(16_000).T)
+    with torch.inference_mode():
+        assert si_snr_db(model(x), x) > 15
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,12 +19,18 @@ _FAINT_SOFTPLUS, _FAINT_WEIGHTS = -4.0, 0.1
 """What a new network's last layers start at. Speech is sparse: most bins are much fainter than 1."""
 
 
+_CARRIERS, _CARRIED, _BIN_LEVEL = 8, 0.05, 0.35
+"""Channels that carry the input past a new network, their level, and that of the input's bins: a value x goes as
+ELU(x) - ELU(-x), which is as good as linear for what is small."""
+
+
 class CRN(SpectralNetwork):
     """A convolutional encoder, LSTM layers, and a decoder for each part of the spectrum.
 
     The network sees and estimates spectra as they are but for the tracked level. Frames of digital silence stay
-    silent whatever its biases. A new network estimates something faint, since what is louder than
-    the speech costs more to unlearn.
+    silent whatever its biases. A new network for complex spectra starts as the identity, which the
+    first skip connection carries; one for magnitudes estimates something faint, since what is louder
+    than the speech costs more to unlearn.
 
     Args:
         config: see `CRNConfig`.
@@ -44,18 +52,35 @@ class CRN(SpectralNetwork):
             nn.ModuleList(self._decoder_block(index) for index in range(depth)) for _ in range(config.parts)
         )
         self._start_faint()
+        if config.target == "complex" and config.freq_padding and config.channels[0] >= _CARRIERS:
+            self._start_as_identity()
 
     @torch.no_grad()
     def _start_faint(self) -> None:
         for decoder in self.decoders:
-            assert isinstance(decoder, nn.ModuleList)
-            last = decoder[-1]
-            assert isinstance(last, ConvBlock)
+            last = _last_block(decoder)
             if isinstance(last.norm, nn.BatchNorm2d):
                 last.norm.bias.fill_(_FAINT_SOFTPLUS)
             else:
                 for parameter in last.conv.parameters():
                     parameter.mul_(_FAINT_WEIGHTS)
+
+    @torch.no_grad()
+    def _start_as_identity(self) -> None:
+        first, encoded = self.encoder[0], self.config.channels[0]
+        assert isinstance(first, ConvBlock)
+        encode, decode = first.conv.conv.get_parameter("weight"), []
+        for decoder in self.decoders:
+            last = _last_block(decoder).conv
+            decode.append(last.conv.get_parameter("weight")[encoded:, 0, :, last.future])
+            last.conv.get_parameter("weight")[encoded : encoded + _CARRIERS] = 0.0
+        encode[:_CARRIERS] = 0.0
+        first.conv.conv.get_parameter("bias")[:_CARRIERS] = 0.0
+        first.norm.get_parameter("weight")[:_CARRIERS] = _CARRIED
+        # Each output bin of the encoder stands for an even and an odd bin of the input, in the kernel's order.
+        for channel, (part, tap, sign) in enumerate(itertools.product((0, 1), (1, 2), (1.0, -1.0))):
+            encode[channel, part, tap, -1] = sign
+            decode[part][channel, tap] = sign * _BIN_LEVEL / (2 * _CARRIED)
 
     def _decoder_block(self, index: int) -> ConvBlock:
         cfg = self.config
@@ -97,6 +122,13 @@ class CRN(SpectralNetwork):
         if self.config.target == "magnitude":
             return spectrum * (F.softplus(y) / (power + _TINY).sqrt())
         return y * (power.amax(2, keepdim=True) > 0)
+
+
+def _last_block(decoder: nn.Module) -> ConvBlock:
+    assert isinstance(decoder, nn.ModuleList)
+    last = decoder[-1]
+    assert isinstance(last, ConvBlock)
+    return last
 
 
 def _encoder_block(inputs: int, outputs: int, freq_padding: int) -> ConvBlock:
