@@ -1,6 +1,6 @@
 """All presets trained alike on a small budget, next to the figures of their papers.
 
-    python benchmarks/models.py RUNS --clean SPEECH --noise NOISE --validation DATA --steps 800
+    python benchmarks/models.py RUNS --clean SPEECH --noise NOISE --validation DATA --steps 1000
     python benchmarks/models.py RUNS --clean SPEECH --noise NOISE --validation DATA --minutes 30
 
 Each preset is trained from the same seed on the same mixtures in the same order, in a folder of
@@ -273,12 +273,12 @@ def main() -> None:
     parser.add_argument("--losses", nargs="+", choices=[*COMBINATIONS, *TERMS], default=[], metavar="LOSS")
     parser.add_argument("--loss-preset", choices=list(PRESETS), default="dccrn-small", metavar="NAME")
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--steps", type=int, default=800)
+    budget.add_argument("--steps", type=int, default=1000)
     budget.add_argument("--minutes", type=float, help="of training for each preset, in place of --steps")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--optimizer", choices=["muon", "adamw", "adam"], default="muon")
-    parser.add_argument("--lr", type=float, default=6e-3)
+    parser.add_argument("--lr", type=float, default=5e-3)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--pairs", type=int, default=0, help="validation pairs at most; 0 for all")
     parser.add_argument("--seed", type=int, default=0)
