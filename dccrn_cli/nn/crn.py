@@ -18,7 +18,6 @@ _TINY = 1e-12
 _FAINT_SOFTPLUS, _FAINT_WEIGHTS = -4.0, 0.1
 """What a new network's last layers start at. Speech is sparse: most bins are much fainter than 1."""
 
-
 _CARRIERS, _CARRIED, _BIN_LEVEL = 8, 0.05, 0.35
 """Channels that carry the input past a new network, their level, and that of the input's bins: a value x goes as
 ELU(x) - ELU(-x), which is as good as linear for what is small."""
@@ -27,10 +26,10 @@ ELU(x) - ELU(-x), which is as good as linear for what is small."""
 class CRN(SpectralNetwork):
     """A convolutional encoder, LSTM layers, and a decoder for each part of the spectrum.
 
-    The network sees and estimates spectra as they are but for the tracked level. Frames of digital silence stay
-    silent whatever its biases. A new network for complex spectra starts as the identity, which the
-    first skip connection carries; one for magnitudes estimates something faint, since what is louder
-    than the speech costs more to unlearn.
+    The network sees and estimates spectra as they are but for the tracked level. Frames of digital
+    silence stay silent whatever its biases. A new network for complex spectra starts as the identity,
+    which the first skip connection carries if it has the eight channels that this takes. Others
+    estimate something faint, since what is louder than the speech costs more to unlearn.
 
     Args:
         config: see `CRNConfig`.

@@ -96,7 +96,7 @@ class Muon(torch.optim.Optimizer):
     def _state(self, parameter: Tensor, name: str) -> Tensor:
         state = self.state[parameter]
         if name not in state:
-            state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+            state[name] = torch.zeros_like(parameter)
         value: Tensor = state[name]
         return value
 
@@ -117,7 +117,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 
 def rows_of_parts(rows: int) -> int:
-    """How many rows each part of a matrix has: all, or so few that about as many parts as needed are alike."""
+    """Rows of each part of a matrix, at most `_ROWS`; all of them where they cannot be parted evenly."""
     needed = math.ceil(rows / _ROWS)
     parts = next((parts for parts in range(needed, 2 * needed) if rows % parts == 0), 1)
     return rows // parts
