@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import json
 import time
 from collections import defaultdict
@@ -57,6 +58,9 @@ PLAIN: Mapping[str, object] = {
     "clipping": 0.0, "codec": 0.0, "speed": 0.0,
 }  # fmt: skip
 """Speech and noise as they are, as the papers mix them."""
+
+OF_MAGNITUDES = ("msa", "smm")
+"""Losses that say nothing of phase: with them the DCCRN keeps that of the noisy signal."""
 
 AVERAGED = 0.99
 """Decay of the average of weights: over some 100 steps, as the runs are short."""
@@ -153,8 +157,11 @@ def train(name: str, folder: Path, pairs: list[Pair], arguments: argparse.Namesp
     )  # fmt: skip
     mixer = Mixer(speech, noise, rooms, mixing, arguments.seed)
     network, _, loss_name = name.partition(WITH)
+    config = preset(network)
+    if loss_name in OF_MAGNITUDES:
+        config = dataclasses.replace(config, mask="M")
     loss = LossOptions(COMBINATIONS.get(loss_name, {loss_name: 1.0})) if loss_name else LossOptions()
-    trainer = Trainer(build_network(preset(network)), mixer, pairs, folder, options, loss)
+    trainer = Trainer(build_network(config), mixer, pairs, folder, options, loss)
     trainer.resume()
     before = read_json(folder / SPENT) or {"training_s": 0.0, "audio_s": 0.0}
     # What was done after the last checkpoint of a killed session is done again.

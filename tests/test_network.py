@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dccrn_cli.errors import CheckpointError, OptionError
 from dccrn_cli.nn.config import PRESETS, DCCRNConfig, config_from_dict, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
-from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.dccrn import DCCRN, multiply_mask
 from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv2d
 from dccrn_cli.nn.stft import STFT
 from dccrn_cli.nn.widen import widen
@@ -67,7 +67,7 @@ def test_small_preset_is_small() -> None:
     assert count_parameters(DCCRN(preset("dccrn-small"))) < 1_000_000
 
 
-@pytest.mark.parametrize("mask", ["R", "C", "E"])
+@pytest.mark.parametrize("mask", ["R", "C", "E", "M"])
 @pytest.mark.parametrize("complex_rnn", [False, True])
 def test_a_new_network_is_close_to_the_identity(mask: str, complex_rnn: bool) -> None:
     torch.manual_seed(0)
@@ -78,6 +78,15 @@ def test_a_new_network_is_close_to_the_identity(mask: str, complex_rnn: bool) ->
         y = model(x)
     correlation = torch.corrcoef(torch.cat([x, y]))[0, 1]
     assert correlation > 0.95
+
+
+def test_a_magnitude_mask_leaves_the_phase() -> None:
+    torch.manual_seed(0)
+    mask, spectrum = torch.randn(2, 1, 2, 16, 5).unbind()
+    masked = multiply_mask(mask, spectrum, "M")
+    turned = torch.complex(*masked.unbind(1)) / torch.complex(*spectrum.unbind(1))
+    torch.testing.assert_close(turned.real, torch.complex(*mask.unbind(1)).abs())
+    torch.testing.assert_close(turned.imag, torch.zeros_like(turned.imag), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("look_ahead", [0, 2, 6])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from dccrn_cli.errors import CheckpointError, OptionError
 from dccrn_cli.nn.base import SAMPLE_RATE, NetworkConfig, Rule
@@ -17,7 +17,7 @@ FREQ_KERNEL = 5
 FREQ_STRIDE = 2
 TIME_KERNEL = 2
 
-MaskKind = Literal["R", "C", "E"]
+MaskKind = Literal["R", "C", "E", "M"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class DCCRNConfig(NetworkConfig):
         complex_rnn: a complex LSTM (DCCRN-CL) in place of a real one.
         complex_norm: complex batch norm (whitening, Trabelsi et al. 2018) in place of plain.
         mask: how the mask meets the spectrum: R per part (paper eq. 7), C complex product
-            (eq. 8), E polar with the magnitude bounded by tanh (eq. 9).
+            (eq. 8), E polar with the magnitude bounded by tanh (eq. 9), M by the mask's magnitude
+            alone, so that the noisy phase stays: for training on magnitudes, which say nothing of it.
         look_ahead: frames of future that the decoder sees, one per decoder layer, deepest first.
         compression: exponent on the magnitudes that the encoder sees (1: as they are).
         magnitude_input: show the encoder the magnitudes as well, as a second complex channel
@@ -70,7 +71,7 @@ class DCCRNConfig(NetworkConfig):
             (self.rnn_layers > 0, "rnn_layers must be positive"),
             (self.rnn_units > 0 and self.rnn_units % 2 == 0, "rnn_units must be even"),
             (0.0 < self.compression <= 1.0, "compression must be above 0 and at most 1"),
-            (self.mask in ("R", "C", "E"), "mask must be R, C or E"),
+            (self.mask in get_args(MaskKind), "mask must be R, C, E or M"),
         ]
 
     @property

@@ -21,7 +21,7 @@ from dccrn_cli.nn.layers import (
 from dccrn_cli.nn.level import tracked_level
 from dccrn_cli.nn.network import Network
 
-IDENTITY: Mapping[MaskKind, tuple[float, float]] = {"R": (1.0, 1.0), "C": (1.0, 0.0), "E": (1.5, 0.0)}
+IDENTITY: Mapping[MaskKind, tuple[float, float]] = {"R": (1.0, 1.0), "C": (1.0, 0.0), "E": (1.5, 0.0), "M": (1.0, 0.0)}
 """Real and imaginary part of the mask that a new network starts at."""
 
 _TINY = 1e-12
@@ -129,8 +129,10 @@ def multiply_mask(mask: Tensor, spectrum: Tensor, kind: MaskKind) -> Tensor:
     real, imag = spectrum.unbind(1)
     if kind == "R":
         return torch.stack([real * mask_real, imag * mask_imag], dim=1)
-    if kind == "E":
+    if kind in ("E", "M"):
         magnitude = (mask_real.square() + mask_imag.square() + _TINY).sqrt()
+        if kind == "M":
+            return torch.stack([real * magnitude, imag * magnitude], dim=1)
         bound = torch.tanh(magnitude) / magnitude
         mask_real, mask_imag = mask_real * bound, mask_imag * bound
     return torch.stack([real * mask_real - imag * mask_imag, real * mask_imag + imag * mask_real], dim=1)

@@ -36,7 +36,7 @@ COMBINATIONS: Mapping[str, Mapping[str, float]] = {
     "default": _DEFAULT,
     "default+pesq": {**_DEFAULT, "pesq": 0.1},
     "default+pmsqe": {**_DEFAULT, "pmsqe": 0.15},
-    "mse+lms": {"mse": 3 / 4, "lms": 1 / 4},
+    "mse+lms": {"mse": 10 / 11, "lms": 1 / 11},
     "sdr+lms": {"snr": 1 / 3, "lms": 2 / 3},
     "si-snr+lms": {"si-snr": 1 / 3, "lms": 2 / 3},
     "mse+pmsqe": {"mse": 10 / 11, "pmsqe": 1 / 11},
@@ -48,8 +48,8 @@ COMBINATIONS: Mapping[str, Mapping[str, float]] = {
 Beside the default, PESQ and PMSQE have about half of its gradient, as measured in a trained network. The rest
 are weighted means with the coupling constants published with "DCCRN with various loss functions" (Hwang, Byun
 and Park): 1:2 for LMS, 1:15 and 1:8 for PMSQE. MSE with LMS is 1000:1 there, of signals at their own level; for
-speech at -25 dBFS that is 3:1 of signals at an RMS of one, as they are here. MSE with PMSQE has none there that
-was in use; ours is 10:1.
+speech at -20 dBFS that is 10:1 of signals at an RMS of one, as they are here. MSE with PMSQE has none there that
+was in use; ours is the same.
 """
 
 
