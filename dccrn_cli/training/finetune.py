@@ -23,7 +23,7 @@ from dccrn_cli.training.trainer import Trainer
 from dccrn_cli.training.validation import MEASURES, Figures, Pair, mean_figures, measure
 from dccrn_cli.training.yardstick import yardstick
 
-STRENGTHS = (0.6, 0.4, 0.25, 0.12)
+STRENGTHS = (0.5, 0.35, 0.2, 0.1)
 """How far from the start model to the tuned one the results that are tried lie. The last part of the
 way gains little and forgets most: benchmarks/finetuning.md."""
 
