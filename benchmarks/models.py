@@ -31,7 +31,7 @@ from dccrn_cli.metrics import MetricError, pesq_raw, pesq_wb, si_snr, stoi
 from dccrn_cli.nn.base import SAMPLE_RATE
 from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.checkpoint import load_model, save_model
-from dccrn_cli.nn.config import PRESETS, preset
+from dccrn_cli.nn.config import PRESETS, DCCRNConfig, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.storage import write_whole
 from dccrn_cli.training.clips import ClipPool, find_clips
@@ -60,7 +60,7 @@ PLAIN: Mapping[str, object] = {
 """Speech and noise as they are, as the papers mix them."""
 
 OF_MAGNITUDES = ("msa", "smm")
-"""Losses that say nothing of phase: with them the DCCRN keeps that of the noisy signal."""
+"""Losses that say nothing of phase: with them a DCCRN keeps that of the noisy signal."""
 
 AVERAGED = 0.99
 """Decay of the average of weights: over some 100 steps, as the runs are short."""
@@ -158,7 +158,7 @@ def train(name: str, folder: Path, pairs: list[Pair], arguments: argparse.Namesp
     mixer = Mixer(speech, noise, rooms, mixing, arguments.seed)
     network, _, loss_name = name.partition(WITH)
     config = preset(network)
-    if loss_name in OF_MAGNITUDES:
+    if loss_name in OF_MAGNITUDES and isinstance(config, DCCRNConfig):
         config = dataclasses.replace(config, mask="M")
     loss = LossOptions(COMBINATIONS.get(loss_name, {loss_name: 1.0})) if loss_name else LossOptions()
     trainer = Trainer(build_network(config), mixer, pairs, folder, options, loss)

@@ -103,3 +103,15 @@ def test_a_budget_of_time(models: ModuleType, command: list[str], monkeypatch: p
     run(models, monkeypatch, *command, "--minutes", "0.005", "--presets", "dccrn-small")
     record = models.read_json(Path(command[0]) / "dccrn-small" / "figures.json")
     assert 0.3 <= record["training"]["training_s"] < 20
+
+
+@pytest.mark.parametrize("network", ["dccrn-small", "lstm"])
+def test_losses_of_magnitudes_keep_the_noisy_phase(
+    models: ModuleType, command: list[str], monkeypatch: pytest.MonkeyPatch, network: str
+) -> None:
+    options = ["--steps", "2", "--presets", "--losses", "msa", "csa", "--loss-preset", network]
+    run(models, monkeypatch, *command, *options)
+    if network == "dccrn-small":
+        for loss, mask in (("msa", "M"), ("csa", TINY.mask)):
+            model, _ = models.load_model(Path(command[0]) / f"{network} with {loss}" / "model.safetensors")
+            assert model.config.mask == mask

@@ -132,7 +132,7 @@ def multiply_mask(mask: Tensor, spectrum: Tensor, kind: MaskKind) -> Tensor:
     if kind in ("E", "M"):
         magnitude = (mask_real.square() + mask_imag.square() + _TINY).sqrt()
         if kind == "M":
-            return torch.stack([real * magnitude, imag * magnitude], dim=1)
+            return spectrum * magnitude.unsqueeze(1)
         bound = torch.tanh(magnitude) / magnitude
         mask_real, mask_imag = mask_real * bound, mask_imag * bound
     return torch.stack([real * mask_real - imag * mask_imag, real * mask_imag + imag * mask_real], dim=1)
