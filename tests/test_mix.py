@@ -22,9 +22,10 @@ from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import AudioError, DataError, OptionError
-from dccrn_cli.training.clips import find_clips
+from dccrn_cli.training.clips import find_clips, set_aside
 from dccrn_cli.training.mixing.effects import active_rms, rms
 from dccrn_cli.training.mixing.noises import coloured
+from dccrn_cli.training.own_data import HELD_OUT
 from dccrn_cli.training.testsets.recipe import PROTOCOLS, Recipe, Span, parse_snr, parse_span
 from dccrn_cli.training.testsets.rows import joined_names, read_rows
 from dccrn_cli.training.testsets.sources import Sources
@@ -301,9 +302,22 @@ def test_seen_and_unseen(data: Path) -> None:
     shared = noise_sets(noise + unseen, [], 0.5, "both")
     names = [[clip.name for clip in pool.clips] for pool in shared.values()]
     assert sorted(names[0] + names[1]) == sorted(clip.name for clip in noise + unseen)
-    for arguments in (([], 0, "both"), ([], 1e-9, None), ([], 1.0, "both")):
+    for share in (1e-9, 1.0):
+        assert all(pool.clips for pool in noise_sets(noise, [], share, None).values())
+    for clips, arguments in ((noise, ([], 0, "both")), (noise[:1], ([], None, "both"))):
         with pytest.raises(OptionError):
-            noise_sets(noise, *arguments)
+            noise_sets(clips, *arguments)
+
+
+def test_unseen_noise_is_what_finetuning_sets_aside(data: Path, tmp_path: Path) -> None:
+    result = mix(data, tmp_path / "a", "--protocol", "losses", "--count", 14)
+    assert result.exit_code == 0, result.output
+    assert "1 of 4 recordings of noise taken as unseen" in result.output
+    _, held = set_aside(find_clips([data / "noise"]), HELD_OUT, "noise")
+    rows = read_rows(tmp_path / "a" / "metadata.csv")
+    used = {kind: {row.noise for row in rows if row.noise_set == kind} for kind in ("seen", "unseen")}
+    assert used["unseen"] == {clip.name for clip in held}
+    assert used["seen"] == {clip.name for clip in find_clips([data / "noise"])} - used["unseen"]
 
 
 @pytest.mark.parametrize(
@@ -348,8 +362,8 @@ def test_names_survive_the_metadata(data: Path, tmp_path: Path) -> None:
         ("--snr", "20:-5"),
         ("--level", "-10:-30"),
         ("--protocol", "nothing"),
-        ("--protocol", "losses"),
-        ("--split", "both"),
+        ("--protocol", "losses", "--unseen-share", "0"),
+        ("--split", "both", "--unseen-share", "0"),
         ("--reverb", "1.5"),
         ("--count", "0"),
         ("--sample-format", "u8"),

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import CheckpointError, DataError, OptionError
 from dccrn_cli.nn.checkpoint import load_model
-from dccrn_cli.training.clips import ClipPool, find_clips, split_clips
+from dccrn_cli.training.clips import ClipPool, find_clips
 from dccrn_cli.training.losses import LossOptions
 from dccrn_cli.training.mixing.noises import coloured
 from dccrn_cli.training.mixing.source import mixed_pairs
@@ -72,17 +72,6 @@ def test_bad_data_is_said(tmp_path: Path) -> None:
     (tmp_path / "b.tar").write_bytes(b"text")
     with pytest.raises(DataError, match=r"b\.tar"):
         find_clips([tmp_path / "b.tar"])
-
-
-def test_split_does_not_depend_on_company(data: Path) -> None:
-    clips = find_clips([data / "speech"])
-    kept, held = split_clips(clips, 0.3)
-    assert kept
-    assert held
-    assert not {c.name for c in kept} & {c.name for c in held}
-    fewer_kept, fewer_held = split_clips(clips[::2], 0.3)
-    assert set(fewer_kept) <= set(kept)
-    assert set(fewer_held) <= set(held)
 
 
 def test_a_network_learns(data: Path, tmp_path: Path) -> None:

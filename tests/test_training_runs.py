@@ -23,8 +23,7 @@ from dccrn_cli.errors import DataError, OptionError, StorageError
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.config import PRESETS
 from dccrn_cli.storage import write_whole
-from dccrn_cli.training.clips import Clip
-from dccrn_cli.training.data import set_aside
+from dccrn_cli.training.clips import Clip, set_aside
 from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.mixing.mixer import MixingOptions, synthetic_noise
 from dccrn_cli.training.options import TrainOptions

@@ -150,15 +150,17 @@ def mix(
         ),
     ] = None,
     unseen_share: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0.0,
             max=1.0,
             metavar="SHARE",
-            help="Take this share of the --noise files as unseen; which ones hangs on their names only.",
+            help="Take this share of the --noise files as unseen; which ones hangs on their names. With 0.2 it is "
+            "those that dccrn finetune with this --noise sets aside.",
+            show_default="0.2 if both are wanted and there is no --unseen-noise",
             rich_help_panel=MIXTURES,
         ),
-    ] = 0.0,
+    ] = None,
     split: Annotated[
         SplitChoice | None,
         typer.Option(
@@ -219,7 +221,7 @@ def mix(
     earlier = read_rows(metadata, cut_off=True) if metadata.exists() and not overwrite else []
     steps: list[Step]
     if repeat is not None:
-        if given or protocol is not None or number is not None or unseen_share:
+        if given or protocol is not None or number is not None or unseen_share is not None:
             raise OptionError("--from sets the mixtures; give only where recordings and results are")
         if repeat.resolve() == metadata.resolve():
             raise OptionError("is rewritten by this; choose another folder for the results", repeat)
@@ -231,6 +233,9 @@ def mix(
     else:
         recipe = _recipe(protocol, given, in_rooms=bool(rooms))
         sets = noise_sets(noises, unseen, unseen_share, recipe.split)
+        if "unseen" in sets and unseen_share is None and not unseen and not quiet:
+            aside = f"{len(sets['unseen'].clips):,} of {count(len(noises), 'recording')}"
+            error_line(f"Note: {aside} of noise taken as unseen; --unseen-noise or --unseen-share says otherwise")
         pools += sets.values()
         mixtures = MixtureSet(recipe, speech, sets, room_sources)
         numbered = {row.number: row for row in earlier}

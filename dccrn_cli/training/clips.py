@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import tarfile
 import zlib
@@ -15,7 +16,7 @@ import soundfile
 import soxr
 
 from dccrn_cli.audio.formats import is_audio
-from dccrn_cli.errors import DataError
+from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.training.lists import LIST_SUFFIXES, read_list
 from dccrn_cli.training.mixing.effects import active_rms, stretch
@@ -129,12 +130,23 @@ def _archived(path: Path) -> list[Clip]:
         raise DataError(f"cannot be read as an archive ({error})", path) from None
 
 
-def split_clips(clips: Sequence[Clip], share: float) -> tuple[list[Clip], list[Clip]]:
-    """Split by file into (training, held out); a clip stays on its side when others come or go."""
-    cut = int(share * 2**32)
-    held = [clip for clip in clips if zlib.crc32(os.fsencode(clip.name)) < cut]
-    kept = [clip for clip in clips if zlib.crc32(os.fsencode(clip.name)) >= cut]
-    return kept, held
+def set_aside(clips: Sequence[Clip], share: float, what: str) -> tuple[list[Clip], list[Clip]]:
+    """Split by file into (training, held out), at least one clip each.
+
+    A clip's place is set by its name, so that most stay on their side when others come or go.
+
+    Raises:
+        OptionError: only one clip.
+    """
+    if len(clips) < 2:
+        raise OptionError(
+            f"a single recording of {what} cannot be both trained and tested on; "
+            "give more of them, or others to test on"
+        )
+    by_place = sorted(clips, key=lambda clip: (zlib.crc32(os.fsencode(clip.name)), clip.name))
+    count = min(max(1, math.ceil(share * len(clips))), len(clips) - 1)
+    held = set(by_place[:count])
+    return [clip for clip in clips if clip not in held], [clip for clip in clips if clip in held]
 
 
 class ClipPool:

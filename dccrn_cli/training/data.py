@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import os
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dccrn_cli.errors import OptionError
-from dccrn_cli.training.clips import Clip, ClipPool, find_clips
+from dccrn_cli.training.clips import ClipPool, find_clips, set_aside
 from dccrn_cli.training.mixing.mixer import Mixer, MixingOptions
 from dccrn_cli.training.mixing.source import mixed_pairs
 from dccrn_cli.training.validation import Pair, read_pairs
@@ -51,22 +47,3 @@ def find_data(
         held = Mixer(ClipPool(held_speech), ClipPool(held_noise), room_pool, mixing, seed + 1)
         pairs = mixed_pairs(held, HELD_OUT_PAIRS)
     return TrainingData(Mixer(ClipPool(speech_clips), ClipPool(noise_clips), room_pool, mixing, seed), pairs)
-
-
-def set_aside(clips: Sequence[Clip], share: float, what: str) -> tuple[list[Clip], list[Clip]]:
-    """Split by file into (training, held out), at least one clip each.
-
-    A clip's place is set by its name, so that most stay on their side when others come or go.
-
-    Raises:
-        OptionError: only one clip.
-    """
-    if len(clips) < 2:
-        raise OptionError(
-            f"a single recording of {what} cannot be both trained and validated on; "
-            "give more recordings, or others for validation with --validation"
-        )
-    by_place = sorted(clips, key=lambda clip: (zlib.crc32(os.fsencode(clip.name)), clip.name))
-    count = min(max(1, math.ceil(share * len(clips))), len(clips) - 1)
-    held = set(by_place[:count])
-    return [clip for clip in clips if clip not in held], [clip for clip in clips if clip in held]

@@ -11,8 +11,7 @@ from pathlib import Path
 from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.align import CLEAR_CORRELATION, find_shift
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.clips import Clip, ClipPool, find_clips
-from dccrn_cli.training.data import set_aside
+from dccrn_cli.training.clips import Clip, ClipPool, find_clips, set_aside
 from dccrn_cli.training.mixing.effects import rms
 from dccrn_cli.training.mixing.mixer import Mixer
 from dccrn_cli.training.mixing.options import MixingOptions

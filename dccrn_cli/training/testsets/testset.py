@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dccrn_cli.errors import AudioError, DataError, OptionError
-from dccrn_cli.training.clips import Clip, split_clips
+from dccrn_cli.training.clips import Clip, set_aside
 from dccrn_cli.training.mixing.decays import draw_t60_s, from_direct_sound
 from dccrn_cli.training.mixing.effects import active_rms, draw_start, rms, stretch
 from dccrn_cli.training.testsets.mixture import Mixture, blend, in_room, join, simulated_room
@@ -22,6 +22,10 @@ from dccrn_cli.training.testsets.sources import SILENCE, Recording, Sources, dig
 
 SNR_TOLERANCE_DB = 0.05
 """A mixture whose files would miss its SNR by more, since their samples are too coarse, is not made."""
+
+UNSEEN_SHARE = 0.2
+"""Of the recordings of noise, where unseen noise is wanted and nothing says which: those that
+fine-tuning on the same recordings sets aside."""
 
 _CORRECTION_DB = 0.5
 _PEAK = 0.94  # leaves room for the correction
@@ -34,35 +38,33 @@ _NO_ROOM: dict[str, Any] = {"room": "", "room_hash": "", "t60_s": 0.0, "room_see
 
 
 def noise_sets(
-    noise: Sequence[Clip], unseen: Sequence[Clip], unseen_share: float, split: str | None
+    noise: Sequence[Clip], unseen: Sequence[Clip], unseen_share: float | None, split: str | None
 ) -> dict[str, Sources]:
     """Noise by the name of its set: one alone, or `seen` and `unseen`.
 
     Args:
         noise: recordings.
         unseen: more of them, that no training has heard.
-        unseen_share: share of `noise` that no training has heard: the files that training with this
-            share sets aside.
+        unseen_share: share of `noise` that no training has heard: the files that `set_aside` gives
+            for it. None for `UNSEEN_SHARE` if both sets are wanted and `unseen` is empty, else 0.
         split: the sets wanted; None for all, and for one without name where nothing sets them apart.
 
     Raises:
         OptionError: a set would be empty.
     """
     seen = list(noise)
+    if unseen_share is None:
+        unseen_share = UNSEEN_SHARE if split == "both" and not unseen else 0.0
     if unseen_share:
-        seen, aside = split_clips(seen, unseen_share)
+        seen, aside = set_aside(seen, unseen_share, "noise")
         unseen = [*unseen, *aside]
     if not unseen:
-        if split == "both" or unseen_share:
-            raise OptionError(
-                "no noise is set apart as unseen; give --unseen-noise, a larger --unseen-share, or --split"
-            )
+        if split == "both":
+            raise OptionError("no noise is set apart as unseen; give --unseen-noise or --unseen-share")
         return {split or "": Sources(seen)}
     sets = {"seen": seen, "unseen": list(unseen)}
     if split in sets:
         sets = {split: sets[split]}
-    if not all(sets.values()):
-        raise OptionError("no noise is left as seen")
     return {name: Sources(clips) for name, clips in sets.items()}
 
 
