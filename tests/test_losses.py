@@ -141,13 +141,13 @@ def test_known_values() -> None:
     assert half["csa"] == pytest.approx(0.25, rel=0.02)
     assert half["msa"] == pytest.approx(0.25, rel=0.02)
     assert half["log-spectral-mse"] == pytest.approx(math.log(0.5), abs=0.02)
-    assert half["smm"] == pytest.approx(100 * (math.tanh(0.05) - math.tanh(0.025)) ** 2, rel=0.02)
+    assert half["smm"] == pytest.approx(4 * (math.tanh(0.5) - math.tanh(0.25)) ** 2, rel=0.02)
     assert half["crm"] == pytest.approx(half["smm"], rel=0.02)
     assert half["multi-resolution"] == pytest.approx(0.5 + math.log(2), rel=0.01)
     assert values(math.e * clean, clean)["lms"] == pytest.approx(1, abs=0.01)
     offset = clean.square().mean(-1, keepdim=True).sqrt()
     assert values(clean + 0.5 * offset, clean)["mae"] == pytest.approx(0.5, rel=1e-3)
-    assert values(-clean, clean, clean)["crm"] == pytest.approx(100 * (2 * math.tanh(0.05)) ** 2, rel=0.02)
+    assert values(-clean, clean, clean)["crm"] == pytest.approx(4 * (2 * math.tanh(0.5)) ** 2, rel=0.02)
 
 
 def test_ratios_know_their_values() -> None:
