@@ -5,6 +5,7 @@ DccrnError
 │   ├── UnreadableAudio     not audio, damaged, cut off, vanished
 │   ├── UnsupportedFormat   audio that cannot be written back in its own form
 │   └── InvalidSamples      NaN or infinite samples in the signal
+├── MetricError             a measure is not defined for a pair; the table says so and goes on
 ├── CheckpointError         a model file that is missing, damaged or of another network
 ├── OptionError             options or paths that cannot be meant
 ├── DataError               training or validation data that cannot be used
@@ -51,6 +52,10 @@ class UnsupportedFormat(AudioError):
 
 class InvalidSamples(AudioError):
     """The signal holds NaN or infinite samples."""
+
+
+class MetricError(DccrnError):
+    """A measure is not defined for this pair."""
 
 
 class CheckpointError(DccrnError):

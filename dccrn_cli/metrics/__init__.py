@@ -1,6 +1,6 @@
 """Speech quality measures on arrays, each under its exact name and scale."""
 
-from dccrn_cli.metrics.checks import MetricError
+from dccrn_cli.errors import MetricError
 from dccrn_cli.metrics.composite import Composite, cbak, composite_scores, covl, csig
 from dccrn_cli.metrics.dnsmos import Dnsmos, dnsmos_scores
 from dccrn_cli.metrics.pair import PairScore, measure_pair, score_pair

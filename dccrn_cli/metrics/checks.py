@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dccrn_cli.errors import DccrnError
+from dccrn_cli.errors import MetricError
 
 SILENCE, EXCESS = 1e-10, 1e10
 """Peaks below the one count as silence; beyond the other no measure has the digits."""
-
-
-class MetricError(DccrnError):
-    """A measure is not defined for this pair."""
 
 
 def check_signal(signal: np.ndarray, name: str = "estimate") -> np.ndarray:

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dccrn_cli.errors import CheckpointError, MissingDependency, OptionError
-from dccrn_cli.metrics.checks import MetricError, check_signal, is_silent
+from dccrn_cli.errors import CheckpointError, MetricError, MissingDependency, OptionError
+from dccrn_cli.metrics.checks import check_signal, is_silent
 
 RATE = 16_000
 WINDOW_S = 9.01

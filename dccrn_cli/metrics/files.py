@@ -15,9 +15,8 @@ from typing import Literal, TypedDict
 import numpy as np
 import soxr
 
-from dccrn_cli.errors import AudioError
+from dccrn_cli.errors import AudioError, MetricError
 from dccrn_cli.metrics.align import find_shift
-from dccrn_cli.metrics.checks import MetricError
 from dccrn_cli.metrics.pair import measure_pair
 from dccrn_cli.metrics.registry import METRICS, select_metrics
 from dccrn_cli.metrics.sounds import Sound, SoundCache

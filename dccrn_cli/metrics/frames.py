@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dccrn_cli.metrics.checks import MetricError
+from dccrn_cli.errors import MetricError
 
 FRAME_S = 0.03
 _BLOCK = 512

@@ -9,7 +9,7 @@ from statistics import fmean
 
 import numpy as np
 
-from dccrn_cli.metrics.checks import MetricError
+from dccrn_cli.errors import MetricError
 from dccrn_cli.metrics.registry import DEFAULT_METRICS, Metric, select_metrics
 from dccrn_cli.metrics.signals import Signals
 

@@ -11,7 +11,8 @@ import warnings
 
 import numpy as np
 
-from dccrn_cli.metrics.checks import MetricError, check_varying
+from dccrn_cli.errors import MetricError
+from dccrn_cli.metrics.checks import check_varying
 from dccrn_cli.metrics.utterances import SAFE_PESQ_S, count_utterances
 
 MIN_PESQ_S, MAX_PESQ_S = 0.25, 600.0

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dccrn_cli.metrics.checks import MetricError, check_pair, check_varying
+from dccrn_cli.errors import MetricError
+from dccrn_cli.metrics.checks import check_pair, check_varying
 from dccrn_cli.metrics.frames import dots, framed_pair
 
 MIN_SEGMENT_DB, MAX_SEGMENT_DB = -10.0, 35.0

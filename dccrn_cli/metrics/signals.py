@@ -9,7 +9,7 @@ from os import PathLike
 import numpy as np
 import soxr
 
-from dccrn_cli.metrics.checks import MetricError
+from dccrn_cli.errors import MetricError
 from dccrn_cli.metrics.composite import Composite, composite_scores
 from dccrn_cli.metrics.dnsmos import Dnsmos, dnsmos_scores
 from dccrn_cli.metrics.perceptual import pesq_nb, pesq_wb

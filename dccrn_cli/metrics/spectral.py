@@ -9,7 +9,8 @@ import functools
 
 import numpy as np
 
-from dccrn_cli.metrics.checks import MetricError, check_pair
+from dccrn_cli.errors import MetricError
+from dccrn_cli.metrics.checks import check_pair
 from dccrn_cli.metrics.frames import blocks, dots, framed
 
 LSD_FRAME_S, LSD_RANGE_DB = 0.032, 50.0
