@@ -32,7 +32,7 @@ from dccrn_cli.metrics.folder import choose_metrics
 from dccrn_cli.metrics.groups import annotate, snr_in_name
 from dccrn_cli.metrics.pairing import label_folders, match_names, pair_paths
 from dccrn_cli.metrics.sounds import SoundCache
-from dccrn_cli.metrics.store import Store
+from dccrn_cli.metrics.store import KEPT_DAYS, Store
 from dccrn_cli.metrics.table import differences, interval, natural, summarize
 from dccrn_cli.metrics.text import latex, markdown, mean_grid
 
@@ -482,6 +482,25 @@ def test_a_damaged_cache_is_measured_anew(sets: Path, own_cache: Path) -> None:
         path.write_bytes(content)
     assert score_folders(sets / "clean", sets / "out", metrics=FAST) == first
     assert not list(own_cache.rglob("*.tmp"))
+
+
+def test_old_measurements_go_when_others_are_made(sets: Path, own_cache: Path) -> None:
+    score_folders(sets / "clean", sets / "out", metrics=FAST)
+    files = sorted(own_cache.rglob("*.json"))
+    left_over = files[0].with_name("x.json.1.tmp")
+    left_over.touch()
+    for path in (*files, left_over):
+        os.utime(path, (0, time.time() - (KEPT_DAYS - 1) * 86_400))
+    files[0].unlink()
+    score_folders(sets / "clean", sets / "out", metrics=FAST)
+    assert sorted(own_cache.rglob("*.json")) == files
+    for path in (*files[1:3], left_over):
+        os.utime(path, (0, time.time() - (KEPT_DAYS + 1) * 86_400))
+    score_folders(sets / "clean", sets / "out", metrics=FAST)
+    assert len([*own_cache.rglob("*.*")]) == 7, "nothing was measured"
+    files[0].unlink()
+    score_folders(sets / "clean", sets / "out", metrics=FAST)
+    assert sorted(own_cache.rglob("*.*")) == [files[0], *files[3:]]
 
 
 def test_without_cache_nothing_is_kept(sets: Path, own_cache: Path) -> None:

@@ -134,7 +134,11 @@ def score(
     ] = None,
     no_cache: Annotated[
         bool,
-        typer.Option("--no-cache", help="Measure everything, and keep nothing for the next run.", rich_help_panel=WORK),
+        typer.Option(
+            "--no-cache",
+            help="Measure everything, and keep nothing for the next run; else values are kept for 90 days.",
+            rich_help_panel=WORK,
+        ),
     ] = False,
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="On stderr, errors only: no notes, no bar.", rich_help_panel=WORK)

@@ -125,6 +125,8 @@ def score_pairs(
             left.append((_weight(pairs), pairs))
         else:
             yield from known
+    if left:
+        store.prune()
     left.sort(key=lambda item: -item[0])
     count = _count_processes(len(left), jobs)
     if count == 1:

@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,6 +22,9 @@ from typing import Any
 from dccrn_cli import __version__
 from dccrn_cli.metrics.files import Measurement, Repairs
 from dccrn_cli.metrics.registry import METRICS
+
+KEPT_DAYS = 90
+"""Days after which a measurement goes when others are made."""
 
 _FORMAT = 1  # to be raised whenever a value comes to be measured otherwise under the same version
 _FACTS = {"notes": list, "seconds": float, "sample_rate": int, "delay_samples": int | None}
@@ -84,6 +88,14 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_text(text, encoding="utf-8")
             os.replace(temporary, path)
+
+    def prune(self) -> None:
+        """Remove what is older than `KEPT_DAYS`."""
+        oldest = time.time() - KEPT_DAYS * 86_400
+        for path in self.folder.glob("??/*") if self.folder is not None else ():
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
 
     def _path(self, reference: Path, estimate: Path) -> Path | None:
         if self.folder is None:
