@@ -9,6 +9,9 @@ from pathlib import Path
 
 from dccrn_cli.errors import OptionError, StorageError
 
+_NAME_PART = 40
+"""Characters of a name that its temporary file has; the whole may be as long as names can be."""
+
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file beside its place, see it to the disk, and give it its name.
@@ -22,7 +25,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     path = Path(path)
     if path.is_dir():
         raise OptionError("is a folder; a file name is needed", path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name[:_NAME_PART]}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:

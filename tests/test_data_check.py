@@ -147,6 +147,11 @@ def test_duplicates_are_sought_in_all_and_across_roles(sound: Path, tmp_path: Pa
     assert report.roles["speech"].seconds == pytest.approx(33)
 
 
+def test_speech_given_as_noise_is_an_error(sound: Path) -> None:
+    report = check_clips(clips(sound / "speech"), clips(sound / "speech"))
+    assert [one.message for one in report.errors] == ["10 of 10 files of noise are also given as clean speech"]
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_generated_noises_are_not_like_speech(kind: Callable[..., np.ndarray]) -> None:
     logits = [likeness(kind(48_000, np.random.default_rng(seed))).speech_logit for seed in range(12)]

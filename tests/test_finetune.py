@@ -19,12 +19,13 @@ from conftest import lively, speechlike, voice
 from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
+from dccrn_cli.engine.models import find_model
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.metrics.align import find_shift
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training import finetune
-from dccrn_cli.training.finetune import Comparison, Scores, blended
+from dccrn_cli.training.finetune import Comparison, FineTuning, Scores, blended
 from dccrn_cli.training.mixing.options import MixingOptions
 from dccrn_cli.training.mixing.source import Blend, RecordedPairs
 from dccrn_cli.training.own_data import OwnData, own_data
@@ -106,6 +107,49 @@ def test_noise_as_clean_speech_is_refused_with_the_figures(data: Path, tmp_path:
     assert figures["elsewhere_before"]["mean"]["si_snr"] is not None
     assert "Nothing was written" in said
     assert not output.exists()
+
+
+@pytest.mark.parametrize("name", ["folder", "sound.wav", "."])
+def test_an_output_that_cannot_be_is_said_first(data: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    soundfile.write(tmp_path / "sound.wav", voice(1, 3), 16_000)
+    before = sorted(os.listdir(tmp_path))
+    sources = ("--clean", data / "speech", "--noise", data / "noise", "--model", START)
+    code, said = run(*sources, "-o", "." if name == "." else tmp_path / name)
+    assert code == 2
+    assert "Before" not in said
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_run_begun_otherwise_is_not_taken_up(data: Path, small: dict[float, list[Pair]], tmp_path: Path) -> None:
+    own = own_data([data / "speech"], [data / "noise"], None, [], MixingOptions(seconds=1.0), 0.3, 0)
+    fewer = own_data([data / "speech"], [data / "noise" / f"{n}.wav" for n in range(3)], None, [], own.source.options,
+                     0.3, 0)  # fmt: skip
+    recipe = read_recipe("finetune")
+
+    def begin(own: OwnData, **asked: object) -> None:
+        FineTuning(load_model(find_model(START))[0], own, recipe, tmp_path, torch.device("cpu"), asked).begin(3, 1.0)
+
+    begin(own, general=0.3)
+    begin(own, general=0.3)
+    with pytest.raises(OptionError, match="other general;"):
+        begin(own, general=0.4)
+    with pytest.raises(OptionError, match="other recordings;"):
+        begin(fewer, general=0.3)
+
+
+def test_general_noise_has_its_share_beside_pairs_too(data: Path) -> None:
+    folders = [(data / "pairs/noisy", data / "pairs/clean")]
+    for clean, noise, pairs in (
+        ([data / "speech"], [data / "noise"], []), ([], [], folders), ([data / "speech"], [data / "noise"], folders),
+    ):  # fmt: skip
+        source = own_data(clean, noise, None, pairs, MixingOptions(seconds=1.0), 0.3, 0).source
+        assert isinstance(source, Blend)
+        shares = np.diff([0.0, *source.shares_to])
+        general = sum(share for one, share in zip(source.sources, shares, strict=True) if one.options.synthetic == 1.0)
+        assert general / shares.sum() == pytest.approx(0.3)
+    with pytest.raises(OptionError, match="--rooms"):
+        own_data([], [], [data / "speech"], folders, MixingOptions(seconds=1.0), 0.3, 0)
 
 
 def test_recorded_pairs(data: Path, tmp_path: Path) -> None:

@@ -63,6 +63,9 @@ def test_missing_entries_are_named(folder: Path) -> None:
     (folder / "m.csv").write_text("path,length\nann/1.wav,3\n,4\n")
     with pytest.raises(DataError, match="an empty line"):
         find_clips([folder / "m.csv"])
+    (folder / "m.txt").write_text("what was said " * 400)
+    with pytest.raises(DataError, match="names what is not a file"):
+        find_clips([folder / "m.txt"])
     for empty in ("", "# nothing\n", "path\n"):
         (folder / "empty.csv").write_text(empty)
         with pytest.raises(DataError, match="no audio found"):

@@ -320,6 +320,34 @@ def test_unseen_noise_is_what_finetuning_sets_aside(data: Path, tmp_path: Path) 
     assert used["seen"] == {clip.name for clip in find_clips([data / "noise"])} - used["unseen"]
 
 
+def test_another_set_leaves_nothing_of_the_one_it_replaces(data: Path, tmp_path: Path) -> None:
+    assert mix(data, tmp_path, "--snr", 0, "--count", 3, "--keep-noise").exit_code == 0
+    mine = tmp_path / "noisy" / "mine.wav"
+    mine.touch()
+    assert mix(data, tmp_path, "--snr", 5, "--count", 2).exit_code == 2
+    assert len(list(tmp_path.rglob("*.wav"))) == 10, "refused, and nothing is gone"
+    assert mix(data, tmp_path, "--snr", 5, "--count", 2, "--overwrite").exit_code == 0
+    names = {f"{row['name']}.wav" for row in table(tmp_path)}
+    assert {path.name for path in (tmp_path / "noisy").iterdir()} == names | {mine.name}
+    assert {path.name for path in (tmp_path / "clean").iterdir()} == names
+    assert not list((tmp_path / "noise").iterdir())
+
+
+def test_noise_that_is_mostly_pauses(data: Path, tmp_path: Path) -> None:
+    door = np.zeros(60 * 16_000)
+    door[30 * 16_000 : 30 * 16_000 + 4000] = 0.3 * np.random.default_rng(0).standard_normal(4000)
+    (tmp_path / "door").mkdir()
+    soundfile.write(tmp_path / "door" / "slam.wav", door, 16_000)
+    result = mix(data, tmp_path / "out", "--noise", tmp_path / "door", "--count", 4)
+    assert result.exit_code == 0, result.output
+    mixtures = MixtureSet(
+        Recipe(), Sources(find_clips([data / "speech"])), {"": Sources(find_clips([tmp_path / "door"]))}, None
+    )
+    for number in range(6):
+        row, _ = mixtures.make(number)
+        assert row.noise_offset < 30.25 * 16_000 < row.noise_offset + row.samples + 4000
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [("name", "../x"), ("name", ""), ("samples", "0"), ("samples", "9999999"), ("noise_offset", "-1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,17 +15,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import TINY, speechlike, voice
+from conftest import TINY, lively, speechlike, voice
 from runs import mixer, trainer
 from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import DataError, OptionError, StorageError
-from dccrn_cli.nn.checkpoint import load_model
+from dccrn_cli.nn.checkpoint import load_model, save_model
 from dccrn_cli.nn.config import PRESETS
 from dccrn_cli.storage import write_whole
-from dccrn_cli.training.clips import Clip, set_aside
 from dccrn_cli.training.folder import RunFolder
+from dccrn_cli.training.losses import COMBINATIONS
 from dccrn_cli.training.mixing.mixer import MixingOptions, synthetic_noise
 from dccrn_cli.training.options import TrainOptions
 from dccrn_cli.training.recipe import parse_setting, read_recipe, recipe_names
@@ -197,14 +198,59 @@ def test_tensorboard_gets_figures_sound_and_pictures(data: Path, tmp_path: Path)
     assert "example 0/enhanced" in events.Tags()["audio"]
 
 
-def test_set_aside_keeps_both_sides_filled() -> None:
-    clips = [Clip(f"{index}.wav", Path(f"{index}.wav")) for index in range(40)]
-    for count in (2, 3, 40):
-        kept, held = set_aside(clips[:count], 0.1, "speech")
-        assert len(held) == max(1, round(0.1 * count))
-        assert sorted((*kept, *held), key=str) == sorted(clips[:count], key=str)
-    with pytest.raises(OptionError, match="single recording"):
-        set_aside(clips[:1], 0.1, "noise")
+def test_a_run_goes_on_only_as_the_same_network(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert CliRunner().invoke(app, arguments(data, run)).exit_code == 0
+    result = CliRunner().invoke(app, [*arguments(data, run, "network.mask=E"), "--steps", "26"])
+    assert result.exit_code == 2
+    assert "network.mask C, not E" in result.output
+    assert 'mask = "E"' not in (run / "recipe.toml").read_text()
+
+
+def test_with_another_loss_the_best_is_sought_anew(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert CliRunner().invoke(app, arguments(data, run)).exit_code == 0
+    before = (run / "best.safetensors").read_bytes()
+    more = arguments(data, run, "loss.multi-resolution=50")
+    assert CliRunner().invoke(app, [*more, "--steps", "26"]).exit_code == 0
+    assert (run / "best.safetensors").read_bytes() != before
+    state = RunFolder(run).load()
+    assert state is not None
+    assert state["progress"]["best"]["loss"] > 10
+
+
+def test_a_run_from_a_model_can_be_made_again_from_its_recipe(data: Path, tmp_path: Path) -> None:
+    start, first, again = tmp_path / "start.safetensors", tmp_path / "first", tmp_path / "again"
+    save_model(lively(dataclasses.replace(TINY, mask="E")), start, {})
+    plain = [item for item in arguments(data, first) if not item.startswith("network.")]
+    plain = [item for place, item in enumerate(plain) if item != "--set" or plain[place + 1] != "--set"]
+    assert CliRunner().invoke(app, [*plain, "--init", str(start)]).exit_code == 0
+    recipe = read_recipe(first / "recipe.toml")
+    assert recipe.config() == dataclasses.replace(TINY, mask="E")
+    plain[plain.index(str(first))] = str(again)
+    result = CliRunner().invoke(app, [*plain, "--init", str(start), "--recipe", str(first / "recipe.toml")])
+    assert result.exit_code == 0, result.output
+    weights = [load_model(run / "best.safetensors")[0].state_dict() for run in (first, again)]
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+    result = CliRunner().invoke(app, [*plain, "--init", str(start), "--set", "network.mask=C"])
+    assert result.exit_code == 2, "a mask cannot be changed in a trained network"
+
+
+def test_a_combination_of_losses_takes_the_place_of_the_recipe_s() -> None:
+    loss = read_recipe("dccrn", {"loss": {"combination": "si-snr+lms", "level": 0.1}}).loss
+    assert loss.terms == {**COMBINATIONS["si-snr+lms"], "level": 0.1}
+    assert read_recipe("dccrn", {"loss": {"level": 0.1}}).loss.terms.keys() > {"si-snr", "pesq", "level"}
+
+
+def test_errors_of_workers_are_one_line(data: Path, tmp_path: Path) -> None:
+    for index in range(3):
+        (tmp_path / f"{index}.wav").write_bytes(b"text")
+    broken = arguments(data, tmp_path / "run")
+    broken[broken.index(str(data / "noise"))] = str(tmp_path)
+    result = CliRunner().invoke(app, [*broken, "--workers", "1"])
+    assert result.exit_code == 2
+    assert result.output.count("cannot be read as audio") == 1
+    assert "Traceback" not in result.output
 
 
 def test_every_recipe_can_be_read_and_written_again(tmp_path: Path) -> None:

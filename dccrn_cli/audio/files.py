@@ -46,7 +46,7 @@ def _native(path: Path) -> str | bytes:
     return os.fsencode(path) if os.name == "posix" else os.fspath(path)
 
 
-class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
+class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
     """Read from front to back only: soundfile seeks after each block, which not all files bear."""
 
     def seekable(self) -> bool:
@@ -85,7 +85,7 @@ class AudioReader:
             if status.st_size == 0:
                 raise UnreadableAudio("the file is empty (0 bytes)", self.path)
             open(self.path, "rb").close()  # libsndfile does not say why it cannot
-            self._file = _Sequential(_native(self.path))
+            self._file = SequentialFile(_native(self.path))
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
             raise UnreadableAudio(describe(error), self.path) from None
         f = self._file

@@ -35,7 +35,7 @@ def convert(
 
     if output.exists() and not overwrite:
         raise OptionError("exists already (--overwrite replaces it)", output)
-    if output.exists() and output.samefile(reference):
+    if output.exists() and reference.exists() and output.samefile(reference):
         raise OptionError("would overwrite the reference", output)
     config = preset_named(preset)
     if not isinstance(config, DCCRNConfig):

@@ -34,8 +34,8 @@ def check_data(speech: Sequence[Clip], noise: Sequence[Clip], *, even_if: frozen
         worst = [one for one in report.findings if (one.role, one.kind) == (role, kind) and one.name][:WORST]
         named = "; ".join(f"{one.name} {one.message}" for one in worst)
         more = f"; and {number - len(worst):,} more" if number > len(worst) else ""
-        checked = report.roles[role].checked
-        error_line(f"Note: {count(number, 'file')} of {role} of {checked:,}: {KINDS[kind]}: {named}{more}")
+        among = report.roles[role].clips if kind == "duplicate" else report.roles[role].checked
+        error_line(f"Note: {count(number, 'file')} of {role} of {among:,}: {KINDS[kind]}: {named}{more}")
     left = [one.message for one in report.errors if one.kind in even_if]
     final = [one.message for one in report.errors if one.kind not in even_if]
     if final:

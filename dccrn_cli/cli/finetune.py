@@ -100,6 +100,7 @@ def finetune(
     from dccrn_cli.training.recipe import read_recipe
 
     say = _quiet if as_json else typer.echo
+    _check_output(output)
     folder = output.with_name(f"{output.name}.run")
     if threads:
         torch.set_num_threads(threads)
@@ -110,12 +111,16 @@ def finetune(
     own = own_data(clean or [], noise or [], rooms, [pairs] if pairs else [], recipe.mixing, general, seed)
     say(own.summary)
     doubts = check_data(own.speech, own.noise, even_if=DOUBTS) if check else []
-    tuning = FineTuning(start, own, recipe, folder, pick_device(device.value))
+    asked = {
+        "--model": model, "--general": general, "--seed": seed, "--lr": lr, "--steps": steps, "--minutes": minutes,
+    }  # fmt: skip
+    tuning = FineTuning(start, own, recipe, folder, pick_device(device.value), asked)
     say(f"Before: {_means(tuning.own_before)} on your noise; {_means(tuning.elsewhere_before)} elsewhere")
     trainer = tuning.begin(steps, minutes)
     _train(trainer, say)
     best, comparison = tuning.choose(trainer.average.model())
-    objections = doubts + comparison.objections() + _against_standing(tuning, comparison, output)
+    against_standing = _against_standing(tuning, comparison, output)
+    objections = doubts + comparison.objections() + against_standing
     if as_json:
         typer.echo(json.dumps(_plain(comparison, objections), indent=2))
     else:
@@ -123,13 +128,31 @@ def finetune(
     if objections:
         for objection in objections:
             error_line(f"Refused: {objection}")
-        error_line(f"Nothing was written; {find_model(model)} stays the better model.")
+        error_line(f"Nothing was written; {output if against_standing else find_model(model)} stays the better model.")
     else:
         save_model(best, output, _provenance(provenance, start_name=model, trainer=trainer, comparison=comparison))
         say(f"Wrote {output}; use it with  dccrn enhance --model {output} …")
     shutil.rmtree(folder, ignore_errors=True)
     if objections:
         raise typer.Exit(SOME_FAILED)
+
+
+def _check_output(output: Path) -> None:
+    """What cannot be written in the end is said before the training.
+
+    Raises:
+        OptionError: a folder, or a file that is not a model.
+    """
+    from dccrn_cli.errors import CheckpointError, OptionError
+    from dccrn_cli.nn.checkpoint import read_metadata
+
+    if output.is_dir() or not output.name:
+        raise OptionError("is a folder; the name of a model file is needed", output)
+    if output.exists():
+        try:
+            read_metadata(output)
+        except CheckpointError as error:
+            raise OptionError(f"is there and not a model ({error.message}); it is not replaced", output) from None
 
 
 def _quiet(_: object) -> None:
@@ -166,16 +189,12 @@ def _train(trainer: Trainer, say: Callable[[str], None]) -> None:
 
 def _against_standing(tuning: FineTuning, comparison: Comparison, output: Path) -> list[str]:
     """What speaks for the model that the file to write already holds."""
-    from dccrn_cli.errors import CheckpointError
     from dccrn_cli.nn.checkpoint import load_model
     from dccrn_cli.training.finetune import score
 
     if not output.exists():
         return []
-    try:
-        standing = score(load_model(output)[0], tuning.own.held_out).mean["si_snr"]
-    except CheckpointError as error:
-        return [f"{output} is there and not a model ({error.message}); it is not replaced"]
+    standing = score(load_model(output)[0], tuning.own.held_out).mean["si_snr"]
     reached = comparison.own_after.mean["si_snr"]
     if reached > standing:
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import itertools
 import time
@@ -244,7 +245,21 @@ def mix(
         steps = [(numbered.get(n), partial(mixtures.make, n)) for n in range(total)]
     if differs:
         raise OptionError("tells of another test set; choose another folder, or --overwrite", metadata)
+    if overwrite:
+        _clear(output)
     _run(output, steps, pools, keep_noise, overwrite, quiet)
+
+
+def _clear(output: Path) -> None:
+    """Remove the files of a set made before, as its metadata tell: those of another set may have other names."""
+    from dccrn_cli.errors import DataError
+    from dccrn_cli.training.testsets.rows import read_rows
+
+    metadata = output / METADATA
+    with contextlib.suppress(DataError):
+        for row in read_rows(metadata, cut_off=True) if metadata.exists() else ():
+            for kind in KINDS:
+                (output / kind / row.file_name(kind)).unlink(missing_ok=True)
 
 
 def _recipe(name: str | None, given: Mapping[str, Any], in_rooms: bool) -> Recipe:

@@ -151,9 +151,11 @@ def train(
     import torch
 
     from dccrn_cli.engine.enhancer import pick_device
+    from dccrn_cli.engine.models import find_model
+    from dccrn_cli.nn.checkpoint import load_model
     from dccrn_cli.training.data import find_data
     from dccrn_cli.training.folder import LAST
-    from dccrn_cli.training.recipe import DEFAULT_RECIPE, read_recipe
+    from dccrn_cli.training.recipe import DEFAULT_RECIPE, network_settings, read_recipe
     from dccrn_cli.training.team import assemble
     from dccrn_cli.training.trainer import Trainer
 
@@ -164,14 +166,19 @@ def train(
             "early_stop": early_stop, "validate_every": validate_every, "bf16": bf16, "seed": seed,
         },
     }  # fmt: skip
-    chosen = read_recipe(recipe or DEFAULT_RECIPE, _changes(changes, preset, settings))
+    start = load_model(find_model(init)) if init is not None else None
+    given = _changes(changes, preset, settings)
+    if start and not (recipe or preset):
+        alike = network_settings(start[0].config)
+        given |= {"preset": alike["preset"], "network": alike["network"] | given.get("network", {})}
+    chosen = read_recipe(recipe or DEFAULT_RECIPE, given)
     if threads:
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(chosen.training.seed)
     with assemble(pick_device(device.value)) as team:
         data = find_data(clean, noise, rooms, validation, chosen.mixing, chosen.training.seed)
-        model, provenance = _network(chosen, init, as_in_recipe=bool(recipe or preset))
+        model, provenance = _network(chosen, start, init)
         trainer = Trainer(
             model, data.mixer, data.pairs, output, chosen.training, chosen.loss,
             team=team, provenance=provenance, workers=workers,
@@ -202,17 +209,17 @@ def _changes(changes: dict[str, Any], preset: str | None, settings: list[str] | 
     return given if preset is None else {**given, "preset": preset}
 
 
-def _network(recipe: TrainingRecipe, init: str | None, *, as_in_recipe: bool) -> tuple[Network, dict[str, Any]]:
+def _network(
+    recipe: TrainingRecipe, start: tuple[Network, dict[str, Any]] | None, init: str | None
+) -> tuple[Network, dict[str, Any]]:
     """The network to train, and what is known of where it comes from."""
-    from dccrn_cli.engine.models import find_model
     from dccrn_cli.nn.build import build_network
-    from dccrn_cli.nn.checkpoint import load_model
     from dccrn_cli.nn.widen import widen
 
-    if init is None:
+    if start is None or init is None:
         return build_network(recipe.config()), {"recipe": recipe.name, "preset": recipe.preset}
-    model, before = load_model(find_model(init))
-    if as_in_recipe and (config := recipe.config()) != model.config:
+    model, before = start
+    if (config := recipe.config()) != model.config:
         model = widen(model, config)
     return model, {
         "recipe": recipe.name, "started_from": Path(init).name, "hours_seen": before.get("hours_seen", 0.0)

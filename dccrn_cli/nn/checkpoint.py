@@ -49,7 +49,7 @@ def save_model(
     metadata = {
         "format": FORMAT,
         "config": json.dumps(model.config.to_dict()),
-        "provenance": json.dumps(dict(provenance or {}), ensure_ascii=False),
+        "provenance": json.dumps(dict(provenance or {}), ensure_ascii=False).encode(errors="replace").decode(),
     }
     write_whole(path, _in_order(safetensors_bytes(tensors, metadata)))
 

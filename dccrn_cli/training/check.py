@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import math
@@ -41,6 +42,7 @@ OFFSET = 0.005
 """Mean from which on a clip has an offset, if it is also a tenth of its level."""
 
 _FULL_SCALE = 0.999
+_BEYOND = 1.1  # of floating-point samples that were not clipped; a resampler overshoots by less
 _HEAD = 4096
 
 Role = Literal["speech", "noise"]
@@ -165,7 +167,12 @@ def check_clips(
         for done, _ in enumerate(pool.map(_look_at, sampled), 1):
             if on_progress is not None:
                 on_progress(done, len(sampled))
-    findings = [one for look in sampled for one in look.findings] + _duplicates(speech, noise)
+    duplicates = _duplicates(speech, noise)
+    findings = [one for look in sampled for one in look.findings] + duplicates
+    in_both = sum(one.role == "noise" and one.badness > 0 for one in duplicates)
+    if in_both > len(noise) / 2:
+        said = f"{in_both} of {len(noise)} files of noise are also given as clean speech"
+        findings.append(Finding("error", "noise", "duplicate", "", said))
     roles: dict[Role, RoleReport] = {}
     for role, clips in _by_role(speech, noise):
         looks = [look for look in sampled if look.role == role]
@@ -185,14 +192,14 @@ def _look_at(look: _Look) -> None:
     """Decode a clip and note what is wrong with it."""
     try:
         content = look.clip.content()
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
+        with contextlib.suppress(soundfile.SoundFileError), soundfile.SoundFile(io.BytesIO(content)) as file:
             rate, frames = file.samplerate, file.frames
-        if frames == 0:
-            look.note("empty", "holds no samples")
-            return
+            if frames == 0:
+                look.note("empty", "holds no samples")
+                return
         x = look.clip.decode(content, SAMPLE_RATE)
-    except (DataError, soundfile.SoundFileError) as error:
-        look.note("unreadable", error.message if isinstance(error, DataError) else f"cannot be read as audio ({error})")
+    except DataError as error:
+        look.note("unreadable", error.message)
         return
     look.seconds = len(x) / SAMPLE_RATE
     if look.seconds < MIN_CLIP_S:
@@ -205,8 +212,9 @@ def _look_at(look: _Look) -> None:
         return
     if rate < SAMPLE_RATE:
         look.note("rate", f"is recorded at {rate} Hz", -rate)
-    clipped = float((np.abs(x) >= _FULL_SCALE).mean())
-    if clipped > CLIPPED:
+    loudness = np.abs(x)
+    clipped = float((loudness >= _FULL_SCALE).mean())
+    if clipped > CLIPPED and loudness.max() < _BEYOND:
         look.note("clipped", f"{100 * clipped:.2g} % of its samples are at full scale", clipped)
     if look.role == "speech" and look.seconds >= 1:
         _look_for_speech(look, x, rate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
 import tarfile
@@ -15,6 +16,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from dccrn_cli.audio.files import SequentialFile, reason
 from dccrn_cli.audio.formats import is_audio
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.nn.config import SAMPLE_RATE
@@ -23,8 +25,13 @@ from dccrn_cli.training.mixing.effects import active_rms, stretch
 
 INT16_FULL_SCALE = 32768.0
 
+SILENCE = 1e-4
+"""RMS of the active parts below which a recording is of no use."""
+
 MAX_UNREADABLE = 10
 """Clips in a row that may be unreadable before that is an error."""
+
+_BLOCK = 1 << 16
 
 _COMPRESSED = frozenset({".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip"})
 
@@ -50,14 +57,23 @@ class Clip:
         return str(PurePosixPath(self.name).parent)
 
     def read(self) -> np.ndarray:
-        """Mono samples at 16 kHz, int16 `(samples,)`.
+        """Mono samples at 16 kHz, int16 `(samples,)`, scaled down if they go beyond full scale.
 
         Raises:
             DataError: not readable as audio, or empty.
         """
         mono = self.decode(self.content(), SAMPLE_RATE)
-        samples: np.ndarray = np.clip(np.rint(mono * INT16_FULL_SCALE), -32768, 32767).astype(np.int16)
+        # A file of floating-point numbers may go beyond full scale: fainter, but not clipped.
+        scale = INT16_FULL_SCALE / max(1.0, float(np.abs(mono).max()))
+        samples: np.ndarray = np.clip(np.rint(mono * scale), -32768, 32767).astype(np.int16)
         return samples
+
+    def is_usable(self) -> bool:
+        """Whether it can be read and holds more than silence."""
+        try:
+            return active_rms(self.read() / np.float32(INT16_FULL_SCALE)) > SILENCE
+        except DataError:
+            return False
 
     def content(self) -> bytes:
         """The file as it is.
@@ -80,11 +96,16 @@ class Clip:
         Raises:
             DataError: not readable as audio, or empty.
         """
+        blocks = []
         try:
-            data, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
-        except (OSError, soundfile.SoundFileError) as error:
-            raise DataError(f"cannot be read as audio ({error})", self.name) from None
-        mono: np.ndarray = data.mean(axis=1)
+            with SequentialFile(io.BytesIO(content)) as file:
+                rate = file.samplerate
+                # In blocks, since some files do not tell their length, or a wrong one.
+                while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+                    blocks.append(block.mean(axis=1))
+        except (OSError, ValueError, soundfile.SoundFileError) as error:
+            raise DataError(f"cannot be read as audio ({reason(error)})", self.name) from None
+        mono: np.ndarray = np.concatenate(blocks or [np.zeros(0, np.float32)])
         if rate != sample_rate:
             mono = soxr.resample(mono, rate, sample_rate)
         if len(mono) == 0 or not np.isfinite(mono).all():
@@ -101,8 +122,7 @@ def find_clips(paths: Iterable[str | Path]) -> list[Clip]:
     clips: list[Clip] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if is_audio(p) and p.is_file())
-            clips += [Clip(p.relative_to(path).as_posix(), p) for p in files]
+            clips += [Clip(file.relative_to(path).as_posix(), file) for file in _files_below(path)]
         elif not path.is_file():
             raise DataError("no such file or folder", path)
         elif path.suffix.lower() in _COMPRESSED:
@@ -116,6 +136,16 @@ def find_clips(paths: Iterable[str | Path]) -> list[Clip]:
     if not clips:
         raise DataError(f"no audio found in {', '.join(map(str, paths)) or 'an empty list of paths'}")
     return clips
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Audio files in a folder and those below it, through links too, in order."""
+    found, seen = [], set[str]()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(here))
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(here, name)) not in seen]
+        found += [file for file in (Path(here, name) for name in names) if is_audio(file) and file.is_file()]
+    return sorted(found)
 
 
 def _archived(path: Path) -> list[Clip]:
@@ -133,20 +163,24 @@ def _archived(path: Path) -> list[Clip]:
 def set_aside(clips: Sequence[Clip], share: float, what: str) -> tuple[list[Clip], list[Clip]]:
     """Split by file into (training, held out), at least one clip each.
 
-    A clip's place is set by its name, so that most stay on their side when others come or go.
+    A clip's place is set by its name, so that most stay on their side when others come or go. What is
+    held out can be read and is not silent. A file that is given twice stays on one side.
 
     Raises:
-        OptionError: only one clip.
+        OptionError: only one clip, or none that can be held out.
     """
-    if len(clips) < 2:
-        raise OptionError(
-            f"a single recording of {what} cannot be both trained and tested on; "
-            "give more of them, or others to test on"
-        )
-    by_place = sorted(clips, key=lambda clip: (zlib.crc32(os.fsencode(clip.name)), clip.name))
-    count = min(max(1, math.ceil(share * len(clips))), len(clips) - 1)
-    held = set(by_place[:count])
-    return [clip for clip in clips if clip not in held], [clip for clip in clips if clip in held]
+    alike: dict[tuple[str, int], list[Clip]] = {}
+    for clip in clips:
+        alike.setdefault((os.path.realpath(clip.source), clip.offset), []).append(clip)
+    files = sorted(alike.values(), key=lambda same: (zlib.crc32(os.fsencode(same[0].name)), same[0].name))
+    if len(files) < 2:
+        raise OptionError(f"a single recording of {what} cannot be both trained and tested on; give two or more")
+    wanted = min(max(1, math.ceil(share * len(files))), len(files) - 1)
+    held = list(itertools.islice((same[0] for same in files if same[0].is_usable()), wanted))
+    if not held:
+        raise OptionError(f"no recording of {what} can be read and holds more than silence")
+    apart = {clip for same in files if same[0] in held for clip in same}
+    return [clip for clip in clips if clip not in apart], [clip for clip in clips if clip in held]
 
 
 class ClipPool:

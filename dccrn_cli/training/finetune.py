@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import math
 import tempfile
 import time
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import torch
 
+from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.network import Network
+from dccrn_cli.storage import write_whole
 from dccrn_cli.training.folder import RECIPE, RunFolder
 from dccrn_cli.training.losses import LossOptions
 from dccrn_cli.training.own_data import OwnData
@@ -38,6 +41,8 @@ OWN_TOLERANCE: Mapping[str, float] = {"pesq_wb": 0.02, "stoi": 0.005}
 
 TIMED_STEPS = 8
 """Steps that are timed to learn how many fit into the time."""
+
+_ASKED = "asked.json"
 
 CLEAN_SI_SNR_DB = 28.0
 """Speech without noise may change by so little that this is left."""
@@ -116,22 +121,35 @@ class FineTuning:
         recipe: of training.
         folder: of the run; its recipe tells how many steps it was begun with.
         device: where to train.
+        asked: options by name; a run goes on only with those and the recordings that it was begun with.
 
     Attributes:
         own_before, elsewhere_before: figures of the start model.
+
+    Raises:
+        OptionError: the run in the folder was begun with other options or recordings.
     """
 
     def __init__(
-        self, start: Network, own: OwnData, recipe: TrainingRecipe, folder: Path, device: torch.device
+        self,
+        start: Network,
+        own: OwnData,
+        recipe: TrainingRecipe,
+        folder: Path,
+        device: torch.device,
+        asked: Mapping[str, object] | None = None,
     ) -> None:
         self.start = start
         self.own = own
         self.folder = RunFolder(folder)
         self._elsewhere = yardstick()
         self._device = device
+        self._asked = {**(asked or {}), "recordings": own.fingerprint}
         begun = self.folder.path / RECIPE
-        self.recipe = read_recipe(begun) if begun.exists() else recipe
         self.begun = begun.exists()
+        if self.begun:
+            self._check_asked()
+        self.recipe = read_recipe(begun) if self.begun else recipe
         self.own_before = score(start, own.held_out)
         self.elsewhere_before = score(start, self._elsewhere)
 
@@ -142,10 +160,24 @@ class FineTuning:
             warmup = min(self.recipe.training.warmup, steps // 10)
             training = dataclasses.replace(self.recipe.training, steps=steps, warmup=warmup, validate_every=steps)
             self.recipe = dataclasses.replace(self.recipe, training=training)
+            write_whole(self.folder.path / _ASKED, json.dumps(self._asked).encode())
             self.folder.keep_recipe(self.recipe.to_toml())
         trainer = self._trainer(self.folder.path, self.own.some_held_out())
         trainer.resume()
         return trainer
+
+    def _check_asked(self) -> None:
+        try:
+            before = json.loads((self.folder.path / _ASKED).read_bytes())
+        except (OSError, ValueError):
+            return  # nothing is known of it
+        changed = [name for name, value in self._asked.items() if before.get(name) != value]
+        if changed:
+            raise OptionError(
+                f"a run was begun here with other {', '.join(changed)}; it goes on with the same ones, "
+                "or remove this folder to begin anew",
+                self.folder.path,
+            )
 
     def choose(self, tuned: Network) -> tuple[Network, Comparison]:
         """The model farthest on the way from start to tuned that nothing speaks against; else the farthest of all.

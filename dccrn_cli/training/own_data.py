@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from dccrn_cli.training.mixing.effects import rms
 from dccrn_cli.training.mixing.mixer import Mixer
 from dccrn_cli.training.mixing.options import MixingOptions
 from dccrn_cli.training.mixing.source import Blend, ExampleSource, RecordedPairs, mixed_pairs
+from dccrn_cli.training.testsets.sources import digest
 from dccrn_cli.training.validation import Pair, find_couples, read_pair
 from dccrn_cli.training.yardstick import CLIP_S, SNRS_DB
 
@@ -50,6 +52,12 @@ class OwnData:
     speech: list[Clip]
     noise: list[Clip]
 
+    @property
+    def fingerprint(self) -> str:
+        """Digest of where the recordings lie."""
+        clips = [*self.speech, *self.noise]
+        return digest(*(os.fsencode(f"{os.path.abspath(clip.source)}\0{clip.name}\0") for clip in clips))
+
     def some_held_out(self) -> list[Pair]:
         """A few of the pairs, of all SNRs."""
         return [pair for pairs in self.held_out.values() for pair in pairs[:2]]
@@ -80,12 +88,15 @@ def own_data(
     """
     held_out: dict[float, list[Pair]] = {}
     sources: list[tuple[ExampleSource, float]] = []
+    foreign: list[ExampleSource] = []
     told: list[str] = []
     all_speech: list[Clip] = []
     all_noise: list[Clip] = []
     clean, noise = list(clean), list(noise)
     if bool(clean) != bool(noise) or not (clean or recorded):
         raise OptionError("give --clean and --noise, or --pairs, or all of them")
+    if rooms and not clean:
+        raise OptionError("--rooms are for speech that is mixed: give --clean and --noise too")
     if clean:
         room_pool = ClipPool(find_clips(rooms)) if rooms else None
         all_speech, all_noise = find_clips(clean), find_clips(noise)
@@ -94,19 +105,20 @@ def own_data(
         pools = ClipPool(speech), ClipPool(noises)
         held_out.update(plain_mixtures(held_speech, held_noise, seed + 1))
         sources.append((Mixer(*pools, room_pool, mixing, seed), 1 - general))
-        sources.append((_foreign(pools[0], mixing, seed + 2), general))
+        foreign.append(_foreign(pools[0], mixing, seed + 2))
         told.append(f"{len(speech):,} + {len(held_speech):,} files of speech")
         told.append(f"{len(noises):,} + {len(held_noise):,} of noise")
     if recorded:
         clean_of = dict(couple for folders in recorded for couple in find_couples(*folders))
         all_speech = all_speech + list(clean_of.values())
-        kept, held = set_aside(list(clean_of), HELD_OUT, "a pair")
+        kept, held = set_aside(list(clean_of), HELD_OUT, "paired speech")
         pairs = [_aligned(read_pair(clip, clean_of[clip])) for clip in kept]
         held_out[math.nan] = _pieces([_aligned(read_pair(clip, clean_of[clip])) for clip in held])
         sources.append((RecordedPairs(pairs, mixing, seed + 3), 1 - general))
         if not clean:
-            sources.append((_foreign(ClipPool([clean_of[clip] for clip in kept]), mixing, seed + 2), general))
+            foreign.append(_foreign(ClipPool([clean_of[clip] for clip in kept]), mixing, seed + 2))
         told.append(f"{len(kept):,} + {len(held):,} recorded pairs")
+    sources += [(one, general * len(sources)) for one in foreign]
     summary = ", ".join(told) + " (to train on + set aside)"
     return OwnData(Blend(sources, seed + 4), held_out, summary, all_speech, all_noise)
 

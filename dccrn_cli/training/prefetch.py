@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from dccrn_cli.errors import DccrnError
 from dccrn_cli.training.mixing.source import ExampleSource
 
 AHEAD = 4
@@ -60,11 +61,30 @@ def prefetched(batches: Batches, numbers: range, workers: int = 0) -> Iterator[I
         workers: processes that make them; 0 for a thread of this one.
     """
     if workers:
-        loader = DataLoader(batches, batch_size=None, sampler=numbers, num_workers=workers, collate_fn=_as_is)
-        yield iter(loader)
+        loader = DataLoader(_Sent(batches), batch_size=None, sampler=numbers, num_workers=workers, collate_fn=_as_is)
+        yield map(_opened, loader)
         return
     with Prefetcher(batches, numbers) as made:
         yield made
+
+
+class _Sent(Dataset["Batch | DccrnError"]):
+    """Batches from another process; torch would make a traceback of an error's message."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, number: int) -> Batch | DccrnError:
+        try:
+            return self.batches[number]
+        except DccrnError as error:
+            return error
+
+
+def _opened(sent: Batch | DccrnError) -> Batch:
+    if isinstance(sent, DccrnError):
+        raise sent
+    return sent
 
 
 def _as_is(batch: Any) -> Any:

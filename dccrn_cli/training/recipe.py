@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from dccrn_cli.errors import OptionError
-from dccrn_cli.nn.config import NetworkConfig, preset
-from dccrn_cli.training.losses import LossOptions
+from dccrn_cli.nn.config import PRESETS, NetworkConfig, preset
+from dccrn_cli.training.losses import TERMS, LossOptions
 from dccrn_cli.training.mixing.mixer import MixingOptions
 from dccrn_cli.training.options import TrainOptions
 from dccrn_cli.training.tables import from_table
@@ -80,6 +80,18 @@ class TrainingRecipe:
         return "\n".join(lines) + "\n"
 
 
+def network_settings(config: NetworkConfig) -> Table:
+    """The preset that is closest to a configuration, and the fields that differ, as a recipe has them."""
+    wanted = dataclasses.asdict(config)
+    differing = {
+        name: {key: value for key, value in wanted.items() if getattr(one, key) != value}
+        for name, one in PRESETS.items()
+        if type(one) is type(config)
+    }
+    closest = min(differing, key=lambda name: len(differing[name]))
+    return {"preset": closest, "network": differing[closest]}
+
+
 def recipe_names() -> list[str]:
     """Names of the package's recipes."""
     return sorted(path.name.removesuffix(SUFFIX) for path in _folder().glob(f"*{SUFFIX}"))
@@ -90,7 +102,8 @@ def read_recipe(recipe: str | os.PathLike[str], changes: Mapping[str, Any] | Non
 
     Args:
         changes: settings in place of the recipe's, in the form of its file: `{"preset": "dccrn-e",
-            "training": {"lr": 1e-3}}`. Loss terms are added to those of the recipe.
+            "training": {"lr": 1e-3}}`. Loss terms are added to those of the recipe; a combination
+            takes their place.
 
     Raises:
         OptionError: no such recipe, or something in it that cannot be meant.
@@ -100,6 +113,8 @@ def read_recipe(recipe: str | os.PathLike[str], changes: Mapping[str, Any] | Non
     try:
         for key, value in (changes or {}).items():
             before = LossOptions.from_table(table.get("loss", {})).to_dict() if key == "loss" else table.get(key, {})
+            if key == "loss" and "combination" in value:
+                before = {name: item for name, item in before.items() if name not in TERMS}
             table[key] = {**before, **value} if key in _TABLES else value
         made = TrainingRecipe(
             Path(name).name.removesuffix(SUFFIX),

@@ -89,7 +89,7 @@ class Trainer:
 
         Raises:
             CheckpointError: `last.pt` is damaged or of another network.
-            OptionError: the run was started otherwise: another batch, seed, optimizer or way of mixing.
+            OptionError: the run was started otherwise: another network, batch, seed, optimizer or way of mixing.
         """
         state = self.team.from_leader(self.folder.load() if self.team.leads else None)
         if state is None:
@@ -110,6 +110,8 @@ class Trainer:
             self.progress = Progress(**state["progress"])
             self.rate_scale = state["rate_scale"]
             self.since_best = state["since_best"]
+            if state.get("judged", self._judged()) != self._judged():  # what was best is not known
+                self.progress.best, self.since_best = None, 0
         if self.team.leads:
             self.folder.forget_after(self.progress.step)
         return True
@@ -185,7 +187,7 @@ class Trainer:
         model = self.average.model()
         mine = measure(model, self.pairs[team.rank :: team.size], self.loss_options)
         figures = mean_figures(team.gather(mine))
-        if now.best is None or figures["loss"] < now.best["loss"]:
+        if figures["loss"] < (math.inf if now.best is None else now.best["loss"]):
             now.best = figures
             self.since_best = 0
             if team.leads:
@@ -213,9 +215,14 @@ class Trainer:
     def _unchangeable(self) -> dict[str, Any]:
         """What must stay the same for batch n, and what the optimizer remembers, to stay the same."""
         options, source = self.options, self.source
-        return {
+        network = {f"network.{name}": value for name, value in asdict(self.model.config).items()}
+        return network | {
             "optimizer": options.optimizer, "batch": options.batch, "seed": source.seed, **asdict(source.options)
         }  # fmt: skip
+
+    def _judged(self) -> list[Any]:
+        """What the best loss so far is one of."""
+        return [self.loss_options.to_dict(), [pair.name for pair in self.pairs]]
 
     def save(self) -> None:
         """Write `last.pt`, atomically."""
@@ -230,6 +237,7 @@ class Trainer:
                 "rate_scale": self.rate_scale,
                 "since_best": self.since_best,
                 "data": self._unchangeable(),
+                "judged": self._judged(),
             }
         )
 

@@ -14,7 +14,7 @@ from dccrn_cli.errors import DataError
 from dccrn_cli.metrics import MetricError, pesq_wb, si_snr, stoi
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.network import Network
-from dccrn_cli.training.clips import INT16_FULL_SCALE, Clip, find_clips
+from dccrn_cli.training.clips import Clip, find_clips
 from dccrn_cli.training.losses import LossOptions, training_loss
 
 MIN_PAIR_S = 0.25
@@ -58,7 +58,7 @@ def read_pair(noisy: Clip, clean: Clip) -> Pair:
     Raises:
         DataError: unreadable, shorter than PESQ needs, or of different lengths.
     """
-    heard, wanted = (clip.read() / np.float32(INT16_FULL_SCALE) for clip in (noisy, clean))
+    heard, wanted = (clip.decode(clip.content(), SAMPLE_RATE) for clip in (noisy, clean))
     if len(heard) != len(wanted):
         raise DataError("noisy and clean differ in length", noisy.name)
     if len(heard) < MIN_PAIR_S * SAMPLE_RATE:

@@ -10,11 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dccrn_cli.errors import DataError, OptionError
-from dccrn_cli.training.clips import Clip
+from dccrn_cli.training.clips import SILENCE, Clip
 from dccrn_cli.training.mixing.effects import active_rms
-
-SILENCE = 1e-4
-"""RMS below which a recording, or a stretch of noise, is of no use."""
 
 
 def digest(*contents: bytes) -> str:

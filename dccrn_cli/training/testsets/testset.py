@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from dccrn_cli.errors import AudioError, DataError, OptionError
-from dccrn_cli.training.clips import Clip, set_aside
+from dccrn_cli.training.clips import SILENCE, Clip, set_aside
 from dccrn_cli.training.mixing.decays import draw_t60_s, from_direct_sound
 from dccrn_cli.training.mixing.effects import active_rms, draw_start, rms, stretch
 from dccrn_cli.training.testsets.mixture import Mixture, blend, in_room, join, simulated_room
 from dccrn_cli.training.testsets.recipe import Recipe
 from dccrn_cli.training.testsets.rows import SIMULATED, Row, joined_names, mixture_name
-from dccrn_cli.training.testsets.sources import SILENCE, Recording, Sources, digest
+from dccrn_cli.training.testsets.sources import Recording, Sources, digest
 
 SNR_TOLERANCE_DB = 0.05
 """A mixture whose files would miss its SNR by more, since their samples are too coarse, is not made."""
@@ -32,7 +32,7 @@ _PEAK = 0.94  # leaves room for the correction
 _PAUSE = 0.05
 _FAINT = 0.01
 _ATTEMPTS = 8
-_DRAWS = 1  # to be raised whenever the same recipe comes to draw something else
+_DRAWS = 2  # to be raised whenever the same recipe comes to draw something else
 _SPEECH, _NOISE, _ROOM, _LEVEL, _SPEECH_ORDER, _NOISE_ORDER = range(6)
 _NO_ROOM: dict[str, Any] = {"room": "", "room_hash": "", "t60_s": 0.0, "room_seed": 0}
 
@@ -165,14 +165,17 @@ class MixtureSet:
         """Recording, offset, and the stretch from there on; not from a nearly silent part."""
         sources, rng = self.noise[noise_set], self._rng(number, _NOISE)
         order = self._order(sources, turn, _NOISE_ORDER + in_set, rng)
-        while True:
-            source = sources.first(order, self.recipe.sample_rate)
-            faintest = max(SILENCE, _FAINT * active_rms(source.samples, self.recipe.sample_rate))
-            for _ in range(_ATTEMPTS):
-                offset = draw_start(len(source.samples), length, rng)
-                noise = stretch(source.samples, offset, length)
-                if rms(noise) > faintest:
-                    return source, offset, noise
+        source = sources.first(order, self.recipe.sample_rate)
+        faintest = max(SILENCE, _FAINT * active_rms(source.samples, self.recipe.sample_rate))
+        for _ in range(_ATTEMPTS):
+            offset = draw_start(len(source.samples), length, rng)
+            noise = stretch(source.samples, offset, length)
+            if rms(noise) > faintest:
+                break
+        else:  # mostly pauses: where it is loudest
+            offset = max(int(np.abs(source.samples).argmax()) - length // 2, 0)
+            noise = stretch(source.samples, offset, length)
+        return source, offset, noise
 
     def _room(self, number: int) -> tuple[dict[str, Any], np.ndarray]:
         """Columns of the row, and the impulse response."""

@@ -1,0 +1,90 @@
+"""Clips: what is found, how it is decoded, and how it is split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import speechlike
+
+from dccrn_cli.errors import DataError, OptionError
+from dccrn_cli.training.check import check_clips
+from dccrn_cli.training.clips import INT16_FULL_SCALE, find_clips, set_aside
+from dccrn_cli.training.validation import read_pair
+
+
+def put(path: Path, seed: int = 0, gain: float = 1.0) -> np.ndarray:
+    """A second of speech in a file."""
+    samples = gain * speechlike(16_000, seed=seed)[:, 0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, 16_000, subtype="FLOAT" if path.suffix == ".wav" else None)
+    return samples
+
+
+@pytest.mark.parametrize("told", [0, 2**36 - 1])
+def test_a_flac_that_tells_no_length_or_a_wrong_one(tmp_path: Path, told: int) -> None:
+    wanted = put(tmp_path / "a.flac")
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21] = content[21] & 0xF0 | told >> 32
+    content[22:26] = (told & 0xFFFFFFFF).to_bytes(4, "big")
+    (tmp_path / "a.flac").write_bytes(content)
+    (clip,) = find_clips([tmp_path])
+    np.testing.assert_allclose(clip.read() / INT16_FULL_SCALE, wanted, atol=1e-4)
+    assert "unreadable" not in {one.kind for one in check_clips([clip], []).findings}
+
+
+def test_what_is_no_audio_is_named_without_the_library_s_words(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"text")
+    with pytest.raises(DataError, match=r"a\.wav: cannot be read as audio") as caught:
+        find_clips([tmp_path])[0].read()
+    assert "BytesIO" not in str(caught.value)
+
+
+def test_samples_beyond_full_scale_are_not_clipped(tmp_path: Path) -> None:
+    wanted = put(tmp_path / "noisy" / "a.wav", gain=30.0)
+    put(tmp_path / "clean" / "a.wav", gain=15.0)
+    noisy, clean = (find_clips([tmp_path / part])[0] for part in ("noisy", "clean"))
+    np.testing.assert_allclose(noisy.read() / INT16_FULL_SCALE, wanted / np.abs(wanted).max(), atol=1e-4)
+    assert "clipped" not in {one.kind for one in check_clips([noisy], []).findings}
+    pair = read_pair(noisy, clean)
+    np.testing.assert_allclose(pair.noisy, 2 * pair.clean, rtol=1e-5)
+
+
+def test_linked_folders_are_entered_once(tmp_path: Path) -> None:
+    put(tmp_path / "there" / "a.wav")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "there")
+    (tmp_path / "there" / "round").symlink_to(tmp_path / "here")
+    assert [clip.name for clip in find_clips([tmp_path / "here"])] == ["link/a.wav"]
+
+
+def test_both_sides_of_a_split_are_filled(tmp_path: Path) -> None:
+    for index in range(40):
+        put(tmp_path / f"{index:02}.wav", index)
+    clips = find_clips([tmp_path])
+    for count in (2, 3, 40):
+        kept, held = set_aside(clips[:count], 0.1, "speech")
+        assert len(held) == max(1, round(0.1 * count))
+        assert sorted((*kept, *held), key=str) == sorted(clips[:count], key=str)
+    fewer_kept, fewer_held = set_aside(clips[::2], 0.1, "speech")
+    assert len({*fewer_held} & {*held}) + len({*fewer_kept} & {*kept}) >= 18, "most stay on their side"
+    with pytest.raises(OptionError, match="single recording"):
+        set_aside(clips[:1], 0.1, "noise")
+
+
+def test_what_is_held_out_can_be_used_and_is_not_trained_on(tmp_path: Path) -> None:
+    for index in range(10):
+        put(tmp_path / "all" / f"{index}.wav", index)
+    _, (first, second, *_) = set_aside(find_clips([tmp_path / "all"]), 0.3, "noise")
+    first.source.write_bytes(b"text")
+    put(second.source, gain=0.0)
+    (tmp_path / "again").symlink_to(tmp_path / "all")
+    clips = find_clips([tmp_path / "all", tmp_path / "again"])
+    kept, held = set_aside(clips, 0.3, "noise")
+    assert len(held) == 3
+    assert not {first, second} & {*held}
+    assert not {clip.source.resolve() for clip in kept} & {clip.source.resolve() for clip in held}
+    with pytest.raises(OptionError, match="can be read"):
+        set_aside([first, second], 0.3, "noise")
