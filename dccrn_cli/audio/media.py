@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dccrn_cli.audio.files import describe, reason
-from dccrn_cli.audio.formats import AudioInfo
+from dccrn_cli.audio.formats import AudioInfo, is_audio
 from dccrn_cli.errors import MissingDependency, UnreadableAudio
 
 MEDIA_SUFFIXES = frozenset(
@@ -42,6 +42,11 @@ _GAP_S = 0.04  # sound ahead of the picture is noticed from 45 ms (ITU-R BT.1359
 _JUMP_S = 1.0  # further back, the clock has been set anew
 _CUT_S = 0.5
 AV_CLOCK_HZ = 1_000_000
+
+
+def is_sound(path: Path) -> bool:
+    """Whether the name is that of a recording that can be read: audio, or a film or the like with `av`."""
+    return is_audio(path) or (path.suffix.lower() in MEDIA_SUFFIXES and not path.name.startswith("._"))
 
 
 def import_av() -> Any:

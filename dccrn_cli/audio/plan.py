@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
-from dccrn_cli.audio.formats import FORMAT_OF_SUFFIX, SUFFIXES, is_audio
-from dccrn_cli.audio.media import MEDIA_SUFFIXES
+from dccrn_cli.audio.folders import walk
+from dccrn_cli.audio.formats import FORMAT_OF_SUFFIX, SUFFIXES
+from dccrn_cli.audio.media import MEDIA_SUFFIXES, is_sound
 from dccrn_cli.audio.remux import can_remux
 from dccrn_cli.errors import OptionError
 
@@ -186,17 +187,13 @@ def _find(inputs: Sequence[str], outputs: Sequence[Path], options: PlanOptions) 
                 if named and os.path.realpath(path) not in skipped:
                     found.ignored.add(path)
                 continue
-            for file in _walk(path, skipped, found.unusable) if path.is_dir() else (path,):
+            for file in walk(path, found.unusable, skipped) if path.is_dir() else (path,):
                 relative = file.relative_to(base)
-                if (named and file == path) or (_is_sound(file) and options.takes(relative)):
+                if (named and file == path) or (is_sound(file) and options.takes(relative)):
                     found.files.setdefault(os.path.abspath(file), (file, relative))
                 else:
                     found.ignored.add(file)
     return found
-
-
-def _is_sound(path: Path) -> bool:
-    return is_audio(path) or (path.suffix.lower() in MEDIA_SUFFIXES and not path.name.startswith("._"))
 
 
 def _listed(names: Sequence[str]) -> list[tuple[Path, Path]]:
@@ -246,41 +243,6 @@ def _expand(argument: str) -> list[tuple[Path, Path, bool]]:
     while any(map(glob.has_magic, plain)):
         plain.pop()
     return [(Path(match), Path(*plain), False) for match in sorted(glob.glob(argument, recursive=True))]
-
-
-def _walk(root: Path, skipped: Sequence[str], unusable: list[tuple[Path, str]]) -> Iterator[Path]:
-    """Files below a folder in a fixed order; links are followed, but never in a circle.
-
-    Folders that cannot be read are added to `unusable`.
-    """
-    stack: list[tuple[str, Iterator[os.DirEntry[str]]]] = []
-
-    def enter(folder: Path) -> None:
-        real = os.path.realpath(folder)
-        if any(real == above for above, _ in stack) or (real in skipped and stack):
-            return
-        try:
-            with os.scandir(folder) as entries:
-                stack.append((real, iter(sorted(entries, key=lambda entry: entry.name))))
-        except OSError as error:
-            unusable.append((folder, f"the folder cannot be read ({error.strerror})"))
-
-    enter(root)
-    while stack:
-        entry = next(stack[-1][1], None)
-        if entry is None:
-            stack.pop()
-        elif _is_folder(entry):
-            enter(Path(entry.path))
-        elif entry.is_symlink() or entry.is_file():
-            yield Path(entry.path)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
 
 
 def _check(jobs: Sequence[Job]) -> None:

@@ -144,13 +144,13 @@ def _check_output(output: Path) -> None:
         OptionError: a folder, or a file that is not a model.
     """
     from dccrn_cli.errors import CheckpointError, OptionError
-    from dccrn_cli.nn.checkpoint import read_metadata
+    from dccrn_cli.nn.checkpoint import load_model
 
     if output.is_dir() or not output.name:
         raise OptionError("is a folder; the name of a model file is needed", output)
     if output.exists():
         try:
-            read_metadata(output)
+            load_model(output)
         except CheckpointError as error:
             raise OptionError(f"is there and not a model ({error.message}); it is not replaced", output) from None
 

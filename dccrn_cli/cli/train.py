@@ -151,8 +151,6 @@ def train(
     import torch
 
     from dccrn_cli.engine.enhancer import pick_device
-    from dccrn_cli.engine.models import find_model
-    from dccrn_cli.nn.checkpoint import load_model
     from dccrn_cli.training.data import find_data
     from dccrn_cli.training.folder import LAST
     from dccrn_cli.training.recipe import DEFAULT_RECIPE, network_settings, read_recipe
@@ -166,7 +164,7 @@ def train(
             "early_stop": early_stop, "validate_every": validate_every, "bf16": bf16, "seed": seed,
         },
     }  # fmt: skip
-    start = load_model(find_model(init)) if init is not None else None
+    start = None if init is None else _start(init)
     given = _changes(changes, preset, settings)
     if start and not (recipe or preset):
         alike = network_settings(start[0].config)
@@ -178,7 +176,7 @@ def train(
     torch.manual_seed(chosen.training.seed)
     with assemble(pick_device(device.value)) as team:
         data = find_data(clean, noise, rooms, validation, chosen.mixing, chosen.training.seed)
-        model, provenance = _network(chosen, start, init)
+        model, provenance = _network(chosen, start)
         trainer = Trainer(
             model, data.mixer, data.pairs, output, chosen.training, chosen.loss,
             team=team, provenance=provenance, workers=workers,
@@ -209,21 +207,26 @@ def _changes(changes: dict[str, Any], preset: str | None, settings: list[str] | 
     return given if preset is None else {**given, "preset": preset}
 
 
-def _network(
-    recipe: TrainingRecipe, start: tuple[Network, dict[str, Any]] | None, init: str | None
-) -> tuple[Network, dict[str, Any]]:
+def _start(init: str) -> tuple[Network, dict[str, Any]]:
+    """The model to start from, and what is kept of its provenance."""
+    from dccrn_cli.engine.models import find_model
+    from dccrn_cli.nn.checkpoint import load_model
+
+    model, before = load_model(find_model(init))
+    return model, {"started_from": Path(init).name, "hours_seen": before.get("hours_seen", 0.0)}
+
+
+def _network(recipe: TrainingRecipe, start: tuple[Network, dict[str, Any]] | None) -> tuple[Network, dict[str, Any]]:
     """The network to train, and what is known of where it comes from."""
     from dccrn_cli.nn.build import build_network
     from dccrn_cli.nn.widen import widen
 
-    if start is None or init is None:
+    if start is None:
         return build_network(recipe.config()), {"recipe": recipe.name, "preset": recipe.preset}
-    model, before = start
+    model, provenance = start
     if (config := recipe.config()) != model.config:
         model = widen(model, config)
-    return model, {
-        "recipe": recipe.name, "started_from": Path(init).name, "hours_seen": before.get("hours_seen", 0.0)
-    }  # fmt: skip
+    return model, {"recipe": recipe.name, **provenance}
 
 
 def _run(trainer: Trainer, recipe: TrainingRecipe, *, tensorboard: bool) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from dccrn_cli.audio.formats import is_audio
-from dccrn_cli.audio.media import MEDIA_SUFFIXES
+from dccrn_cli.audio.folders import walk
+from dccrn_cli.audio.media import is_sound
 from dccrn_cli.errors import OptionError
 
 T = TypeVar("T")
@@ -147,17 +146,10 @@ def find_files(folder: Path) -> dict[str, Path]:
         OptionError: no audio file, or a folder that cannot be read.
     """
 
-    def refuse(error: OSError) -> None:
-        raise OptionError(f"the folder cannot be read ({error.strerror})", error.filename)
-
-    found: dict[str, Path] = {}
-    entered: set[str] = set()
-    for here, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        entered.add(os.path.realpath(here))
-        folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(here, name)) not in entered)
-        for path in (Path(here, name) for name in sorted(names)):
-            if is_audio(path) or (path.suffix.lower() in MEDIA_SUFFIXES and not path.name.startswith("._")):
-                found[path.relative_to(folder).as_posix()] = path
+    unusable: list[tuple[Path, str]] = []
+    found = {path.relative_to(folder).as_posix(): path for path in walk(folder, unusable) if is_sound(path)}
+    for path, why in unusable:
+        raise OptionError(why, path)
     if not found:
         raise OptionError("no audio files", folder)
     return dict(sorted(found.items()))

@@ -46,7 +46,7 @@ def save_model(
         for name, tensor in model.state_dict().items()
         if tensor.is_floating_point()
     }
-    metadata = {
+    metadata = {  # names of files in the provenance need not be text
         "format": FORMAT,
         "config": json.dumps(model.config.to_dict()),
         "provenance": json.dumps(dict(provenance or {}), ensure_ascii=False).encode(errors="replace").decode(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
 import math
@@ -17,10 +16,9 @@ import soundfile
 
 from dccrn_cli.errors import DataError
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.clips import Clip
+from dccrn_cli.training.clips import NO_SAMPLES, Clip, digest
 from dccrn_cli.training.likeness import likeness
 from dccrn_cli.training.mixing.effects import active_rms
-from dccrn_cli.training.testsets.sources import digest
 
 MIN_CLIP_S = 0.3
 """A shorter clip is of little use."""
@@ -192,15 +190,11 @@ def _look_at(look: _Look) -> None:
     """Decode a clip and note what is wrong with it."""
     try:
         content = look.clip.content()
-        with contextlib.suppress(soundfile.SoundFileError), soundfile.SoundFile(io.BytesIO(content)) as file:
-            rate, frames = file.samplerate, file.frames
-            if frames == 0:
-                look.note("empty", "holds no samples")
-                return
         x = look.clip.decode(content, SAMPLE_RATE)
     except DataError as error:
-        look.note("unreadable", error.message)
+        look.note("empty" if error.message == NO_SAMPLES else "unreadable", error.message)
         return
+    rate = soundfile.info(io.BytesIO(content)).samplerate
     look.seconds = len(x) / SAMPLE_RATE
     if look.seconds < MIN_CLIP_S:
         look.note("short", f"{look.seconds:.2f} s long", -look.seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import math
@@ -17,6 +18,7 @@ import soundfile
 import soxr
 
 from dccrn_cli.audio.files import SequentialFile, reason
+from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.formats import is_audio
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.nn.config import SAMPLE_RATE
@@ -27,6 +29,11 @@ INT16_FULL_SCALE = 32768.0
 
 SILENCE = 1e-4
 """RMS of the active parts below which a recording is of no use."""
+
+HELD_OUT = 0.2
+"""Share of a user's recordings of each kind that fine-tuning never trains on."""
+
+NO_SAMPLES = "holds no samples"
 
 MAX_UNREADABLE = 10
 """Clips in a row that may be unreadable before that is an error."""
@@ -108,16 +115,26 @@ class Clip:
         mono: np.ndarray = np.concatenate(blocks or [np.zeros(0, np.float32)])
         if rate != sample_rate:
             mono = soxr.resample(mono, rate, sample_rate)
-        if len(mono) == 0 or not np.isfinite(mono).all():
-            raise DataError("holds no usable samples", self.name)
+        if len(mono) == 0:
+            raise DataError(NO_SAMPLES, self.name)
+        if not np.isfinite(mono).all():
+            raise DataError("holds samples that are no numbers", self.name)
         return mono
+
+
+def digest(*contents: bytes) -> str:
+    """Short digest that tells contents apart."""
+    state = hashlib.blake2b(digest_size=8)
+    for content in contents:
+        state.update(content)
+    return state.hexdigest()
 
 
 def find_clips(paths: Iterable[str | Path]) -> list[Clip]:
     """All clips in files, folders (recursive), .tar archives and `lists`, in a fixed order.
 
     Raises:
-        DataError: a path that does not exist, also in a list, or no audio in any.
+        DataError: a path that does not exist, also in a list, a folder that cannot be read, or no audio in any.
     """
     clips: list[Clip] = []
     for path in map(Path, paths):
@@ -139,13 +156,11 @@ def find_clips(paths: Iterable[str | Path]) -> list[Clip]:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """Audio files in a folder and those below it, through links too, in order."""
-    found, seen = [], set[str]()
-    for here, folders, names in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(here))
-        folders[:] = [name for name in folders if os.path.realpath(os.path.join(here, name)) not in seen]
-        found += [file for file in (Path(here, name) for name in names) if is_audio(file) and file.is_file()]
-    return sorted(found)
+    unusable: list[tuple[Path, str]] = []
+    found = sorted(file for file in walk(folder, unusable) if is_audio(file) and file.is_file())
+    for path, why in unusable:
+        raise DataError(why, path)
+    return found
 
 
 def _archived(path: Path) -> list[Clip]:

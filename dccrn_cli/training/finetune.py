@@ -42,10 +42,11 @@ OWN_TOLERANCE: Mapping[str, float] = {"pesq_wb": 0.02, "stoi": 0.005}
 TIMED_STEPS = 8
 """Steps that are timed to learn how many fit into the time."""
 
-_ASKED = "asked.json"
-
 CLEAN_SI_SNR_DB = 28.0
 """Speech without noise may change by so little that this is left."""
+
+_ASKED = "asked.json"
+"""File of the run's folder that tells what it was begun with."""
 
 Groups = Mapping[float, Sequence[Pair]]
 """Pairs by SNR in dB; those of infinite SNR are clean, NaN where it is not known."""

@@ -12,17 +12,13 @@ from pathlib import Path
 from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.align import CLEAR_CORRELATION, find_shift
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.clips import Clip, ClipPool, find_clips, set_aside
+from dccrn_cli.training.clips import HELD_OUT, Clip, ClipPool, digest, find_clips, set_aside
 from dccrn_cli.training.mixing.effects import rms
 from dccrn_cli.training.mixing.mixer import Mixer
 from dccrn_cli.training.mixing.options import MixingOptions
 from dccrn_cli.training.mixing.source import Blend, ExampleSource, RecordedPairs, mixed_pairs
-from dccrn_cli.training.testsets.sources import digest
 from dccrn_cli.training.validation import Pair, find_couples, read_pair
 from dccrn_cli.training.yardstick import CLIP_S, SNRS_DB
-
-HELD_OUT = 0.2
-"""Share of the recordings of each kind that models are compared on and never trained on."""
 
 PAIRS_PER_SNR = 6
 

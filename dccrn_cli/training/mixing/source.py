@@ -54,24 +54,24 @@ class Blend(ExampleSource):
         seed: of the choice.
 
     Attributes:
-        sources: without their shares.
-        shares_to: running sum of these.
+        sources: as given.
     """
 
     def __init__(self, sources: Sequence[tuple[ExampleSource, float]], seed: int) -> None:
         super().__init__(sources[0][0].options, seed)
-        self.sources = [source for source, _ in sources]
-        self.shares_to = np.cumsum([share for _, share in sources])
+        self.sources = tuple(sources)
+        self._ends = np.cumsum([share for _, share in sources])
 
     @property
     def unreadable(self) -> dict[str, str]:
         """Of all sources."""
-        return {clip: reason for source in self.sources for clip, reason in source.unreadable.items()}
+        return {clip: reason for source, _ in self.sources for clip, reason in source.unreadable.items()}
 
     def example(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Example `number` of the source that the seed says."""
-        place = np.random.default_rng((self.seed, number)).random() * self.shares_to[-1]
-        return self.sources[int(np.searchsorted(self.shares_to, place, side="right"))].example(number)
+        place = np.random.default_rng((self.seed, number)).random() * self._ends[-1]
+        source, _ = self.sources[int(np.searchsorted(self._ends, place, side="right"))]
+        return source.example(number)
 
 
 class RecordedPairs(ExampleSource):
@@ -85,7 +85,7 @@ class RecordedPairs(ExampleSource):
         super().__init__(options, seed)
         self._pairs = pairs
         lengths = np.array([len(pair.clean) for pair in pairs], dtype=float)
-        self.shares_to = np.cumsum(lengths / lengths.sum())
+        self._ends = np.cumsum(lengths / lengths.sum())
 
     def example(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """A stretch of a pair, drawn by its length; silence follows a pair that is shorter."""
@@ -93,7 +93,7 @@ class RecordedPairs(ExampleSource):
         size = self.options.samples
         noisy, clean = np.zeros((2, size), np.float32)
         for _ in range(8):
-            pair = self._pairs[min(int(np.searchsorted(self.shares_to, rng.random())), len(self._pairs) - 1)]
+            pair = self._pairs[min(int(np.searchsorted(self._ends, rng.random())), len(self._pairs) - 1)]
             start = int(rng.integers(max(len(pair.clean) - size, 0) + 1))
             part = slice(start, start + size)
             if active_rms(pair.clean[part]) > TINY:  # a pause teaches little

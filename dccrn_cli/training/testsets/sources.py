@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -10,16 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dccrn_cli.errors import DataError, OptionError
-from dccrn_cli.training.clips import SILENCE, Clip
+from dccrn_cli.training.clips import SILENCE, Clip, digest
 from dccrn_cli.training.mixing.effects import active_rms
-
-
-def digest(*contents: bytes) -> str:
-    """Short digest that tells contents apart."""
-    state = hashlib.blake2b(digest_size=8)
-    for content in contents:
-        state.update(content)
-    return state.hexdigest()
 
 
 class Recording(NamedTuple):

@@ -12,20 +12,16 @@ from typing import Any
 import numpy as np
 
 from dccrn_cli.errors import AudioError, DataError, OptionError
-from dccrn_cli.training.clips import SILENCE, Clip, set_aside
+from dccrn_cli.training.clips import HELD_OUT, SILENCE, Clip, digest, set_aside
 from dccrn_cli.training.mixing.decays import draw_t60_s, from_direct_sound
 from dccrn_cli.training.mixing.effects import active_rms, draw_start, rms, stretch
 from dccrn_cli.training.testsets.mixture import Mixture, blend, in_room, join, simulated_room
 from dccrn_cli.training.testsets.recipe import Recipe
 from dccrn_cli.training.testsets.rows import SIMULATED, Row, joined_names, mixture_name
-from dccrn_cli.training.testsets.sources import Recording, Sources, digest
+from dccrn_cli.training.testsets.sources import Recording, Sources
 
 SNR_TOLERANCE_DB = 0.05
 """A mixture whose files would miss its SNR by more, since their samples are too coarse, is not made."""
-
-UNSEEN_SHARE = 0.2
-"""Of the recordings of noise, where unseen noise is wanted and nothing says which: those that
-fine-tuning on the same recordings sets aside."""
 
 _CORRECTION_DB = 0.5
 _PEAK = 0.94  # leaves room for the correction
@@ -46,7 +42,8 @@ def noise_sets(
         noise: recordings.
         unseen: more of them, that no training has heard.
         unseen_share: share of `noise` that no training has heard: the files that `set_aside` gives
-            for it. None for `UNSEEN_SHARE` if both sets are wanted and `unseen` is empty, else 0.
+            for it. None for `HELD_OUT`, what fine-tuning on the same recordings sets aside, if both sets are wanted
+            and `unseen` is empty, else 0.
         split: the sets wanted; None for all, and for one without name where nothing sets them apart.
 
     Raises:
@@ -54,7 +51,7 @@ def noise_sets(
     """
     seen = list(noise)
     if unseen_share is None:
-        unseen_share = UNSEEN_SHARE if split == "both" and not unseen else 0.0
+        unseen_share = HELD_OUT if split == "both" and not unseen else 0.0
     if unseen_share:
         seen, aside = set_aside(seen, unseen_share, "noise")
         unseen = [*unseen, *aside]
