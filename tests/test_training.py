@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from dccrn_cli.cli.app import app
 from dccrn_cli.errors import CheckpointError, DataError, OptionError
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.training.clips import ClipPool, find_clips
+from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions
 from dccrn_cli.training.mixing.noises import coloured
 from dccrn_cli.training.mixing.source import mixed_pairs
@@ -142,6 +144,16 @@ def test_a_step_that_is_not_finite_is_left_out(data: Path, tmp_path: Path) -> No
     run.options = dataclasses.replace(run.options, steps=100)
     with pytest.raises(DataError, match="no finite gradient"):
         list(run.run())
+
+
+def test_the_log_is_json_also_where_a_figure_is_no_number(tmp_path: Path) -> None:
+    RunFolder(tmp_path).log({"step": 1, "loss": math.nan, "si_snr": math.inf, "stoi": 0.5})
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    record = json.loads((tmp_path / "log.jsonl").read_text(), parse_constant=refuse)
+    assert record == {"step": 1, "loss": None, "si_snr": None, "stoi": 0.5}
 
 
 def test_an_unreadable_clip_is_left_out_and_named(data: Path, tmp_path: Path) -> None:

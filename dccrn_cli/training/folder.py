@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -82,15 +83,19 @@ class RunFolder:
         write_whole(self.path / RECIPE, text.encode())
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Add a line to the log.
+        """Add a line to the log; null stands for what is no finite number.
 
         Raises:
             StorageError: the disk is full, say.
         """
         path = self.path / LOG
+        line = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in record.items()
+        }
         try:
             with open(path, "a", encoding="utf-8") as log:
-                log.write(json.dumps(dict(record)) + "\n")
+                log.write(json.dumps(line) + "\n")
         except OSError as error:
             raise StorageError(f"cannot be written: {error.strerror}", path) from error
 
