@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import soundfile
 from conftest import speechlike
 
+from dccrn_cli.audio.plan import make_plan
 from dccrn_cli.errors import DataError, OptionError
+from dccrn_cli.metrics.pairing import find_files
 from dccrn_cli.training.check import check_clips
 from dccrn_cli.training.clips import INT16_FULL_SCALE, find_clips, set_aside
 from dccrn_cli.training.validation import read_pair
@@ -33,6 +36,26 @@ def test_a_flac_that_tells_no_length_or_a_wrong_one(tmp_path: Path, told: int) -
     (clip,) = find_clips([tmp_path])
     np.testing.assert_allclose(clip.read() / INT16_FULL_SCALE, wanted, atol=1e-4)
     assert "unreadable" not in {one.kind for one in check_clips([clip], []).findings}
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "a" / "1.wav")
+    put(tmp_path / "b" / "2.wav")
+    scandir = os.scandir
+
+    def refusing(folder: Path) -> object:  # as root, permissions refuse nothing
+        if Path(folder).name == "b":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(DataError, match=r"b: the folder cannot be read \(Permission denied\)"):
+        find_clips([tmp_path])
+    with pytest.raises(OptionError, match=r"b: the folder cannot be read \(Permission denied\)"):
+        find_files(tmp_path)
+    plan = make_plan([str(tmp_path)], tmp_path.with_name("out"))
+    assert [job.source.name for job in plan.jobs] == ["1.wav"]
+    assert [path.name for path, _ in plan.unusable] == ["b"]
 
 
 def test_what_is_no_audio_is_named_without_the_library_s_words(tmp_path: Path) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 
-def walk(root: Path, unusable: list[tuple[Path, str]], skipped: Sequence[str] = ()) -> Iterator[Path]:
+def walk(root: Path, on_error: Callable[[Path, str], None], skipped: Sequence[str] = ()) -> Iterator[Path]:
     """Files below a folder in a fixed order; links are followed, but never in a circle.
 
     Args:
         root: the folder.
-        unusable: folders that cannot be read are added to it, with the reason.
+        on_error: called with each folder that cannot be read and the reason; it may raise.
         skipped: real paths of folders below it that are not entered.
     """
     stack: list[tuple[str, Iterator[os.DirEntry[str]]]] = []
@@ -25,7 +25,7 @@ def walk(root: Path, unusable: list[tuple[Path, str]], skipped: Sequence[str] = 
             with os.scandir(folder) as entries:
                 stack.append((real, iter(sorted(entries, key=lambda entry: entry.name))))
         except OSError as error:
-            unusable.append((folder, f"the folder cannot be read ({error.strerror})"))
+            on_error(folder, f"the folder cannot be read ({error.strerror})")
 
     enter(root)
     while stack:

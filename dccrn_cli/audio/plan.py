@@ -126,7 +126,7 @@ def make_plan(
         if path.is_file():
             found.files.setdefault(os.path.abspath(path), (path, path.relative_to(base)))
         else:
-            found.unusable.append((path, "is a folder; a list names files" if path.is_dir() else "no such file"))
+            found.leave(path, "is a folder; a list names files" if path.is_dir() else "no such file")
 
     single = len(inputs) == 1 and not listed and len(found.files) == 1 and not Path(inputs[0]).is_dir()
     to_file = False
@@ -170,6 +170,10 @@ class _Found:
         self.unusable: list[tuple[Path, str]] = []
         self.ignored: set[Path] = set()
 
+    def leave(self, path: Path, why: str) -> None:
+        """Note what cannot be used."""
+        self.unusable.append((path, why))
+
 
 def _find(inputs: Sequence[str], outputs: Sequence[Path], options: PlanOptions) -> _Found:
     found = _Found()
@@ -179,7 +183,7 @@ def _find(inputs: Sequence[str], outputs: Sequence[Path], options: PlanOptions) 
     mixed = not all(any(_is_within(path, out) for out in skipped) for _, matches in expanded for path, *_ in matches)
     for argument, matches in expanded:
         if not matches:
-            found.unusable.append((Path(argument), "no such file or folder"))
+            found.leave(Path(argument), "no such file or folder")
         for path, base, named in matches:
             # A pattern, here or in the shell, finds earlier results too.
             is_result = mixed and any(_is_within(path, folder) for folder in skipped)
@@ -187,7 +191,7 @@ def _find(inputs: Sequence[str], outputs: Sequence[Path], options: PlanOptions) 
                 if named and os.path.realpath(path) not in skipped:
                     found.ignored.add(path)
                 continue
-            for file in walk(path, found.unusable, skipped) if path.is_dir() else (path,):
+            for file in walk(path, found.leave, skipped) if path.is_dir() else (path,):
                 relative = file.relative_to(base)
                 if (named and file == path) or (is_sound(file) and options.takes(relative)):
                     found.files.setdefault(os.path.abspath(file), (file, relative))

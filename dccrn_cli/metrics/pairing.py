@@ -146,10 +146,10 @@ def find_files(folder: Path) -> dict[str, Path]:
         OptionError: no audio file, or a folder that cannot be read.
     """
 
-    unusable: list[tuple[Path, str]] = []
-    found = {path.relative_to(folder).as_posix(): path for path in walk(folder, unusable) if is_sound(path)}
-    for path, why in unusable:
-        raise OptionError(why, path)
+    def refuse(unreadable: Path, why: str) -> None:
+        raise OptionError(why, unreadable)
+
+    found = {path.relative_to(folder).as_posix(): path for path in walk(folder, refuse) if is_sound(path)}
     if not found:
         raise OptionError("no audio files", folder)
     return dict(sorted(found.items()))

@@ -46,9 +46,10 @@ def save_model(
         for name, tensor in model.state_dict().items()
         if tensor.is_floating_point()
     }
-    metadata = {  # names of files in the provenance need not be text
+    metadata = {
         "format": FORMAT,
         "config": json.dumps(model.config.to_dict()),
+        # Names of files in it need not be text.
         "provenance": json.dumps(dict(provenance or {}), ensure_ascii=False).encode(errors="replace").decode(),
     }
     write_whole(path, _in_order(safetensors_bytes(tensors, metadata)))

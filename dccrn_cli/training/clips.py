@@ -28,7 +28,7 @@ from dccrn_cli.training.mixing.effects import active_rms, stretch
 INT16_FULL_SCALE = 32768.0
 
 SILENCE = 1e-4
-"""RMS of the active parts below which a recording is of no use."""
+"""RMS of the active parts below which a recording, or a piece of one, is of no use."""
 
 HELD_OUT = 0.2
 """Share of a user's recordings of each kind that fine-tuning never trains on."""
@@ -156,11 +156,10 @@ def find_clips(paths: Iterable[str | Path]) -> list[Clip]:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    unusable: list[tuple[Path, str]] = []
-    found = sorted(file for file in walk(folder, unusable) if is_audio(file) and file.is_file())
-    for path, why in unusable:
-        raise DataError(why, path)
-    return found
+    def refuse(unreadable: Path, why: str) -> None:
+        raise DataError(why, unreadable)
+
+    return sorted(file for file in walk(folder, refuse) if is_audio(file) and file.is_file())
 
 
 def _archived(path: Path) -> list[Clip]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.align import CLEAR_CORRELATION, find_shift
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.clips import HELD_OUT, Clip, ClipPool, digest, find_clips, set_aside
+from dccrn_cli.training.clips import HELD_OUT, SILENCE, Clip, ClipPool, digest, find_clips, set_aside
 from dccrn_cli.training.mixing.effects import rms
 from dccrn_cli.training.mixing.mixer import Mixer
 from dccrn_cli.training.mixing.options import MixingOptions
@@ -21,9 +21,6 @@ from dccrn_cli.training.validation import Pair, find_couples, read_pair
 from dccrn_cli.training.yardstick import CLIP_S, SNRS_DB
 
 PAIRS_PER_SNR = 6
-
-SILENT = 1e-4
-"""RMS below which a piece of clean speech is a pause."""
 
 _PLAIN = MixingOptions(
     seconds=CLIP_S, level_db=(-26.0, -26.0), clean=0.0, second_noise=0.0, babble=0.0, synthetic=0.0, reverb=0.0,
@@ -154,4 +151,4 @@ def _pieces(pairs: Sequence[Pair]) -> list[Pair]:
         starts = range(0, max(len(pair.clean) - size, 0) + 1, size)
         chosen = starts[:: max(len(starts) // each, 1)][:each]
         pieces += [Pair(pair.name, pair.noisy[s : s + size], pair.clean[s : s + size]) for s in chosen]
-    return [piece for piece in pieces if rms(piece.clean) > SILENT] or pieces
+    return [piece for piece in pieces if rms(piece.clean) > SILENCE] or pieces
