@@ -10,7 +10,7 @@ import typer
 from dccrn_cli.cli.console import plain_errors
 
 if TYPE_CHECKING:
-    from dccrn_cli.nn.network import Network
+    from dccrn_cli.nn.network import SpectralNetwork
 
 FIGURES = {
     "si_snr": "SI-SNR {:.2f} dB",
@@ -66,7 +66,7 @@ def _bundled() -> list[dict[str, Any]]:
     ]
 
 
-def _size_and_cost(network: Network) -> dict[str, Any]:
+def _size_and_cost(network: SpectralNetwork) -> dict[str, Any]:
     from dccrn_cli.nn.base import SAMPLE_RATE
     from dccrn_cli.nn.cost import count_parameters, macs_per_second
 

@@ -18,7 +18,7 @@ from dccrn_cli.cli.data_check import check_data
 from dccrn_cli.cli.enhance import DeviceChoice
 
 if TYPE_CHECKING:
-    from dccrn_cli.nn.network import Network
+    from dccrn_cli.nn.network import SpectralNetwork
     from dccrn_cli.training.options import Progress
     from dccrn_cli.training.recipe import TrainingRecipe
     from dccrn_cli.training.trainer import Trainer
@@ -85,7 +85,7 @@ def train(
     preset: Annotated[
         str | None,
         _recipe_option(
-            "Network: any that `dccrn models --presets` lists.",
+            "SpectralNetwork: any that `dccrn models --presets` lists.",
             default="that of --recipe or --init",
         ),
     ] = None,
@@ -207,7 +207,7 @@ def _changes(changes: dict[str, Any], preset: str | None, settings: list[str] | 
     return given if preset is None else {**given, "preset": preset}
 
 
-def _start(init: str) -> tuple[Network, dict[str, Any]]:
+def _start(init: str) -> tuple[SpectralNetwork, dict[str, Any]]:
     """The model to start from, and what is kept of its provenance."""
     from dccrn_cli.engine.models import find_model
     from dccrn_cli.nn.checkpoint import load_model
@@ -216,7 +216,7 @@ def _start(init: str) -> tuple[Network, dict[str, Any]]:
     return model, {"started_from": Path(init).name, "hours_seen": before.get("hours_seen", 0.0)}
 
 
-def _network(recipe: TrainingRecipe, start: tuple[Network, dict[str, Any]] | None) -> tuple[Network, dict[str, Any]]:
+def _network(recipe: TrainingRecipe, start: tuple[SpectralNetwork, dict[str, Any]] | None) -> tuple[SpectralNetwork, dict[str, Any]]:
     """The network to train, and what is known of where it comes from."""
     from dccrn_cli.nn.build import build_network
     from dccrn_cli.nn.widen import widen

@@ -59,10 +59,9 @@ def enhance_batch(
         return
     remove_leftovers(target for job in jobs for target in job.targets)
     count = workers.processes(lengths, options.threads)
-    on_gpu = _on_gpu_wanted(options.device)
-    if on_gpu and _can_be_batched(options.model):
+    if _is_gpu_wanted(options.device):
         yield from _on_gpu(jobs, lengths, options, workers.jobs or GPU_FILES, interrupt, board)
-    elif on_gpu or count == 1:
+    elif count == 1:
         yield from _in_turn(jobs, options, interrupt, board)
     else:
         yield from on_this_machine(jobs, lengths, count, options, interrupt, board)
@@ -85,7 +84,7 @@ def _in_turn(
             return
 
 
-def _on_gpu_wanted(device: str) -> bool:
+def _is_gpu_wanted(device: str) -> bool:
     if device.startswith("cuda"):
         return True
     # Asking torch means importing it, which takes seconds.
@@ -97,14 +96,6 @@ def _on_gpu_wanted(device: str) -> bool:
     return torch.cuda.is_available()
 
 
-def _can_be_batched(model: str | os.PathLike[str] | None) -> bool:
-    from dccrn_cli.engine.models import find_model
-    from dccrn_cli.nn.checkpoint import read_metadata
-    from dccrn_cli.nn.config import DCCRNConfig
-
-    return isinstance(read_metadata(find_model(model))[0], DCCRNConfig)
-
-
 def _on_gpu(
     jobs: Sequence[Job],
     lengths: Sequence[float],
@@ -114,21 +105,15 @@ def _on_gpu(
     board: ProgressBoard | None,
 ) -> Iterator[FileResult]:
     """Each file in a thread; their calls of the network are gathered into batches."""
-    from dccrn_cli.engine.batched import BatchingNetwork
-    from dccrn_cli.engine.enhancer import pick_device
-    from dccrn_cli.engine.file import FileEnhancer, Stopped
-    from dccrn_cli.engine.models import find_model
+    from dccrn_cli.engine.dynamic_batching import DynamicBatching
+    from dccrn_cli.engine.file import FileEnhancer, Stopped, open_network
     from dccrn_cli.engine.worker import prepare_torch
-    from dccrn_cli.nn.checkpoint import load_model
-    from dccrn_cli.nn.dccrn import DCCRN
 
     prepare_torch(options.threads)
-    network, _ = load_model(find_model(options.model))
-    assert isinstance(network, DCCRN)
     kept = threading.local()
     closed = threading.Event()
 
-    with BatchingNetwork(network, pick_device(options.device), max_batch=count) as shared:
+    with DynamicBatching(open_network(options), max_batch=count) as shared:
 
         def work(index: int) -> FileResult | None:
             if not hasattr(kept, "enhance"):

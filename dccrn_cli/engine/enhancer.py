@@ -9,16 +9,18 @@ import torch
 
 from dccrn_cli.audio.queue import SampleQueue
 from dccrn_cli.audio.resample import Resampler
-from dccrn_cli.engine.batched import BatchingNetwork
+from dccrn_cli.engine.dynamic_batching import DynamicBatching
+from dccrn_cli.engine.fold import Precision
 from dccrn_cli.engine.models import find_model
 from dccrn_cli.engine.options import HighBand
-from dccrn_cli.engine.spectral import SpectralEnhancer
+from dccrn_cli.engine.overlap_add import SpectralEnhancer
+from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import InvalidSamples, OptionError
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.nn.network import Network
+from dccrn_cli.nn.network import SpectralNetwork
 
-Model = Network | BatchingNetwork
+Model = SpectralNetwork | StreamingNetwork | DynamicBatching
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 2_000, 768_000
 
@@ -48,7 +50,7 @@ class Enhancer:
 
     Args:
         model: name of a bundled model, path of a model file, or a network; None for the default.
-            A `BatchingNetwork` serves the enhancers of many threads, on its own device.
+            A `StreamingNetwork` or a `DynamicBatching` may serve many enhancers, on its own device.
         sample_rate: of the audio in Hz. The network works at 16 kHz; other rates are resampled.
         high_band: what happens above 8 kHz at higher rates: "gate" scales it by the gain that
             the network gives to 4 to 8 kHz, "keep" leaves it, "drop" removes it.
@@ -56,6 +58,8 @@ class Enhancer:
         attenuation_limit_db: nothing is made fainter by more than this: so much of the input is
             added to the output, in phase. None for no limit.
         mix: share of the result in what comes out; the rest is the input as it was, in phase.
+        precision: of the network's convolutions and matrix products: "fp32", "bf16", or "auto" for
+            bfloat16 on CPUs that multiply it faster.
 
     Raises:
         CheckpointError: the model cannot be loaded.
@@ -71,6 +75,7 @@ class Enhancer:
         *,
         attenuation_limit_db: float | None = None,
         mix: float = 1.0,
+        precision: Precision = "auto",
     ) -> None:
         if attenuation_limit_db is not None and not attenuation_limit_db >= 0:
             raise OptionError(f"attenuation_limit_db must be 0 or more, not {attenuation_limit_db}")
@@ -80,12 +85,15 @@ class Enhancer:
             raise OptionError(f"high_band must be gate, keep or drop, not {high_band!r}")
         if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
             raise OptionError(f"a sample rate of {sample_rate} Hz is not supported")
-        network = model if isinstance(model, Model) else load_model(find_model(model))[0]
+        if not isinstance(model, Model):
+            model = load_model(find_model(model))[0]
+        if isinstance(model, SpectralNetwork):
+            model = StreamingNetwork(model, pick_device(device), precision)
         self.sample_rate = sample_rate
         self.high_band = high_band
         floor = 0.0 if attenuation_limit_db is None else 10 ** (-attenuation_limit_db / 20)
         self._dry = 1.0 - mix * (1.0 - floor)
-        self._core = SpectralEnhancer(network, pick_device(device))
+        self._core = SpectralEnhancer(model)
         self._pipe: _Pipe | None = None
 
     @property

@@ -25,6 +25,7 @@ from dccrn_cli.engine.enhancer import Enhancer, Model, pick_device
 from dccrn_cli.engine.models import find_model
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.results import EXISTS, FileResult
+from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
 from dccrn_cli.nn.checkpoint import load_model
 
@@ -65,8 +66,7 @@ class FileEnhancer:
         self, options: EnhanceOptions, model: Model | None = None, stop: Callable[[], bool] = lambda: False
     ) -> None:
         self.options = options
-        self._device = pick_device(options.device)
-        self._model = load_model(find_model(options.model))[0] if model is None else model
+        self._model = model or open_network(options)
         self._stop = stop
         self._enhancers: dict[int, Enhancer] = {}
 
@@ -227,12 +227,23 @@ class FileEnhancer:
             options = self.options
             try:
                 self._enhancers[sample_rate] = Enhancer(
-                    self._model, sample_rate, options.high_band, self._device,
+                    self._model, sample_rate, options.high_band,
                     attenuation_limit_db=options.attenuation_limit_db, mix=options.mix,
                 )  # fmt: skip
             except OptionError as error:
                 raise AudioError(error.message) from None
         return self._enhancers[sample_rate]
+
+
+def open_network(options: EnhanceOptions) -> StreamingNetwork:
+    """The network that the options name, on their device.
+
+    Raises:
+        CheckpointError: the model cannot be loaded.
+        OptionError: the device is not there.
+    """
+    device = pick_device(options.device)
+    return StreamingNetwork(load_model(find_model(options.model))[0], device, options.precision)
 
 
 class _Sink:

@@ -22,7 +22,7 @@ class EnhanceOptions:
 
     Attributes:
         model: name of a bundled model or path of a model file; None for the default.
-        high_band, attenuation_limit_db, mix, device: as for `Enhancer`.
+        high_band, attenuation_limit_db, mix, device, precision: as for `Enhancer`.
         sample_format: of the results, in libsndfile's names; None for that of the source.
         sample_rate: of the results in Hz; None for that of the source.
         keep_mtime: results get the time of modification of their source.
@@ -35,6 +35,7 @@ class EnhanceOptions:
     attenuation_limit_db: float | None = None
     mix: float = 1.0
     device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     sample_format: str | None = None
     sample_rate: int | None = None
     keep_mtime: bool = False

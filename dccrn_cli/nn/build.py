@@ -11,10 +11,10 @@ from dccrn_cli.nn.crn import CRN
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.nn.dcunet import DCUNet
 from dccrn_cli.nn.lstm import LSTMMask
-from dccrn_cli.nn.network import Network
+from dccrn_cli.nn.network import SpectralNetwork
 from dccrn_cli.nn.systems import CRNConfig, DCUNetConfig, LSTMConfig
 
-_NETWORKS: Mapping[type[NetworkConfig], Callable[[Any], Network]] = {
+_NETWORKS: Mapping[type[NetworkConfig], Callable[[Any], SpectralNetwork]] = {
     DCCRNConfig: DCCRN,
     CRNConfig: CRN,
     LSTMConfig: LSTMMask,
@@ -22,6 +22,6 @@ _NETWORKS: Mapping[type[NetworkConfig], Callable[[Any], Network]] = {
 }
 
 
-def build_network(config: NetworkConfig) -> Network:
+def build_network(config: NetworkConfig) -> SpectralNetwork:
     """A new network of that configuration, with random weights."""
     return _NETWORKS[type(config)](config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,23 @@ from torch import Tensor
 from dccrn_cli.errors import CheckpointError
 from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.config import NetworkConfig, config_from_dict
-from dccrn_cli.nn.network import Network
+from dccrn_cli.nn.network import SpectralNetwork
 from dccrn_cli.storage import write_whole
 
 FORMAT = "dccrn-1"
 
+_RENAMED = (
+    (r"^(encoder|decoder)\.(\d+)\.0\.", r"\1.\2.conv."),
+    (r"^(encoder|decoder)\.(\d+)\.1\.", r"\1.\2.norm."),
+    (r"^(encoder|decoder)\.(\d+)\.2\.", r"\1.\2.activation."),
+    (r"^rnn\.", "bottleneck.0."),
+    (r"\.conv\.conv\.(real|imag)_", r".conv.\1_"),
+)
+"""Names of tensors in files written before all networks had the same blocks."""
+
 
 def save_model(
-    model: Network, path: str | os.PathLike[str], provenance: Mapping[str, Any] | None = None, *, half: bool = True
+    model: SpectralNetwork, path: str | os.PathLike[str], provenance: Mapping[str, Any] | None = None, *, half: bool = True
 ) -> None:
     """Write a model, atomically.
 
@@ -65,7 +75,7 @@ def _in_order(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
-def load_model(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
+def load_model(path: str | os.PathLike[str]) -> tuple[SpectralNetwork, dict[str, Any]]:
     """Read a model, in evaluation mode and full precision, and its provenance.
 
     Raises:
@@ -74,13 +84,19 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
     metadata, tensors = _read(path, with_tensors=True)
     model = build_network(_config(metadata, path))
     try:
-        fill(model, {name: tensor.float() for name, tensor in tensors.items()})
+        fill(model, {_current_name(name): tensor.float() for name, tensor in tensors.items()})
     except CheckpointError as error:
         raise CheckpointError(error.message, path) from None
     return model.eval(), _provenance(metadata, path)
 
 
-def fill(model: Network, state: Mapping[str, Tensor]) -> None:
+def _current_name(name: str) -> str:
+    for pattern, replacement in _RENAMED:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def fill(model: SpectralNetwork, state: Mapping[str, Tensor]) -> None:
     """Put tensors into a model.
 
     Raises:

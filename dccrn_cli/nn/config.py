@@ -26,7 +26,15 @@ class DCCRNConfig(NetworkConfig):
 
     Attributes:
         channels: channels of each encoder layer, real and imaginary parts counted together.
-        rnn_units: LSTM units per layer; with `complex_rnn`, real and imaginary together.
+        freq_kernels: bins that the kernels of each encoder layer see; empty for 5 in all, as in the paper.
+            The decoder mirrors them.
+        skip: how skip connections join the decoder: "concat" with its channels, as in the paper, or "add".
+        activation: "prelu" with one slope per layer, as in the paper, or "leaky-relu", which trains faster.
+        dual_path_blocks: blocks of recurrence along frequency, then along time with weights shared by all
+            bins, in place of the paper's LSTM over all features of a frame; 0 for the latter.
+        intra_units: LSTM units along frequency, each way, in dual-path blocks.
+        rnn_units: LSTM units per layer; with `complex_rnn`, real and imaginary together; along time in
+            dual-path blocks.
         rnn_layers: LSTM layers.
         complex_rnn: a complex LSTM (DCCRN-CL) in place of a real one.
         complex_norm: complex batch norm (whitening, Trabelsi et al. 2018) in place of plain.
@@ -45,6 +53,11 @@ class DCCRNConfig(NetworkConfig):
     look_ahead: int = 6
     clamp: bool = True
     channels: tuple[int, ...] = (32, 64, 128, 128, 256, 256)
+    freq_kernels: tuple[int, ...] = ()
+    skip: Literal["concat", "add"] = "concat"
+    activation: Literal["prelu", "leaky-relu"] = "prelu"
+    dual_path_blocks: int = 0
+    intra_units: int = 48
     rnn_units: int = 256
     rnn_layers: int = 2
     complex_rnn: bool = False
@@ -55,10 +68,12 @@ class DCCRNConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
+        object.__setattr__(self, "freq_kernels", tuple(self.freq_kernels))
         super().__post_init__()
 
     def _whole_numbers(self) -> Iterable[object]:
-        return *super()._whole_numbers(), *self.channels, self.rnn_units, self.rnn_layers
+        units = (self.intra_units, self.rnn_units, self.rnn_layers)
+        return *super()._whole_numbers(), *self.channels, *self.freq_kernels, self.dual_path_blocks, *units
 
     def _rules(self) -> list[Rule]:
         depth = len(self.channels)
@@ -68,6 +83,15 @@ class DCCRNConfig(NetworkConfig):
             (all(c > 0 and c % 2 == 0 for c in self.channels), "channels must be even"),
             (self.n_fft % FREQ_STRIDE ** (depth + 1) == 0, f"n_fft must be divisible by {FREQ_STRIDE ** (depth + 1)}"),
             (self.look_ahead <= depth, f"look_ahead must be 0 to {depth}"),
+            (
+                not self.freq_kernels
+                or (len(self.freq_kernels) == depth and all(size > 0 and size % 2 for size in self.freq_kernels)),
+                "freq_kernels must be one odd number per layer",
+            ),
+            (self.skip in ("concat", "add"), "skip must be concat or add"),
+            (self.activation in ("prelu", "leaky-relu"), "activation must be prelu or leaky-relu"),
+            (self.dual_path_blocks >= 0 and self.intra_units > 0, "dual_path_blocks and intra_units must be positive"),
+            (not (self.dual_path_blocks and self.complex_rnn), "dual-path blocks have no complex LSTM"),
             (self.rnn_layers > 0, "rnn_layers must be positive"),
             (self.rnn_units > 0 and self.rnn_units % 2 == 0, "rnn_units must be even"),
             (0.0 < self.compression <= 1.0, "compression must be above 0 and at most 1"),
@@ -85,9 +109,14 @@ class DCCRNConfig(NetworkConfig):
         return 4 if self.magnitude_input else 2
 
     @property
-    def rnn_features(self) -> int:
-        """Features per frame between encoder and decoder."""
-        return (self.bins >> len(self.channels)) * self.channels[-1]
+    def kernel_sizes(self) -> tuple[int, ...]:
+        """Bins that the kernels of each encoder layer see."""
+        return self.freq_kernels or (FREQ_KERNEL,) * len(self.channels)
+
+    @property
+    def inner_bins(self) -> int:
+        """Bins between encoder and decoder."""
+        return self.bins >> len(self.channels)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for metadata; the architecture is left out, as in files older than the others."""
@@ -128,7 +157,20 @@ _SMALL = DCCRNConfig(
     clamp=False,
 )
 
+_DUAL_PATH = dataclasses.replace(
+    _SMALL,
+    channels=(32, 48, 64, 96),
+    freq_kernels=(5, 3, 3, 3),
+    skip="add",
+    activation="leaky-relu",
+    dual_path_blocks=2,
+    intra_units=48,
+    rnn_units=96,
+    look_ahead=3,
+)
+
 PRESETS: Mapping[str, NetworkConfig] = {
+    "dual-path": _DUAL_PATH,
     "dccrn-r": DCCRNConfig(mask="R"),
     "dccrn-c": DCCRNConfig(mask="C"),
     "dccrn-e": DCCRNConfig(mask="E"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dccrn_cli.nn.network import ConvBlock, SpectralNetwork, TimeConv, Timeline
+from dccrn_cli.nn.network import ConvBlock, RealTimeConv, SpectralNetwork, TimeConv, Timeline
 from dccrn_cli.nn.systems import CRN_FREQ_KERNEL, CRN_TIME_KERNEL, CRNConfig
 
 _KERNEL, _STRIDE = (CRN_FREQ_KERNEL, CRN_TIME_KERNEL), (2, 1)
@@ -91,7 +91,7 @@ class CRN(SpectralNetwork):
         )  # fmt: skip
         norm = nn.BatchNorm2d(outputs) if level or cfg.target == "magnitude" else nn.Identity()
         return ConvBlock(
-            TimeConv(conv, _REACH, future=int(index < cfg.look_ahead)), norm, nn.ELU() if level else nn.Identity()
+            RealTimeConv(conv, _REACH, future=int(index < cfg.look_ahead)), norm, nn.ELU() if level else nn.Identity()
         )
 
     def features(self, spectrum: Tensor) -> Tensor:
@@ -132,4 +132,4 @@ def _last_block(decoder: nn.Module) -> ConvBlock:
 
 def _encoder_block(inputs: int, outputs: int, freq_padding: int) -> ConvBlock:
     conv = nn.Conv2d(inputs, outputs, _KERNEL, _STRIDE, (freq_padding, 0))
-    return ConvBlock(TimeConv(conv, _REACH, future=0), nn.BatchNorm2d(outputs), nn.ELU())
+    return ConvBlock(RealTimeConv(conv, _REACH, future=0), nn.BatchNorm2d(outputs), nn.ELU())

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from dccrn_cli.nn.config import DCCRNConfig, MaskKind
+from dccrn_cli.nn.config import TIME_KERNEL, DCCRNConfig, MaskKind
 from dccrn_cli.nn.layers import (
+    INIT_STD,
     ComplexBatchNorm,
-    ComplexConv2d,
-    ComplexConvTranspose2d,
+    ComplexConv,
     ComplexLSTM,
+    DualPath,
     PReLU,
     RealLSTM,
     complex_cat,
 )
-from dccrn_cli.nn.level import tracked_level
-from dccrn_cli.nn.network import Network
+from dccrn_cli.nn.network import ConvBlock, SpectralNetwork, Timeline
 
 IDENTITY: Mapping[MaskKind, tuple[float, float]] = {"R": (1.0, 1.0), "C": (1.0, 0.0), "E": (1.5, 0.0), "M": (1.0, 0.0)}
 """Real and imaginary part of the mask that a new network starts at."""
 
 _TINY = 1e-12
+_LEAK = 0.15
 
 
-class DCCRN(Network):
+class DCCRN(SpectralNetwork):
     """Deep Complex Convolution Recurrent Network.
 
     Args:
@@ -37,86 +37,74 @@ class DCCRN(Network):
     """
 
     config: DCCRNConfig
+    first_bin = 1
 
     def __init__(self, config: DCCRNConfig) -> None:
         super().__init__(config)
-        sizes = (2, *config.channels)
-        depth = len(config.channels)
         self.encoder = nn.ModuleList(
-            nn.Sequential(ComplexConv2d(i, o), self._norm(o), PReLU())
-            for i, o in itertools.pairwise((config.input_channels, *config.channels))
+            self._block(ComplexConv(i, o, (size, TIME_KERNEL), std=self._init_std))
+            for i, o, size in zip(
+                (config.input_channels, *config.channels[:-1]), config.channels, config.kernel_sizes, strict=True
+            )
         )
-        rnn = ComplexLSTM if config.complex_rnn else RealLSTM
-        self.rnn = rnn(config.rnn_features, config.rnn_units, config.rnn_layers)
+        self.bottleneck = nn.ModuleList(self._bottleneck())
         self.decoder = nn.ModuleList()
-        for index in range(depth):
-            inputs, outputs = 2 * sizes[depth - index], sizes[depth - index - 1]
-            conv = ComplexConvTranspose2d(inputs, outputs, look_ahead=index < config.look_ahead)
-            is_mask = index == depth - 1
-            self.decoder.append(nn.Sequential(conv) if is_mask else nn.Sequential(conv, self._norm(outputs), PReLU()))
+        depth = len(config.channels)
+        for index, layer in enumerate(reversed(range(depth))):
+            conv = ComplexConv(
+                config.channels[layer] * (2 if config.skip == "concat" else 1),
+                config.channels[layer - 1] if layer else 2,
+                (config.kernel_sizes[layer], TIME_KERNEL),
+                future=int(index < config.look_ahead),
+                transposed=True,
+                output_padding=1,
+                std=self._init_std,
+            )
+            self.decoder.append(self._block(conv) if layer else ConvBlock(conv))
         conv.start_at(*IDENTITY[config.mask])
 
-    def _norm(self, channels: int) -> nn.Module:
-        return ComplexBatchNorm(channels) if self.config.complex_norm else nn.BatchNorm2d(channels)
+    @property
+    def _init_std(self) -> float | None:
+        return None if self.config.dual_path_blocks else INIT_STD
 
-    def forward(self, signal: Tensor) -> Tensor:
-        """Enhance `(batch, samples)` at 16 kHz; the same shape comes back."""
-        with torch.autocast(signal.device.type, enabled=False):
-            spectrum = self.stft.analyse(self.stft.pad(signal.float()))
-            features, _ = encoder_input(spectrum, self.config)
-        mask = self.mask(features)
-        with torch.autocast(signal.device.type, enabled=False):
-            estimate = apply_mask(mask.float(), spectrum, self.config.mask)
-            output: Tensor = self.stft.synthesise(estimate, signal.shape[-1])
-        return output.clamp(-1.0, 1.0) if self.config.clamp else output
+    def _block(self, conv: ComplexConv) -> ConvBlock:
+        norm = ComplexBatchNorm if self.config.complex_norm else nn.BatchNorm2d
+        activation = PReLU() if self.config.activation == "prelu" else nn.LeakyReLU(_LEAK)
+        return ConvBlock(conv, norm(conv.out_channels), activation)
 
-    def mask(self, features: Tensor) -> Tensor:
-        """Features `(batch, input_channels, bins, frames)` → mask `(batch, 2, bins, frames)`."""
+    def _bottleneck(self) -> Iterator[nn.Module]:
+        cfg = self.config
+        if cfg.dual_path_blocks:
+            for _ in range(cfg.dual_path_blocks):
+                yield DualPath(cfg.channels[-1], cfg.inner_bins, cfg.intra_units, cfg.rnn_units)
+        else:
+            rnn = ComplexLSTM if cfg.complex_rnn else RealLSTM
+            yield rnn(cfg.inner_bins * cfg.channels[-1], cfg.rnn_units, cfg.rnn_layers)
+
+    def features(self, spectrum: Tensor) -> Tensor:
+        cfg, x = self.config, spectrum
+        if cfg.compression != 1.0:
+            power = x.square().sum(1, keepdim=True)
+            x = x * (power + _TINY) ** ((cfg.compression - 1.0) / 2)
+        if cfg.magnitude_input:
+            magnitude = (x.square().sum(1, keepdim=True) + _TINY).sqrt()
+            x = torch.cat([x[:, :1], magnitude, x[:, 1:], torch.zeros_like(magnitude)], dim=1)
+        return x
+
+    def core(self, features: Tensor, timeline: Timeline) -> Tensor:
         x, skips = features.contiguous(memory_format=torch.channels_last), []
         for layer in self.encoder:
-            x = layer(x)
+            x = layer(x, timeline)
             skips.append(x)
-        x = self.rnn(x)[0].contiguous(memory_format=torch.channels_last)
+        for layer in self.bottleneck:
+            x = layer(x, timeline)
         for layer, skip in zip(self.decoder, reversed(skips), strict=True):
-            x = layer(complex_cat(x, skip))
-        mask: Tensor = x
-        return mask
+            skip = timeline.align(skip, x)
+            x = layer(complex_cat(x, skip) if self.config.skip == "concat" else x + skip, timeline)
+        return x
 
-
-def encoder_input(spectrum: Tensor, config: DCCRNConfig, level: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """What the encoder sees of a spectrum.
-
-    Args:
-        spectrum: `(batch, 2, n_fft / 2 + 1, frames)`.
-        level: `(batch,)`, the tracked level (natural log) before the first frame; None at the start.
-
-    Returns:
-        features `(batch, config.input_channels, n_fft / 2, frames)` without the constant bin, and
-        the level after the last frame, which is None without `config.level_tracking`.
-    """
-    x = spectrum[:, :, 1:]
-    if config.level_tracking:
-        tracked = tracked_level(x, config.hop_length, level)
-        x = x * torch.exp(-tracked)[:, None, None, :]
-        level = tracked[:, -1] if x.shape[-1] else level
-    if config.compression != 1.0:
-        power = x.square().sum(1, keepdim=True)
-        x = x * (power + _TINY) ** ((config.compression - 1.0) / 2)
-    if config.magnitude_input:
-        magnitude = (x.square().sum(1, keepdim=True) + _TINY).sqrt()
-        x = torch.cat([x[:, :1], magnitude, x[:, 1:], torch.zeros_like(magnitude)], dim=1)
-    return x, level
-
-
-def apply_mask(mask: Tensor, spectrum: Tensor, kind: MaskKind) -> Tensor:
-    """Mask a spectrum; its constant bin becomes 0 (paper eq. 7 to 9).
-
-    Args:
-        mask: `(batch, 2, n_fft / 2, frames)`.
-        spectrum: `(batch, 2, n_fft / 2 + 1, frames)`.
-    """
-    estimate = multiply_mask(mask, spectrum[:, :, 1:], kind)
-    return torch.cat([torch.zeros_like(spectrum[:, :, :1]), estimate], dim=2)
+    def apply_output(self, y: Tensor, spectrum: Tensor) -> Tensor:
+        return multiply_mask(y, spectrum, self.config.mask)
 
 
 def multiply_mask(mask: Tensor, spectrum: Tensor, kind: MaskKind) -> Tensor:

@@ -9,17 +9,18 @@ imaginary kernel and runs as one real layer with the kernels set in blocks
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import PackedSequence
 
-from dccrn_cli.nn.config import FREQ_KERNEL, FREQ_STRIDE, TIME_KERNEL
+from dccrn_cli.nn.config import FREQ_STRIDE
+from dccrn_cli.nn.network import RealTimeConv, TimeConv, Timeline
 
-_FREQ_PAD = FREQ_KERNEL // 2
-_INIT_STD = 0.05
+INIT_STD = 0.05
+"""Deviation of initial weights in the authors' code."""
+
+_FORGET_BIAS = 4.0
 
 _GAUSS_CHANNELS = 16
 """With fewer input channels, real and imaginary together, the sums cost more than a convolution."""
@@ -32,42 +33,91 @@ def complex_cat(first: Tensor, second: Tensor, dim: int = 1) -> Tensor:
     return torch.cat([real1, real2, imag1, imag2], dim)
 
 
-class ComplexKernel(nn.Module):
-    """Real and imaginary kernels of a complex (transposed) convolution and their real form."""
+class ComplexConv(TimeConv):
+    """A complex convolution with stride 2 along frequency, or the transposed one, which undoes it.
 
-    def __init__(self, shape: tuple[int, ...], out_channels: int, *, transposed: bool) -> None:
-        super().__init__()
+    Args:
+        in_channels, out_channels: real and imaginary counted together.
+        kernel: bins and frames.
+        future: later frames among those that it sees.
+        transposed: double the bins in place of halving them.
+        output_padding: bins that a transposed one adds beyond those its input reaches.
+        std: deviation of the initial weights; None keeps the variance of the input.
+
+    Shape: `(batch, in_channels, bins, frames)` → `(batch, out_channels, bins / 2, frames)`, or `bins * 2`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: tuple[int, int],
+        *,
+        future: int = 0,
+        transposed: bool = False,
+        output_padding: int = 0,
+        std: float | None = INIT_STD,
+    ) -> None:
+        super().__init__(kernel[1] - 1, future)
+        self.out_channels = out_channels
+        self.kernel = kernel
         self.transposed = transposed
+        self.output_padding = output_padding
+        sizes = (in_channels // 2, out_channels // 2)
+        shape = (*(sizes if transposed else sizes[::-1]), *kernel)
         self.real_weight = nn.Parameter(torch.empty(shape))
         self.imag_weight = nn.Parameter(torch.empty(shape))
-        self.real_bias = nn.Parameter(torch.zeros(out_channels))
-        self.imag_bias = nn.Parameter(torch.zeros(out_channels))
-        nn.init.normal_(self.real_weight, std=_INIT_STD)
-        nn.init.normal_(self.imag_weight, std=_INIT_STD)
+        self.real_bias = nn.Parameter(torch.zeros(sizes[1]))
+        self.imag_bias = nn.Parameter(torch.zeros(sizes[1]))
+        fan_in = in_channels * kernel[0] * kernel[1] / (FREQ_STRIDE if transposed else 1)
+        for weight in (self.real_weight, self.imag_weight):
+            nn.init.normal_(weight, std=fan_in**-0.5 if std is None else std)
 
     def weight(self) -> Tensor:
-        """The one real kernel, with twice the channels in and out."""
+        """The real kernel, with twice the channels in and out."""
         inputs, outputs = (0, 1) if self.transposed else (1, 0)
         from_real = torch.cat([self.real_weight, self.imag_weight], dim=outputs)
         from_imag = torch.cat([-self.imag_weight, self.real_weight], dim=outputs)
         return torch.cat([from_real, from_imag], dim=inputs)
 
     def bias(self) -> Tensor:
-        """Bias of the real form: both convolutions of a part bring theirs, as in the authors' code."""
+        """Bias of the real form: both convolutions of a part add theirs, as in the authors' code."""
         return torch.cat([self.real_bias - self.imag_bias, self.real_bias + self.imag_bias])
 
-    def run(self, x: Tensor, convolve: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
-        """The layer by real convolutions.
+    def as_real(self) -> RealTimeConv:
+        """The same layer as one real convolution, for inference."""
+        kind = nn.ConvTranspose2d if self.transposed else nn.Conv2d
+        weight, bias = self.weight().detach(), self.bias().detach()
+        channels = weight.shape[:2] if self.transposed else weight.shape[1::-1]
+        conv = kind(*channels, self.kernel, **self._geometry(), device=weight.device, dtype=weight.dtype)
+        conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
+        return RealTimeConv(conv, self.reach, self.future).train(self.training)
 
-        On a CPU three of half the channels do the work of four (Gauss); other devices like one large one better.
-        """
-        if x.device.type != "cpu" or x.shape[1] < _GAUSS_CHANNELS:
-            return convolve(x, self.weight(), self.bias())
+    def _geometry(self) -> dict[str, tuple[int, int]]:
+        stride, bins = (FREQ_STRIDE, 1), self.kernel[0] // 2
+        if not self.transposed:
+            return {"stride": stride, "padding": (bins, 0)}
+        # Padding in time drops the frames that would see only a part of their kernel.
+        return {"stride": stride, "padding": (bins, self.reach), "output_padding": (self.output_padding, 0)}
+
+    def convolve(self, x: Tensor) -> Tensor:
+        if not self._three_are_faster(x):
+            return self._real(x, self.weight(), self.bias())
         real, imag = x.chunk(2, 1)
-        shared = convolve(real + imag, self.real_weight, self.real_bias)
-        to_real = convolve(imag, self.real_weight + self.imag_weight, self.imag_bias)
-        to_imag = convolve(real, self.imag_weight - self.real_weight, self.imag_bias)
+        shared = self._real(real + imag, self.real_weight, self.real_bias)
+        to_real = self._real(imag, self.real_weight + self.imag_weight, self.imag_bias)
+        to_imag = self._real(real, self.imag_weight - self.real_weight, self.imag_bias)
         return torch.cat([shared - to_real, shared + to_imag], 1)
+
+    @staticmethod
+    def _three_are_faster(x: Tensor) -> bool:
+        """Three real products of half the channels do the work of four (Gauss); it pays in float32 on a CPU only."""
+        in_float32 = x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
+        return in_float32 and x.device.type == "cpu" and x.shape[1] >= _GAUSS_CHANNELS
+
+    def _real(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        run = F.conv_transpose2d if self.transposed else F.conv2d
+        return run(x, weight, bias, **self._geometry())
 
     @torch.no_grad()
     def start_at(self, real: float, imag: float) -> None:
@@ -76,60 +126,6 @@ class ComplexKernel(nn.Module):
         self.imag_weight.mul_(0.2)
         self.real_bias.fill_((imag + real) / 2)
         self.imag_bias.fill_((imag - real) / 2)
-
-
-class ComplexConv2d(ComplexKernel):
-    """Complex convolution (5, 2) with stride (2, 1), causal in time.
-
-    Args:
-        in_channels, out_channels: real and imaginary counted together.
-
-    Shape: `(batch, in_channels, bins, frames)` → `(batch, out_channels, bins / 2, frames)`.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        shape = (out_channels // 2, in_channels // 2, FREQ_KERNEL, TIME_KERNEL)
-        super().__init__(shape, out_channels // 2, transposed=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.run(F.pad(x, (TIME_KERNEL - 1, 0)), convolve)
-
-
-class ComplexConvTranspose2d(ComplexKernel):
-    """Complex transposed convolution (5, 2) with stride (2, 1).
-
-    Args:
-        in_channels, out_channels: real and imaginary counted together.
-        look_ahead: each output frame sees the same and the next input frame (True) or the same
-            and the one before (False).
-
-    Shape: `(batch, in_channels, bins, frames)` → `(batch, out_channels, bins * 2, frames)`.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, *, look_ahead: bool) -> None:
-        shape = (in_channels // 2, out_channels // 2, FREQ_KERNEL, TIME_KERNEL)
-        super().__init__(shape, out_channels // 2, transposed=True)
-        self.look_ahead = look_ahead
-
-    def forward(self, x: Tensor) -> Tensor:
-        pad = (0, TIME_KERNEL - 1) if self.look_ahead else (TIME_KERNEL - 1, 0)
-        return self.run(F.pad(x, pad), convolve_transposed)
-
-
-def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Encoder convolution; `frames` in gives `frames - 1` out."""
-    return F.conv2d(x, weight, bias, stride=(FREQ_STRIDE, 1), padding=(_FREQ_PAD, 0))
-
-
-def convolve_transposed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Decoder convolution on whole neighbourhoods; `frames` in gives `frames - 1` out.
-
-    Time padding 1 drops the two outer frames of the transposed convolution, those that would
-    see only half of their kernel.
-    """
-    return F.conv_transpose2d(
-        x, weight, bias, stride=(FREQ_STRIDE, 1), padding=(_FREQ_PAD, TIME_KERNEL - 1), output_padding=(1, 0)
-    )
 
 
 class PReLU(nn.Module):
@@ -181,8 +177,10 @@ class ComplexBatchNorm(nn.Module):
         return torch.cat([y[:, :, 0], y[:, :, 1]], dim=1).to(x.dtype)
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """What the layer does in inference: `matrix (half, 2, 2)` and `shift (half, 2)`."""
-        return self._affine(self.running_mean, self.running_cov)
+        """The layer in inference: `matrix (channels, channels)` and `shift (channels,)`."""
+        blocks, shift = self._affine(self.running_mean, self.running_cov)
+        rows = [torch.cat([torch.diag(blocks[:, i, 0]), torch.diag(blocks[:, i, 1])], dim=1) for i in (0, 1)]
+        return torch.cat(rows), shift.T.flatten()
 
     @staticmethod
     def _batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,39 +203,20 @@ class ComplexBatchNorm(nn.Module):
         return matrix, shift
 
 
-RNNState = tuple[Tensor, Tensor]
-
-
 class RealLSTM(nn.Module):
     """The bottleneck of DCCRN-R/C/E: LSTM layers and a linear layer over all features of a frame.
 
-    Shape: `(batch, channels, bins, frames)` → the same, with the states
-    `(rnn_layers, batch, units)` as in `torch.nn.LSTM`.
+    Shape: `(batch, channels, bins, frames)` → the same.
     """
 
     def __init__(self, features: int, units: int, layers: int) -> None:
         super().__init__()
-        self.lstm_count = 1
         self.lstm = nn.LSTM(features, units, layers, batch_first=True)
         self.linear = nn.Linear(units, features)
 
-    def forward(self, x: Tensor, states: list[RNNState] | None = None) -> tuple[Tensor, list[RNNState]]:
-        y, state = self.lstm(x.permute(0, 3, 1, 2).flatten(2), states[0] if states else None)
-        y = self.linear(y)
-        return y.reshape(*y.shape[:2], *x.shape[1:3]).permute(0, 2, 3, 1), [state]
-
-    def run_packed(self, x: Tensor, sizes: Tensor, states: list[RNNState]) -> tuple[Tensor, list[RNNState]]:
-        """The same on rows of different lengths.
-
-        Args:
-            x: `(frames of all rows, channels, bins)`, ordered as in a `PackedSequence`.
-            sizes: its `batch_sizes`.
-
-        Returns:
-            the same shape, and the states after the last frame of each row.
-        """
-        y, state = self.lstm(PackedSequence(x.flatten(1), sizes), states[0])
-        return self.linear(y.data).view(x.shape), [state]
+    def forward(self, x: Tensor, timeline: Timeline) -> Tensor:
+        y = self.linear(timeline.run_lstm(self.lstm, x.permute(0, 3, 1, 2).flatten(2)))
+        return y.unflatten(2, x.shape[1:3]).permute(0, 2, 3, 1)
 
 
 class ComplexLSTM(nn.Module):
@@ -246,41 +225,60 @@ class ComplexLSTM(nn.Module):
     Each layer runs two LSTMs on both parts. The output has a linear layer for each part, which
     is not a complex product, as in the authors' code.
 
-    Shape: `(batch, channels, bins, frames)` → the same. The states of all LSTMs are listed real,
-    imaginary, layer by layer, each with real and imaginary inputs stacked along the batch.
+    Shape: `(batch, channels, bins, frames)` → the same.
     """
 
     def __init__(self, features: int, units: int, layers: int) -> None:
         super().__init__()
-        self.lstm_count = 2 * layers
         sizes = [features // 2] + [units // 2] * layers
         self.real = nn.ModuleList(nn.LSTM(i, o, batch_first=True) for i, o in itertools.pairwise(sizes))
         self.imag = nn.ModuleList(nn.LSTM(i, o, batch_first=True) for i, o in itertools.pairwise(sizes))
         self.real_linear = nn.Linear(units // 2, features // 2)
         self.imag_linear = nn.Linear(units // 2, features // 2)
 
-    def forward(self, x: Tensor, states: list[RNNState] | None = None) -> tuple[Tensor, list[RNNState]]:
-        batch, channels, bins, _ = x.shape
-        y = torch.cat(x.permute(0, 3, 1, 2).chunk(2, dim=2)).flatten(2)  # real, then imaginary
-        new_states: list[RNNState] = []
-        for layer, (real, imag) in enumerate(zip(self.real, self.imag, strict=True)):
-            by_real, real_state = real(y, states[2 * layer] if states else None)
-            by_imag, imag_state = imag(y, states[2 * layer + 1] if states else None)
-            y = torch.cat([by_real[:batch] - by_imag[batch:], by_real[batch:] + by_imag[:batch]])
-            new_states += [real_state, imag_state]
-        y = torch.cat([self.real_linear(y[:batch]), self.imag_linear(y[batch:])], dim=2)
-        return y.reshape(*y.shape[:2], channels, bins).permute(0, 2, 3, 1), new_states
+    def forward(self, x: Tensor, timeline: Timeline) -> Tensor:
+        parts = torch.stack(x.permute(0, 3, 1, 2).chunk(2, dim=2), dim=1).flatten(3)  # (batch, 2, frames, features)
+        for real, imag in zip(self.real, self.imag, strict=True):
+            by_real, by_imag = (self._run(lstm, parts, timeline) for lstm in (real, imag))
+            parts = torch.stack([by_real[:, 0] - by_imag[:, 1], by_real[:, 1] + by_imag[:, 0]], dim=1)
+        y = torch.cat([self.real_linear(parts[:, 0]), self.imag_linear(parts[:, 1])], dim=2)
+        return y.unflatten(2, x.shape[1:3]).permute(0, 2, 3, 1)
 
-    def run_packed(self, x: Tensor, sizes: Tensor, states: list[RNNState]) -> tuple[Tensor, list[RNNState]]:
-        """As `RealLSTM.run_packed`; in the states, real and imaginary inputs take turns along the batch."""
-        y = torch.stack(x.chunk(2, dim=1), dim=1).flatten(2)  # (frames, 2, features / 2)
-        new_states: list[RNNState] = []
-        for layer, (real, imag) in enumerate(zip(self.real, self.imag, strict=True)):
-            inputs = PackedSequence(y.flatten(0, 1), 2 * sizes)
-            by_real, real_state = real(inputs, states[2 * layer])
-            by_imag, imag_state = imag(inputs, states[2 * layer + 1])
-            from_real, from_imag = (out.data.unflatten(0, (-1, 2)) for out in (by_real, by_imag))
-            y = torch.stack([from_real[:, 0] - from_imag[:, 1], from_real[:, 1] + from_imag[:, 0]], dim=1)
-            new_states += [real_state, imag_state]
-        y = torch.cat([self.real_linear(y[:, 0]), self.imag_linear(y[:, 1])], dim=1)
-        return y.view(x.shape), new_states
+    @staticmethod
+    def _run(lstm: nn.Module, parts: Tensor, timeline: Timeline) -> Tensor:
+        assert isinstance(lstm, nn.LSTM)
+        return timeline.run_lstm(lstm, parts.flatten(0, 1)).unflatten(0, (-1, 2))
+
+
+class DualPath(nn.Module):
+    """One block of recurrence along frequency within each frame, then along time with weights that all bins share.
+
+    Each of the two is an LSTM, a linear layer, a layer norm over the bins and channels of a frame, and a residual
+    connection (after DPCRN, Le et al. 2021). The affine of the norm tells the shared LSTM which bin it serves.
+
+    Args:
+        channels, bins: of its input, real and imaginary counted together.
+        intra_units: LSTM units along frequency, each way.
+        inter_units: LSTM units along time.
+
+    Shape: `(batch, channels, bins, frames)` → the same.
+    """
+
+    def __init__(self, channels: int, bins: int, intra_units: int, inter_units: int) -> None:
+        super().__init__()
+        self.intra = nn.LSTM(channels, intra_units, batch_first=True, bidirectional=True)
+        self.intra_linear = nn.Linear(2 * intra_units, channels)
+        self.intra_norm = nn.LayerNorm((bins, channels))
+        self.inter = nn.LSTM(channels, inter_units, batch_first=True)
+        self.inter_linear = nn.Linear(inter_units, channels)
+        self.inter_norm = nn.LayerNorm((bins, channels))
+        with torch.no_grad():  # a long memory to begin with
+            self.inter.bias_ih_l0[inter_units : 2 * inter_units].fill_(_FORGET_BIAS)
+
+    def forward(self, x: Tensor, timeline: Timeline) -> Tensor:
+        x = x.permute(0, 3, 2, 1)  # (batch, frames, bins, channels)
+        y = self.intra(x.flatten(0, 1))[0].unflatten(0, x.shape[:2])
+        x = x + self.intra_norm(self.intra_linear(y))
+        y = timeline.run_lstm(self.inter, x.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, x.shape[2]))
+        x = x + self.inter_norm(self.inter_linear(y.transpose(1, 2)))
+        return x.permute(0, 3, 2, 1)

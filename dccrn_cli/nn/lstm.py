@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dccrn_cli.nn.network import SpectralNetwork, TimeConv, Timeline
+from dccrn_cli.nn.network import RealTimeConv, SpectralNetwork, Timeline
 from dccrn_cli.nn.systems import LSTMConfig
 
 _MASK_OF_ONE = math.log(math.e - 1)
@@ -29,7 +29,7 @@ class LSTMMask(SpectralNetwork):
 
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__(config)
-        self.conv = TimeConv(nn.Conv1d(config.bins, config.bins, config.kernel), config.kernel - 1, config.look_ahead)
+        self.conv = RealTimeConv(nn.Conv1d(config.bins, config.bins, config.kernel), config.kernel - 1, config.look_ahead)
         self.lstm = nn.LSTM(config.bins, config.units, config.layers, batch_first=True)
         self.linear = nn.Linear(config.units, config.bins)
         with torch.no_grad():

@@ -1,13 +1,13 @@
 """What all networks have in common, and how they meet time.
 
-The layers of a network that reach over frames leave it to a timeline where the frames beside
-the new ones come from. A plain one stands for a signal that lies there whole; that of a stream
-keeps what it needs between two pieces. So each network is written once for both.
+A layer that reaches over frames asks a timeline for the frames beside the new ones, and a recurrent layer leaves its
+state to it. A plain timeline stands for a whole signal; those of the engine keep frames and states between the pieces
+of a stream. So each network is written once for training, streams, batches of streams and export.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,84 +18,96 @@ from dccrn_cli.nn.level import tracked_level
 from dccrn_cli.nn.stft import STFT
 
 
-class Network(nn.Module):
-    """A network from noisy to enhanced samples.
-
-    Shape: `(batch, samples)` at 16 kHz → the same.
-    """
-
-    config: NetworkConfig
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.stft = STFT(config)
-
-
 class Timeline:
-    """Time of a signal that lies there whole: silence before and after."""
+    """Time of a whole signal: silence before and after."""
 
     def extend(self, x: Tensor, past: int, future: int) -> Tensor:
         """`[..., frames]` → the same with `past` frames before and `future` frames after it."""
         return F.pad(x, (past, future))
 
-    def align(self, x: Tensor, late: Tensor) -> Tensor:
-        """The frames of `x` that belong to those of `late`, which has seen more future."""
+    def align(self, x: Tensor, delayed: Tensor) -> Tensor:
+        """The frames of `x` that belong to those of `delayed`, which has seen more of the future."""
         return x
 
     def level(self, spectrum: Tensor, hop_length: int) -> Tensor:
-        """The tracked level of a spectrum, `(batch, 1, 1, frames)`."""
+        """The tracked level of a spectrum `(batch, 2, bins, frames)`, as `(batch, 1, 1, frames)`."""
         return tracked_level(spectrum, hop_length).exp()[:, None, None]
 
     def run_lstm(self, lstm: nn.LSTM, x: Tensor) -> Tensor:
-        """`(batch, frames, features)` → `(batch, frames, units)`."""
+        """`(rows, frames, features)` → `(rows, frames, units)`; the rows of each signal lie side by side."""
         return cast(Tensor, lstm(x)[0])
 
 
 class TimeConv(nn.Module):
-    """A convolution over frames, which lie last.
+    """A convolution over frames, the last dimension.
 
     Args:
-        conv: without padding in time: `frames` in gives `frames - reach` out.
         reach: frames that it sees beside the one whose place the output takes.
-        future: how many of them come later.
+        future: how many of them are later ones.
     """
 
-    def __init__(self, conv: nn.Module, reach: int, future: int) -> None:
+    def __init__(self, reach: int, future: int) -> None:
         super().__init__()
-        self.conv = conv
         self.reach = reach
         self.future = future
 
+    def convolve(self, x: Tensor) -> Tensor:
+        """The convolution without padding in time: `frames` in gives `frames - reach` out."""
+        raise NotImplementedError
+
     def forward(self, x: Tensor, timeline: Timeline) -> Tensor:
-        x = timeline.extend(x, self.reach - self.future, self.future)
-        missing = self.reach + 1 - x.shape[-1]
-        y: Tensor = self.conv(F.pad(x, (0, max(missing, 0))))
-        return y[..., :0] if missing > 0 else y
+        return self.convolve(timeline.extend(x, self.reach - self.future, self.future))
+
+
+class RealTimeConv(TimeConv):
+    """A `TimeConv` by a layer of torch.
+
+    Args:
+        conv: the layer, without padding in time.
+        reach, future: as for `TimeConv`.
+    """
+
+    def __init__(self, conv: nn.Module, reach: int, future: int) -> None:
+        super().__init__(reach, future)
+        self.conv = conv
+
+    def convolve(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.conv(x))
 
 
 class ConvBlock(nn.Module):
     """A convolution over frames, a norm and an activation."""
 
-    def __init__(self, conv: TimeConv, norm: nn.Module, activation: nn.Module) -> None:
+    def __init__(self, conv: TimeConv, norm: nn.Module | None = None, activation: nn.Module | None = None) -> None:
         super().__init__()
         self.conv = conv
-        self.norm = norm
-        self.activation = activation
+        self.norm = norm or nn.Identity()
+        self.activation = activation or nn.Identity()
 
     def forward(self, x: Tensor, timeline: Timeline) -> Tensor:
         y: Tensor = self.activation(self.norm(self.conv(x, timeline)))
         return y
 
 
-class SpectralNetwork(Network):
-    """A network that works on spectra frame by frame but for what a timeline gives it.
+class SpectralNetwork(nn.Module):
+    """A network from noisy to enhanced samples that works on spectra, frame by frame but for its timeline.
 
-    Spectra are `(batch, 2, n_fft / 2 + 1, frames)`.
+    Spectra are `(batch, 2, bins, frames)`, real and imaginary parts.
     """
 
+    config: NetworkConfig
+    first_bin: ClassVar[int] = 0
+    """The lowest bin that the network sees; those below it are silent in its output."""
+    core_dtype: torch.dtype = torch.float32
+    """What `core` computes in; training leaves it to autocast."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stft = STFT(config)
+
     def forward(self, signal: Tensor) -> Tensor:
-        """Enhance `(batch, samples)` at 16 kHz; the same shape comes back."""
+        """Enhance `(batch, samples)` at 16 kHz; the output has the same shape."""
         with torch.autocast(signal.device.type, enabled=False):
             spectrum = self.stft.analyse(self.stft.pad(signal.float()))
         estimate, _ = self.estimate(spectrum, Timeline())
@@ -104,16 +116,23 @@ class SpectralNetwork(Network):
         return output.clamp(-1.0, 1.0) if self.config.clamp else output
 
     def estimate(self, spectrum: Tensor, timeline: Timeline) -> tuple[Tensor, Tensor]:
-        """The estimated and the noisy spectrum of all frames that are final."""
+        """The estimated spectrum and the noisy one of the same frames."""
         with torch.autocast(spectrum.device.type, enabled=False):
-            level = torch.ones_like(spectrum[:, :1, :1])
+            noisy = spectrum[:, :, self.first_bin :]
+            level = torch.ones_like(noisy[:, :1, :1])
             if self.config.level_tracking:
-                level = timeline.level(spectrum, self.config.hop_length)
-            features = self.features(spectrum / level)
-        y = self.core(features, timeline)
-        spectrum, level = timeline.align(spectrum, y), timeline.align(level, y)
+                level = timeline.level(noisy, self.config.hop_length)
+            features = self.features(noisy / level)
+        y = self.core(features.to(self.core_dtype), timeline)
+        if self.config.level_tracking:
+            level = timeline.align(level, y)
+        else:
+            level = level[..., : y.shape[-1]]
+        spectrum = timeline.align(spectrum, y)
         with torch.autocast(spectrum.device.type, enabled=False):
-            return self.apply_output(y.float(), spectrum / level) * level, spectrum
+            noisy = spectrum[:, :, self.first_bin :]
+            estimate = self.apply_output(y.float(), noisy / level) * level
+            return F.pad(estimate, (0, 0, self.first_bin, 0)), spectrum
 
     def features(self, spectrum: Tensor) -> Tensor:
         """What the network sees of a spectrum, `[..., frames]`."""

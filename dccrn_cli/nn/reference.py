@@ -19,14 +19,14 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _KERNEL_TOLERANCE = 1e-4
 
 _RULES = (
-    (r"(encoder|decoder)\.(\d+)\.0\.(real|imag)_conv\.(weight|bias)", r"\1.\2.0.\3_\4"),
-    (r"(encoder|decoder)\.(\d+)\.1\.(weight|bias|running_mean|running_var)", r"\1.\2.1.\3"),
-    (r"(encoder|decoder)\.(\d+)\.2\.weight", r"\1.\2.2.weight"),
-    (r"enhance\.(weight|bias)_(ih|hh)_l(\d+)", r"rnn.lstm.\1_\2_l\3"),
-    (r"tranform\.(weight|bias)", r"rnn.linear.\1"),
-    (r"enhance\.(\d+)\.(real|imag)_lstm\.(\w+)", r"rnn.\2.\1.\3"),
-    (r"enhance\.\d+\.r_trans\.(weight|bias)", r"rnn.real_linear.\1"),
-    (r"enhance\.\d+\.i_trans\.(weight|bias)", r"rnn.imag_linear.\1"),
+    (r"(encoder|decoder)\.(\d+)\.0\.(real|imag)_conv\.(weight|bias)", r"\1.\2.conv.\3_\4"),
+    (r"(encoder|decoder)\.(\d+)\.1\.(weight|bias|running_mean|running_var)", r"\1.\2.norm.\3"),
+    (r"(encoder|decoder)\.(\d+)\.2\.weight", r"\1.\2.activation.weight"),
+    (r"enhance\.(weight|bias)_(ih|hh)_l(\d+)", r"bottleneck.0.lstm.\1_\2_l\3"),
+    (r"tranform\.(weight|bias)", r"bottleneck.0.linear.\1"),
+    (r"enhance\.(\d+)\.(real|imag)_lstm\.(\w+)", r"bottleneck.0.\2.\1.\3"),
+    (r"enhance\.\d+\.r_trans\.(weight|bias)", r"bottleneck.0.real_linear.\1"),
+    (r"enhance\.\d+\.i_trans\.(weight|bias)", r"bottleneck.0.imag_linear.\1"),
 )
 
 _COMPLEX_NORM = {
@@ -142,9 +142,10 @@ def _rename(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]
             unknown.append(key)
     norms = sorted({key.rpartition(".")[0] for key in unknown if key.endswith(".Wrr")})
     for norm in norms:
+        converted_norm = norm.removesuffix(".1") + ".norm"
         for name, parts in _COMPLEX_NORM.items():
             keys = [f"{norm}.{part}" for part in parts]
             if all(key in tensors for key in keys):
-                converted[f"{norm}.{name}"] = torch.stack([tensors[key].flatten() for key in keys])
+                converted[f"{converted_norm}.{name}"] = torch.stack([tensors[key].flatten() for key in keys])
                 unknown = [key for key in unknown if key not in keys]
     return converted, unknown

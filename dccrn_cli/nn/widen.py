@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.config import DCCRNConfig, NetworkConfig
 from dccrn_cli.nn.dccrn import DCCRN
-from dccrn_cli.nn.layers import ComplexConv2d, RealLSTM
-from dccrn_cli.nn.network import Network
+from dccrn_cli.nn.layers import ComplexConv, RealLSTM
+from dccrn_cli.nn.network import ConvBlock, SpectralNetwork
 
 _SHARE_RANGE = (0.2, 0.8)
 """Copies of a channel share its outgoing weights unevenly, or they would learn the same for ever."""
 
 
-def widen(model: Network, config: NetworkConfig, seed: int = 0) -> DCCRN:
+def widen(model: SpectralNetwork, config: NetworkConfig, seed: int = 0) -> DCCRN:
     """Copy channels and LSTM units of a trained network until they fill a wider configuration.
 
     The result gives the same output, to float rounding, and can be trained on from there.
@@ -34,8 +34,11 @@ def widen(model: Network, config: NetworkConfig, seed: int = 0) -> DCCRN:
         raise OptionError("only a DCCRN can be widened; a network of another kind starts from one of its own sizes")
     old = model.config
     alike = dataclasses.replace(old, channels=config.channels, rnn_units=config.rnn_units)
-    if alike != config or len(old.channels) != len(config.channels) or config.complex_rnn or config.complex_norm:
-        raise OptionError("only channels and LSTM units can be widened, and only with plain LSTM and norms")
+    plain = config.skip == "concat" and not (config.complex_rnn or config.complex_norm or config.dual_path_blocks)
+    if alike != config or len(old.channels) != len(config.channels) or not plain:
+        raise OptionError(
+            "only channels and LSTM units can be widened, with a plain LSTM, plain norms and concatenated skips"
+        )
     sizes = [*zip(old.channels, config.channels, strict=True), (old.rnn_units, config.rnn_units)]
     if any(wide < narrow for narrow, wide in sizes):
         raise OptionError("the network to start from is wider than the one to be trained")
@@ -49,9 +52,10 @@ def widen(model: Network, config: NetworkConfig, seed: int = 0) -> DCCRN:
     for source, target, outputs in zip(model.encoder, wide.encoder, halves, strict=True):
         _widen_layer(source, target, inputs, outputs, rng)
         inputs = outputs
-    assert isinstance(model.rnn, RealLSTM)
-    assert isinstance(wide.rnn, RealLSTM)
-    _widen_lstm(model.rnn, wide.rnn, _features(halves[-1], old), _copies(*sizes[-1]), rng)
+    (rnn,), (wide_rnn,) = model.bottleneck, wide.bottleneck
+    assert isinstance(rnn, RealLSTM)
+    assert isinstance(wide_rnn, RealLSTM)
+    _widen_lstm(rnn, wide_rnn, _features(halves[-1], old), _copies(*sizes[-1]), rng)
     for depth, (source, target) in enumerate(zip(model.decoder, wide.decoder, strict=True)):
         skip = halves[-1 - depth]
         outputs = halves[-2 - depth] if depth + 1 < len(halves) else ends[1]
@@ -67,8 +71,8 @@ def _copies(narrow: int, wide: int) -> Tensor:
 
 def _features(half: Tensor, config: DCCRNConfig) -> Tensor:
     """The same for the features of a frame: real channels, then imaginary, each with its bins."""
-    bins = config.bins >> len(config.channels)
     channels = torch.cat([half, half + config.channels[-1] // 2])
+    bins = config.inner_bins
     return (channels[:, None] * bins + torch.arange(bins)).flatten()
 
 
@@ -83,23 +87,22 @@ def _spread(weight: Tensor, outputs: Tensor, inputs: Tensor, rng: torch.Generato
 
 @torch.no_grad()
 def _widen_layer(source: nn.Module, target: nn.Module, inputs: Tensor, outputs: Tensor, rng: torch.Generator) -> None:
-    kernel, *rest = source.children()
-    wide_kernel, *wide_rest = target.children()
-    straight = isinstance(kernel, ComplexConv2d)
+    assert isinstance(source, ConvBlock)
+    assert isinstance(target, ConvBlock)
+    kernel, wide_kernel = source.conv, target.conv
+    assert isinstance(kernel, ComplexConv)
     for name in ("real_weight", "imag_weight"):
-        weight = getattr(kernel, name) if straight else getattr(kernel, name).transpose(0, 1)
+        weight = getattr(kernel, name).transpose(0, 1) if kernel.transposed else getattr(kernel, name)
         # Each part's shares are its own: the sum over copies is what stays the same.
         spread = _spread(weight, outputs, inputs, rng)
-        getattr(wide_kernel, name).copy_(spread if straight else spread.transpose(0, 1))
+        getattr(wide_kernel, name).copy_(spread.transpose(0, 1) if kernel.transposed else spread)
     for name in ("real_bias", "imag_bias"):
         getattr(wide_kernel, name).copy_(getattr(kernel, name)[outputs])
-    if rest:
-        (norm, activation), (wide_norm, wide_activation) = rest, wide_rest
-        assert isinstance(norm, nn.BatchNorm2d)
+    if isinstance(norm := source.norm, nn.BatchNorm2d):
         both = torch.cat([outputs, outputs + norm.num_features // 2])
         for name in ("weight", "bias", "running_mean", "running_var"):
-            getattr(wide_norm, name).copy_(getattr(norm, name)[both])
-        wide_activation.load_state_dict(activation.state_dict())
+            getattr(target.norm, name).copy_(getattr(norm, name)[both])
+    target.activation.load_state_dict(source.activation.state_dict())
 
 
 @torch.no_grad()

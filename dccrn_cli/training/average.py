@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dccrn_cli.nn.network import Network
+from dccrn_cli.nn.network import SpectralNetwork
 
 
 class WeightAverage:
@@ -18,13 +18,13 @@ class WeightAverage:
         decay: of the average per update; smaller in the first updates.
     """
 
-    def __init__(self, model: Network, decay: float) -> None:
+    def __init__(self, model: SpectralNetwork, decay: float) -> None:
         self.decay = decay
         self.updates = 0
         self._model = copy.deepcopy(model).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, model: Network) -> None:
+    def update(self, model: SpectralNetwork) -> None:
         """Take in the weights after a step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
@@ -32,7 +32,7 @@ class WeightAverage:
         for mine, theirs in zip(self._model.buffers(), model.buffers(), strict=True):
             mine.copy_(theirs)
 
-    def model(self) -> Network:
+    def model(self) -> SpectralNetwork:
         """The network with the averaged weights, in evaluation mode."""
         return self._model
 

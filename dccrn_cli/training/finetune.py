@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from dccrn_cli.errors import OptionError
-from dccrn_cli.nn.network import Network
+from dccrn_cli.nn.network import SpectralNetwork
 from dccrn_cli.storage import write_whole
 from dccrn_cli.training.folder import RECIPE, RunFolder
 from dccrn_cli.training.losses import LossOptions
@@ -133,7 +133,7 @@ class FineTuning:
 
     def __init__(
         self,
-        start: Network,
+        start: SpectralNetwork,
         own: OwnData,
         recipe: TrainingRecipe,
         folder: Path,
@@ -180,7 +180,7 @@ class FineTuning:
                 self.folder.path,
             )
 
-    def choose(self, tuned: Network) -> tuple[Network, Comparison]:
+    def choose(self, tuned: SpectralNetwork) -> tuple[SpectralNetwork, Comparison]:
         """The model farthest on the way from start to tuned that nothing speaks against; else the farthest of all.
 
         Going back part of the way gives up a little of what was learnt and most of what was forgotten.
@@ -196,7 +196,7 @@ class FineTuning:
         model = blended(self.start, tuned, STRENGTHS[0])
         return model, self._compare(model, STRENGTHS[0])
 
-    def _compare(self, model: Network, strength: float, measures: Collection[str] = MEASURES.keys()) -> Comparison:
+    def _compare(self, model: SpectralNetwork, strength: float, measures: Collection[str] = MEASURES.keys()) -> Comparison:
         own, elsewhere = (score(model, groups, measures) for groups in (self.own.held_out, self._elsewhere))
         return Comparison(self.own_before, own, self.elsewhere_before, elsewhere, strength)
 
@@ -219,7 +219,7 @@ class FineTuning:
         return max(round(minutes * 60 / each_s), 1)
 
 
-def score(model: Network, groups: Groups, measures: Collection[str] = MEASURES.keys()) -> Scores:
+def score(model: SpectralNetwork, groups: Groups, measures: Collection[str] = MEASURES.keys()) -> Scores:
     """Figures of a model on pairs by SNR."""
     options = LossOptions()
     figures = {snr_db: measure(model, pairs, options, measures) for snr_db, pairs in groups.items() if pairs}
@@ -232,7 +232,7 @@ def score(model: Network, groups: Groups, measures: Collection[str] = MEASURES.k
     )
 
 
-def blended(start: Network, tuned: Network, strength: float) -> Network:
+def blended(start: SpectralNetwork, tuned: SpectralNetwork, strength: float) -> SpectralNetwork:
     """The model that lies between two (Wortsman et al. 2022, WiSE-FT): 0 is the start, 1 the tuned one."""
     model = copy.deepcopy(start)
     ends = tuned.state_dict()

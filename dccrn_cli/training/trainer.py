@@ -15,7 +15,7 @@ from torch import Tensor
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.nn.checkpoint import save_model
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.nn.network import Network
+from dccrn_cli.nn.network import SpectralNetwork
 from dccrn_cli.training.average import WeightAverage
 from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions, training_loss
@@ -53,7 +53,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Network,
+        model: SpectralNetwork,
         source: ExampleSource,
         pairs: Sequence[Pair],
         folder: str | Path,

@@ -13,7 +13,7 @@ import torch
 from dccrn_cli.errors import DataError
 from dccrn_cli.metrics import MetricError, pesq_wb, si_snr, stoi
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.nn.network import Network
+from dccrn_cli.nn.network import SpectralNetwork
 from dccrn_cli.training.clips import Clip, find_clips
 from dccrn_cli.training.losses import LossOptions, training_loss
 
@@ -69,7 +69,7 @@ def read_pair(noisy: Clip, clean: Clip) -> Pair:
 Figures = dict[str, float]
 
 
-def validate(model: Network, pairs: Sequence[Pair], loss_options: LossOptions) -> Figures:
+def validate(model: SpectralNetwork, pairs: Sequence[Pair], loss_options: LossOptions) -> Figures:
     """Mean figures of a model: `loss`, `si_snr` (dB), `pesq_wb` (MOS-LQO), `stoi`.
 
     A measure that is not defined for a pair is left out of that mean.
@@ -78,7 +78,7 @@ def validate(model: Network, pairs: Sequence[Pair], loss_options: LossOptions) -
 
 
 def measure(
-    model: Network, pairs: Sequence[Pair], loss_options: LossOptions, measures: Collection[str] = MEASURES.keys()
+    model: SpectralNetwork, pairs: Sequence[Pair], loss_options: LossOptions, measures: Collection[str] = MEASURES.keys()
 ) -> list[Figures]:
     """The figures of each pair, in order: the loss and some of `MEASURES`; those that are not defined are missing."""
     was_training, threads = model.training, torch.get_num_threads()
@@ -100,7 +100,7 @@ def mean_figures(figures: Sequence[Figures]) -> Figures:
     return {name: float(np.mean(values)) if values else float("nan") for name, values in columns.items()}
 
 
-def _measure(model: Network, pair: Pair, loss_options: LossOptions, measures: Collection[str]) -> Figures:
+def _measure(model: SpectralNetwork, pair: Pair, loss_options: LossOptions, measures: Collection[str]) -> Figures:
     device = next(model.parameters()).device
     noisy, clean = (torch.from_numpy(x).to(device)[None] for x in (pair.noisy, pair.clean))
     with torch.inference_mode():

@@ -6,12 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dccrn_cli.engine.batched import BatchingNetwork
-from dccrn_cli.engine.network import Stream, open_stream
-from dccrn_cli.engine.timeline import TimelineStream
-from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.nn.network import Network
-from dccrn_cli.nn.stft import STFT, frame_count
+from dccrn_cli.engine.dynamic_batching import DynamicBatching
+from dccrn_cli.engine.stream import StreamingNetwork
+from dccrn_cli.nn.base import SAMPLE_RATE
+from dccrn_cli.nn.stft import frame_count
 
 FRAMES_PER_STEP = 192
 """Frames given to the network at once; more costs memory, fewer costs time."""
@@ -31,19 +29,12 @@ class SpectralEnhancer:
     Channels go through the network as a batch.
 
     Args:
-        model: a network, or one that batches the streams of many threads.
-        device: where it runs; one that batches has its own.
+        network: it may serve other streams as well.
     """
 
-    def __init__(self, model: Network | BatchingNetwork, device: str | torch.device = "cpu") -> None:
-        self.config = model.config
-        if isinstance(model, BatchingNetwork):
-            self.device, self._stft = model.device, model.stft
-            self._network: Stream | TimelineStream = model.session()
-        else:
-            self.device = torch.device(device)
-            self._stft = STFT(model.config).to(self.device)
-            self._network = open_stream(model, self.device)
+    def __init__(self, network: StreamingNetwork | DynamicBatching) -> None:
+        self.config, self.device, self._stft = network.config, network.device, network.stft
+        self._stream = network.open()
         low, high = (round(hz * self.config.n_fft / SAMPLE_RATE) for hz in GATE_BAND_HZ)
         self._gate = slice(low, high + 1)
         self.reset()
@@ -55,7 +46,7 @@ class SpectralEnhancer:
 
     def reset(self) -> None:
         """Start a new signal."""
-        self._network.reset()
+        self._stream.reset()
         self._received = 0
         self._emitted = 0
         self._framed = 0
@@ -93,7 +84,7 @@ class SpectralEnhancer:
         pad = max(wanted - self._input.shape[1], 0)
         self._append(self._input.new_zeros(channels, pad))
         parts = self._run()
-        parts.append(self._overlap_add(*self._network.flush()))
+        parts.append(self._overlap_add(*self._stream.flush()))
         # The frames overlap beyond the end; what lies there is under fewer windows.
         total, gain, weight = self._tails_or_zeros(channels)
         parts.append((total / (weight + _EPS), gain / (weight + _EPS)))
@@ -115,7 +106,7 @@ class SpectralEnhancer:
             count = min(FRAMES_PER_STEP, available - first)
             start = first * cfg.hop_length
             samples = self._input[:, start : start + (count - 1) * cfg.hop_length + cfg.win_length]
-            parts.append(self._overlap_add(*self._network.process(self._stft.analyse(samples))))
+            parts.append(self._overlap_add(*self._stream.process(self._stft.analyse(samples))))
         self._framed += available
         self._input = self._input[:, available * cfg.hop_length :].clone()
         return parts

@@ -13,10 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from dccrn_cli.engine.folded import FoldedNetwork, Piece, State
-from dccrn_cli.engine.network import Stream
-from dccrn_cli.nn.dccrn import DCCRN
-from dccrn_cli.nn.stft import STFT
+from dccrn_cli.engine.stream import Piece, State, Stream, StreamingNetwork
 
 GATHERING_S = 0.002
 """How long a batch waits for signals under way that have nothing to run yet."""
@@ -25,29 +22,25 @@ GATHERING_S = 0.002
 @dataclass(frozen=True)
 class _Request:
     piece: Piece
-    result: Future[tuple[Tensor, State]] = field(default_factory=Future)
+    result: Future[tuple[Tensor, Tensor, State]] = field(default_factory=Future)
 
 
-class BatchingNetwork:
-    """A trained DCCRN that runs what the streams of many threads bring as batches.
+class DynamicBatching:
+    """Runs what the streams of many threads bring to one network as batches.
 
-    Each stream gets what it would get alone. This is meant for GPUs; on a CPU large batches are
-    slower than one stream after another. The network runs in a thread of its own, which ends with
-    `close` or the context.
+    Each stream gets what it would get alone. It serves GPUs; on a CPU large batches are slower than
+    one stream after another. The network runs in a thread of its own, which ends with `close` or the
+    context.
 
     Args:
-        model: the network; it is copied.
-        device: where to run.
+        network: of all streams.
         max_batch: channels that run at once at most; a stream of more runs by itself. It falls
             by half whenever the device's memory does not suffice.
     """
 
-    def __init__(self, model: DCCRN, device: torch.device, max_batch: int = 32) -> None:
-        self.config = model.config
-        self.device = device
-        self.stft = STFT(model.config).to(device)
-        """For all streams: it has no state."""
-        self._network = FoldedNetwork(model, device)
+    def __init__(self, network: StreamingNetwork, max_batch: int = 32) -> None:
+        self.config, self.device, self.stft = network.config, network.device, network.stft
+        self._network = network
         self._max_batch = max_batch
         self._changed = threading.Condition()
         self._waiting: list[_Request] = []
@@ -64,7 +57,7 @@ class BatchingNetwork:
     ) -> None:
         self.close()
 
-    def session(self) -> Stream:
+    def open(self) -> Stream:
         """A stream through this network, for one thread at a time.
 
         Its `process` and `flush` raise what the batch that they were in raised, and RuntimeError
@@ -79,7 +72,7 @@ class BatchingNetwork:
             self._changed.notify_all()
         self._thread.join()
 
-    def _advance(self, session: _Session, piece: Piece) -> tuple[Tensor, State]:
+    def _advance(self, session: _Session, piece: Piece) -> tuple[Tensor, Tensor, State]:
         request = _Request(piece)
         with self._changed:
             if self._closed:
@@ -120,9 +113,9 @@ class BatchingNetwork:
                 self._changed.wait(left)
             if self._closed:
                 return []
-            count, rows = 1, self._waiting[0].piece.shape[0]
+            count, rows = 1, self._waiting[0].piece.rows
             for request in self._waiting[1:]:
-                rows += request.piece.shape[0]
+                rows += request.piece.rows
                 if rows > self._max_batch:
                     break
                 count += 1
@@ -158,13 +151,10 @@ class BatchingNetwork:
 class _Session(Stream):
     """A stream whose pieces run in batches."""
 
-    def __init__(self, batching: BatchingNetwork) -> None:
-        self._batching = batching
-        super().__init__(batching._network)
+    def __init__(self, batching: DynamicBatching) -> None:
+        self._leave = lambda: batching._leave(self)
+        super().__init__(batching.config, batching._network.fresh_state, lambda piece: batching._advance(self, piece))
 
     def reset(self) -> None:
         super().reset()
-        self._batching._leave(self)
-
-    def _advance(self, piece: Piece) -> tuple[Tensor, State]:
-        return self._batching._advance(self, piece)
+        self._leave()
