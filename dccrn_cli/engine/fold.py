@@ -15,7 +15,7 @@ from dccrn_cli.nn.network import ConvBlock, RealTimeConv, SpectralNetwork
 
 Precision = Literal["auto", "fp32", "bf16"]
 
-_Conv = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d
+_Layer = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.LayerNorm
 
 
 def pick_precision(precision: Precision, device: torch.device) -> torch.dtype:
@@ -44,17 +44,19 @@ def fold(network: SpectralNetwork, device: torch.device, dtype: torch.dtype = to
     Args:
         network: of any architecture.
         device: where the copy runs.
-        dtype: of convolutions and matrix products. LSTMs over time stay in float32, since their
-            state is rounded wherever a stream is cut.
+        dtype: of convolutions and matrix products. The first convolution stays in float32, since
+            rounding the spectrum would cost as much as rounding all layers; LSTMs over time do too,
+            since their state would be rounded wherever a stream is cut.
     """
     folded = copy.deepcopy(network).cpu().eval().requires_grad_(False).double()  # some devices know no float64
     for block in list(folded.modules()):
         if isinstance(block, ConvBlock):
             _fold_block(block)
     folded = folded.float().to(device)
-    folded.core_dtype = dtype
+    first = next(module for module in folded.modules() if isinstance(module, RealTimeConv))
+    first.output_dtype = dtype
     for module in folded.modules():
-        if isinstance(module, _Conv | nn.Linear | nn.LayerNorm) or _is_stateless(module):
+        if isinstance(module, _Layer) and module is not first.conv or _is_stateless(module):
             module.to(dtype)
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

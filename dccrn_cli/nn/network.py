@@ -70,9 +70,11 @@ class RealTimeConv(TimeConv):
     def __init__(self, conv: nn.Module, reach: int, future: int) -> None:
         super().__init__(reach, future)
         self.conv = conv
+        self.output_dtype: torch.dtype | None = None  # that of its weights
 
     def convolve(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.conv(x))
+        y: Tensor = self.conv(x)
+        return y if self.output_dtype is None else y.to(self.output_dtype)
 
 
 class ConvBlock(nn.Module):
@@ -98,8 +100,6 @@ class SpectralNetwork(nn.Module):
     config: NetworkConfig
     first_bin: ClassVar[int] = 0
     """The lowest bin that the network sees; those below it are silent in its output."""
-    core_dtype: torch.dtype = torch.float32
-    """What `core` computes in; training leaves it to autocast."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -123,11 +123,8 @@ class SpectralNetwork(nn.Module):
             if self.config.level_tracking:
                 level = timeline.level(noisy, self.config.hop_length)
             features = self.features(noisy / level)
-        y = self.core(features.to(self.core_dtype), timeline)
-        if self.config.level_tracking:
-            level = timeline.align(level, y)
-        else:
-            level = level[..., : y.shape[-1]]
+        y = self.core(features, timeline)
+        level = timeline.align(level, y) if self.config.level_tracking else level[..., : y.shape[-1]]
         spectrum = timeline.align(spectrum, y)
         with torch.autocast(spectrum.device.type, enabled=False):
             noisy = spectrum[:, :, self.first_bin :]
