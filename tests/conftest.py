@@ -13,12 +13,12 @@ from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.checkpoint import save_model
 from dccrn_cli.nn.config import PRESETS, NetworkConfig
 from dccrn_cli.nn.dccrn import DCCRN
-from dccrn_cli.nn.network import Network
+from dccrn_cli.nn.network import SpectralNetwork
 
 torch.set_num_threads(1)
 
 
-def lively(config: NetworkConfig, seed: int = 0) -> Network:
+def lively(config: NetworkConfig, seed: int = 0) -> SpectralNetwork:
     """An untrained network with biases and statistics as if trained, so that every part matters."""
     torch.manual_seed(seed)
     model = build_network(config)

@@ -27,7 +27,7 @@ from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.checkpoint import load_model, read_metadata, save_model
 from dccrn_cli.nn.config import PRESETS, DCCRNConfig, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
-from dccrn_cli.nn.network import Network
+from dccrn_cli.nn.network import SpectralNetwork
 from dccrn_cli.nn.stft import frame_count
 from dccrn_cli.nn.widen import widen
 from dccrn_cli.training.losses import LossOptions, si_snr_db, training_loss
@@ -56,7 +56,7 @@ VARIANTS = {name: smaller(name) for name in SYSTEMS} | {
 }
 
 
-def on_meta(config: NetworkConfig) -> Network:
+def on_meta(config: NetworkConfig) -> SpectralNetwork:
     with torch.device("meta"):
         return build_network(config)
 
@@ -96,7 +96,7 @@ def test_cost_is_what_torch_counts(name: str, monkeypatch: pytest.MonkeyPatch) -
     assert counter.get_total_flops() / 2 / seconds == pytest.approx(macs_per_second(config), rel=0.03)
 
 
-def first_moved(model: Network, at: int) -> int:
+def first_moved(model: SpectralNetwork, at: int) -> int:
     """First output sample that a click at sample `at` moves."""
     x = 0.1 * torch.randn(1, at + 2000, generator=torch.Generator().manual_seed(0))
     y = x.clone()

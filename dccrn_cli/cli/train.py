@@ -216,7 +216,9 @@ def _start(init: str) -> tuple[SpectralNetwork, dict[str, Any]]:
     return model, {"started_from": Path(init).name, "hours_seen": before.get("hours_seen", 0.0)}
 
 
-def _network(recipe: TrainingRecipe, start: tuple[SpectralNetwork, dict[str, Any]] | None) -> tuple[SpectralNetwork, dict[str, Any]]:
+def _network(
+    recipe: TrainingRecipe, start: tuple[SpectralNetwork, dict[str, Any]] | None
+) -> tuple[SpectralNetwork, dict[str, Any]]:
     """The network to train, and what is known of where it comes from."""
     from dccrn_cli.nn.build import build_network
     from dccrn_cli.nn.widen import widen

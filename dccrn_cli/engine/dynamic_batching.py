@@ -152,9 +152,9 @@ class _Session(Stream):
     """A stream whose pieces run in batches."""
 
     def __init__(self, batching: DynamicBatching) -> None:
-        self._leave = lambda: batching._leave(self)
+        self._batching = batching
         super().__init__(batching.config, batching._network.fresh_state, lambda piece: batching._advance(self, piece))
 
     def reset(self) -> None:
         super().reset()
-        self._leave()
+        self._batching._leave(self)

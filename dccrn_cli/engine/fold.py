@@ -56,7 +56,7 @@ def fold(network: SpectralNetwork, device: torch.device, dtype: torch.dtype = to
     first = next(module for module in folded.modules() if isinstance(module, RealTimeConv))
     first.output_dtype = dtype
     for module in folded.modules():
-        if isinstance(module, _Layer) and module is not first.conv or _is_stateless(module):
+        if (isinstance(module, _Layer) and module is not first.conv) or _is_stateless(module):
             module.to(dtype)
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -72,11 +72,13 @@ def _fold_block(block: ConvBlock) -> None:
     conv = block.conv.as_real() if isinstance(block.conv, ComplexConv) else block.conv
     assert isinstance(conv, RealTimeConv)
     block.conv = conv
-    if isinstance(block.norm, nn.BatchNorm2d):
-        conv.conv = fuse_conv_bn_eval(conv.conv, block.norm, transpose=isinstance(conv.conv, nn.ConvTranspose2d))
-        block.norm = nn.Identity()
-    elif isinstance(block.norm, ComplexBatchNorm):
-        _fold_complex_norm(conv.conv, block.norm)
+    layer = conv.conv
+    if isinstance(block.norm, nn.BatchNorm2d | ComplexBatchNorm):
+        assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        if isinstance(block.norm, ComplexBatchNorm):
+            _fold_complex_norm(layer, block.norm)
+        else:
+            conv.conv = fuse_conv_bn_eval(layer, block.norm, transpose=isinstance(layer, nn.ConvTranspose2d))
         block.norm = nn.Identity()
     if isinstance(block.activation, PReLU):
         block.activation = nn.LeakyReLU(float(block.activation.weight.detach()))
@@ -84,8 +86,7 @@ def _fold_block(block: ConvBlock) -> None:
         block.activation.inplace = True
 
 
-def _fold_complex_norm(conv: nn.Module, norm: ComplexBatchNorm) -> None:
-    assert isinstance(conv, nn.Conv2d | nn.ConvTranspose2d)
+def _fold_complex_norm(conv: nn.Conv2d | nn.ConvTranspose2d, norm: ComplexBatchNorm) -> None:
     assert conv.bias is not None
     matrix, shift = norm.affine()
     equation = "oc,ic...->io..." if isinstance(conv, nn.ConvTranspose2d) else "oc,ci...->oi..."

@@ -137,7 +137,7 @@ class StreamTimeline(Timeline):
     def run_lstm(self, lstm: nn.LSTM, x: Tensor) -> Tensor:
         """Each piece goes on from the state after the one before; frames before the signal leave it as it is."""
         slot, state = self._take()
-        dtype, x = x.dtype, x.to(lstm.weight_ih_l0.dtype)
+        dtype, x = x.dtype, x.to(_dtype(lstm))
         spans = defaultdict(list)
         for row, (length, position) in enumerate(zip(self._lengths, self._positions, strict=True)):
             spans[min(max(slot.delay - position, 0), length), length].append(row)
@@ -156,7 +156,7 @@ class StreamTimeline(Timeline):
                 for part, value in zip(state, new, strict=True):
                     part[:, these] = value
         self._kept.append(state)
-        return y.to(dtype)
+        return cast(Tensor, y.to(dtype))
 
     def _take(self) -> tuple[Slot, tuple[Tensor, ...]]:
         place = len(self._kept)
@@ -190,6 +190,10 @@ class StreamTimeline(Timeline):
         return outside | (frame >= torch.tensor(self._ends, device=self._device)[:, None]) if self._ends else outside
 
 
+def _dtype(lstm: nn.LSTM) -> torch.dtype:
+    return lstm.get_parameter("weight_ih_l0").dtype
+
+
 class _Probe(Timeline):
     """Counts what arrives at each call, by a network from which frames without a future are withheld."""
 
@@ -210,7 +214,7 @@ class _Probe(Timeline):
         return super().level(spectrum, hop_length)
 
     def run_lstm(self, lstm: nn.LSTM, x: Tensor) -> Tensor:
-        y, state = lstm(x.to(lstm.weight_ih_l0.dtype))
+        y, state = lstm(x.to(_dtype(lstm)))
         self.slots.append(Slot(self._frames - x.shape[1], tuple(map(torch.zeros_like, state)), dim=1))
         return cast(Tensor, y.to(x.dtype))
 
@@ -261,7 +265,7 @@ class StreamingNetwork:
         with _exact():
             estimate, noisy = self._network.estimate(timeline.join(), timeline)
         rows = [piece.rows for piece in pieces]
-        parts = zip(pieces, estimate.split(rows), noisy.split(rows), timeline.states(), strict=True)
+        parts = zip(pieces, torch.split(estimate, rows), torch.split(noisy, rows), timeline.states(), strict=True)
         return [(got[..., : piece.frames], plain[..., : piece.frames], state) for piece, got, plain, state in parts]
 
     def open(self) -> Stream:

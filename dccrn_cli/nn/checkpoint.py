@@ -33,7 +33,11 @@ _RENAMED = (
 
 
 def save_model(
-    model: SpectralNetwork, path: str | os.PathLike[str], provenance: Mapping[str, Any] | None = None, *, half: bool = True
+    model: SpectralNetwork,
+    path: str | os.PathLike[str],
+    provenance: Mapping[str, Any] | None = None,
+    *,
+    half: bool = True,
 ) -> None:
     """Write a model, atomically.
 

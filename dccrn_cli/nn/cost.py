@@ -43,16 +43,17 @@ def macs_per_second(config: NetworkConfig) -> float:
 
 
 def _macs(module: nn.Module, x: Tensor, y: Any) -> int:
+    """Of one call; `y` is a tensor but for LSTMs."""
     if isinstance(module, nn.LSTM):
         weights = sum(weight.numel() for name, weight in module.named_parameters() if name.startswith("weight"))
         return x.numel() // x.shape[-1] * weights
     if isinstance(module, nn.Linear):
         return x.numel() // x.shape[-1] * module.weight.numel()
     if isinstance(module, nn.Conv1d | nn.Conv2d):
-        return y.numel() // y.shape[1] * module.weight.numel()
+        return int(y.numel()) // int(y.shape[1]) * module.weight.numel()
     if isinstance(module, nn.ConvTranspose2d):
-        return x.shape[0] * x.shape[2] * y.shape[-1] * module.weight.numel()
+        return x.shape[0] * x.shape[2] * int(y.shape[-1]) * module.weight.numel()
     if isinstance(module, ComplexConv):
-        positions = x if module.transposed else y
-        return positions.shape[0] * positions.shape[2] * y.shape[-1] * 4 * module.real_weight.numel()
+        bins = int((x if module.transposed else y).shape[2])
+        return x.shape[0] * bins * int(y.shape[-1]) * 4 * module.real_weight.numel()
     return 0

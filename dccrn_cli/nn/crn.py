@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dccrn_cli.nn.network import ConvBlock, RealTimeConv, SpectralNetwork, TimeConv, Timeline
+from dccrn_cli.nn.network import ConvBlock, RealTimeConv, SpectralNetwork, Timeline
 from dccrn_cli.nn.systems import CRN_FREQ_KERNEL, CRN_TIME_KERNEL, CRNConfig
 
 _KERNEL, _STRIDE = (CRN_FREQ_KERNEL, CRN_TIME_KERNEL), (2, 1)
@@ -68,13 +68,14 @@ class CRN(SpectralNetwork):
     def _start_as_identity(self) -> None:
         first, encoded = self.encoder[0], self.config.channels[0]
         assert isinstance(first, ConvBlock)
-        encode, decode = first.conv.conv.get_parameter("weight"), []
+        encode, decode = first.get_parameter("conv.conv.weight"), []
         for decoder in self.decoders:
-            last = _last_block(decoder).conv
-            decode.append(last.conv.get_parameter("weight")[encoded:, 0, :, last.future])
-            last.conv.get_parameter("weight")[encoded : encoded + _CARRIERS] = 0.0
+            last = _last_block(decoder)
+            weight = last.get_parameter("conv.conv.weight")
+            decode.append(weight[encoded:, 0, :, last.conv.future])
+            weight[encoded : encoded + _CARRIERS] = 0.0
         encode[:_CARRIERS] = 0.0
-        first.conv.conv.get_parameter("bias")[:_CARRIERS] = 0.0
+        first.get_parameter("conv.conv.bias")[:_CARRIERS] = 0.0
         first.norm.get_parameter("weight")[:_CARRIERS] = _CARRIED
         # Each output bin of the encoder stands for an even and an odd bin of the input, in the kernel's order.
         for channel, (part, tap, sign) in enumerate(itertools.product((0, 1), (1, 2), (1.0, -1.0))):

@@ -20,6 +20,7 @@ from dccrn_cli.nn.network import RealTimeConv, TimeConv, Timeline
 INIT_STD = 0.05
 """Deviation of initial weights in the authors' code."""
 
+_STRIDE = (FREQ_STRIDE, 1)
 _FORGET_BIAS = 4.0
 
 _GAUSS_CHANNELS = 16
@@ -86,19 +87,21 @@ class ComplexConv(TimeConv):
 
     def as_real(self) -> RealTimeConv:
         """The same layer as one real convolution, for inference."""
-        kind = nn.ConvTranspose2d if self.transposed else nn.Conv2d
         weight, bias = self.weight().detach(), self.bias().detach()
-        channels = weight.shape[:2] if self.transposed else weight.shape[1::-1]
-        conv = kind(*channels, self.kernel, **self._geometry(), device=weight.device, dtype=weight.dtype)
+        conv: nn.Conv2d | nn.ConvTranspose2d
+        if self.transposed:
+            inputs, outputs = weight.shape[:2]
+            padding = (self.output_padding, 0)
+            conv = nn.ConvTranspose2d(inputs, outputs, self.kernel, _STRIDE, self._padding, padding, device="meta")
+        else:
+            conv = nn.Conv2d(weight.shape[1], weight.shape[0], self.kernel, _STRIDE, self._padding, device="meta")
         conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
         return RealTimeConv(conv, self.reach, self.future).train(self.training)
 
-    def _geometry(self) -> dict[str, tuple[int, int]]:
-        stride, bins = (FREQ_STRIDE, 1), self.kernel[0] // 2
-        if not self.transposed:
-            return {"stride": stride, "padding": (bins, 0)}
-        # Padding in time drops the frames that would see only a part of their kernel.
-        return {"stride": stride, "padding": (bins, self.reach), "output_padding": (self.output_padding, 0)}
+    @property
+    def _padding(self) -> tuple[int, int]:
+        # In time it drops the frames that would see only a part of a transposed kernel.
+        return self.kernel[0] // 2, self.reach if self.transposed else 0
 
     def convolve(self, x: Tensor) -> Tensor:
         if not self._three_are_faster(x):
@@ -116,8 +119,9 @@ class ComplexConv(TimeConv):
         return in_float32 and x.device.type == "cpu" and x.shape[1] >= _GAUSS_CHANNELS
 
     def _real(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        run = F.conv_transpose2d if self.transposed else F.conv2d
-        return run(x, weight, bias, **self._geometry())
+        if self.transposed:
+            return F.conv_transpose2d(x, weight, bias, _STRIDE, self._padding, (self.output_padding, 0))
+        return F.conv2d(x, weight, bias, _STRIDE, self._padding)
 
     @torch.no_grad()
     def start_at(self, real: float, imag: float) -> None:
@@ -215,8 +219,9 @@ class RealLSTM(nn.Module):
         self.linear = nn.Linear(units, features)
 
     def forward(self, x: Tensor, timeline: Timeline) -> Tensor:
-        y = self.linear(timeline.run_lstm(self.lstm, x.permute(0, 3, 1, 2).flatten(2)))
-        return y.unflatten(2, x.shape[1:3]).permute(0, 2, 3, 1)
+        frames = x.permute(0, 3, 1, 2)
+        y: Tensor = self.linear(timeline.run_lstm(self.lstm, frames.flatten(2)))
+        return y.reshape(frames.shape).permute(0, 2, 3, 1)
 
 
 class ComplexLSTM(nn.Module):
@@ -237,17 +242,19 @@ class ComplexLSTM(nn.Module):
         self.imag_linear = nn.Linear(units // 2, features // 2)
 
     def forward(self, x: Tensor, timeline: Timeline) -> Tensor:
-        parts = torch.stack(x.permute(0, 3, 1, 2).chunk(2, dim=2), dim=1).flatten(3)  # (batch, 2, frames, features)
+        frames = x.permute(0, 3, 1, 2)
+        parts = torch.stack(frames.chunk(2, dim=2), dim=1).flatten(3)  # (batch, 2, frames, features / 2)
         for real, imag in zip(self.real, self.imag, strict=True):
             by_real, by_imag = (self._run(lstm, parts, timeline) for lstm in (real, imag))
             parts = torch.stack([by_real[:, 0] - by_imag[:, 1], by_real[:, 1] + by_imag[:, 0]], dim=1)
         y = torch.cat([self.real_linear(parts[:, 0]), self.imag_linear(parts[:, 1])], dim=2)
-        return y.unflatten(2, x.shape[1:3]).permute(0, 2, 3, 1)
+        return y.reshape(frames.shape).permute(0, 2, 3, 1)
 
     @staticmethod
     def _run(lstm: nn.Module, parts: Tensor, timeline: Timeline) -> Tensor:
         assert isinstance(lstm, nn.LSTM)
-        return timeline.run_lstm(lstm, parts.flatten(0, 1)).unflatten(0, (-1, 2))
+        y = timeline.run_lstm(lstm, parts.flatten(0, 1))
+        return y.reshape(*parts.shape[:3], -1)
 
 
 class DualPath(nn.Module):
@@ -272,13 +279,15 @@ class DualPath(nn.Module):
         self.inter = nn.LSTM(channels, inter_units, batch_first=True)
         self.inter_linear = nn.Linear(inter_units, channels)
         self.inter_norm = nn.LayerNorm((bins, channels))
+        forget = slice(inter_units, 2 * inter_units)
         with torch.no_grad():  # a long memory to begin with
-            self.inter.bias_ih_l0[inter_units : 2 * inter_units].fill_(_FORGET_BIAS)
+            self.inter.get_parameter("bias_ih_l0")[forget].fill_(_FORGET_BIAS)
 
     def forward(self, x: Tensor, timeline: Timeline) -> Tensor:
         x = x.permute(0, 3, 2, 1)  # (batch, frames, bins, channels)
-        y = self.intra(x.flatten(0, 1))[0].unflatten(0, x.shape[:2])
+        batch, frames, bins, _ = x.shape
+        y: Tensor = self.intra(x.flatten(0, 1))[0].reshape(batch, frames, bins, -1)
         x = x + self.intra_norm(self.intra_linear(y))
-        y = timeline.run_lstm(self.inter, x.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, x.shape[2]))
+        y = timeline.run_lstm(self.inter, x.transpose(1, 2).flatten(0, 1)).reshape(batch, bins, frames, -1)
         x = x + self.inter_norm(self.inter_linear(y.transpose(1, 2)))
         return x.permute(0, 3, 2, 1)

@@ -29,7 +29,9 @@ class LSTMMask(SpectralNetwork):
 
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__(config)
-        self.conv = RealTimeConv(nn.Conv1d(config.bins, config.bins, config.kernel), config.kernel - 1, config.look_ahead)
+        self.conv = RealTimeConv(
+            nn.Conv1d(config.bins, config.bins, config.kernel), config.kernel - 1, config.look_ahead
+        )
         self.lstm = nn.LSTM(config.bins, config.units, config.layers, batch_first=True)
         self.linear = nn.Linear(config.units, config.bins)
         with torch.no_grad():

@@ -196,7 +196,9 @@ class FineTuning:
         model = blended(self.start, tuned, STRENGTHS[0])
         return model, self._compare(model, STRENGTHS[0])
 
-    def _compare(self, model: SpectralNetwork, strength: float, measures: Collection[str] = MEASURES.keys()) -> Comparison:
+    def _compare(
+        self, model: SpectralNetwork, strength: float, measures: Collection[str] = MEASURES.keys()
+    ) -> Comparison:
         own, elsewhere = (score(model, groups, measures) for groups in (self.own.held_out, self._elsewhere))
         return Comparison(self.own_before, own, self.elsewhere_before, elsewhere, strength)
 

@@ -78,7 +78,10 @@ def validate(model: SpectralNetwork, pairs: Sequence[Pair], loss_options: LossOp
 
 
 def measure(
-    model: SpectralNetwork, pairs: Sequence[Pair], loss_options: LossOptions, measures: Collection[str] = MEASURES.keys()
+    model: SpectralNetwork,
+    pairs: Sequence[Pair],
+    loss_options: LossOptions,
+    measures: Collection[str] = MEASURES.keys(),
 ) -> list[Figures]:
     """The figures of each pair, in order: the loss and some of `MEASURES`; those that are not defined are missing."""
     was_training, threads = model.training, torch.get_num_threads()
