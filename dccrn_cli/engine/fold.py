@@ -15,11 +15,9 @@ from dccrn_cli.nn.network import ConvBlock, RealTimeConv, SpectralNetwork
 
 Precision = Literal["auto", "fp32", "bf16"]
 
-_Layer = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.LayerNorm
-
 
 def pick_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """The type in which convolutions and matrix products run.
+    """The type in which convolutions run.
 
     "auto" is bfloat16 on a CPU with instructions for it and float32 elsewhere.
 
@@ -44,28 +42,23 @@ def fold(network: SpectralNetwork, device: torch.device, dtype: torch.dtype = to
     Args:
         network: of any architecture.
         device: where the copy runs.
-        dtype: of convolutions and matrix products. The first convolution stays in float32, since
-            rounding the spectrum would cost as much as rounding all layers; LSTMs over time do too,
-            since their state would be rounded wherever a stream is cut.
+        dtype: of convolutions. The first stays in float32, since rounding the spectrum would cost as
+            much as rounding all layers; so do recurrent layers, whose rounding would depend on how a
+            stream is cut.
     """
     folded = copy.deepcopy(network).cpu().eval().requires_grad_(False).double()  # some devices know no float64
     for block in list(folded.modules()):
         if isinstance(block, ConvBlock):
             _fold_block(block)
     folded = folded.float().to(device)
-    first = next(module for module in folded.modules() if isinstance(module, RealTimeConv))
-    first.output_dtype = dtype
+    convs = [module for module in folded.modules() if isinstance(module, RealTimeConv)]
+    convs[0].output_dtype = dtype
+    for conv in convs[1:]:
+        conv.to(dtype)
     for module in folded.modules():
-        if (isinstance(module, _Layer) and module is not first.conv) or _is_stateless(module):
-            module.to(dtype)
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return folded
-
-
-def _is_stateless(module: nn.Module) -> bool:
-    """Whether it is an LSTM within a frame."""
-    return isinstance(module, nn.LSTM) and module.bidirectional
 
 
 def _fold_block(block: ConvBlock) -> None:

@@ -137,7 +137,7 @@ class StreamTimeline(Timeline):
     def run_lstm(self, lstm: nn.LSTM, x: Tensor) -> Tensor:
         """Each piece goes on from the state after the one before; frames before the signal leave it as it is."""
         slot, state = self._take()
-        dtype, x = x.dtype, x.to(_dtype(lstm))
+        x = x.float()
         spans = defaultdict(list)
         for row, (length, position) in enumerate(zip(self._lengths, self._positions, strict=True)):
             spans[min(max(slot.delay - position, 0), length), length].append(row)
@@ -156,7 +156,7 @@ class StreamTimeline(Timeline):
                 for part, value in zip(state, new, strict=True):
                     part[:, these] = value
         self._kept.append(state)
-        return cast(Tensor, y.to(dtype))
+        return cast(Tensor, y)
 
     def _take(self) -> tuple[Slot, tuple[Tensor, ...]]:
         place = len(self._kept)
@@ -190,10 +190,6 @@ class StreamTimeline(Timeline):
         return outside | (frame >= torch.tensor(self._ends, device=self._device)[:, None]) if self._ends else outside
 
 
-def _dtype(lstm: nn.LSTM) -> torch.dtype:
-    return lstm.get_parameter("weight_ih_l0").dtype
-
-
 class _Probe(Timeline):
     """Counts what arrives at each call, by a network from which frames without a future are withheld."""
 
@@ -214,9 +210,9 @@ class _Probe(Timeline):
         return super().level(spectrum, hop_length)
 
     def run_lstm(self, lstm: nn.LSTM, x: Tensor) -> Tensor:
-        y, state = lstm(x.to(_dtype(lstm)))
+        y, state = lstm(x.float())
         self.slots.append(Slot(self._frames - x.shape[1], tuple(map(torch.zeros_like, state)), dim=1))
-        return cast(Tensor, y.to(x.dtype))
+        return cast(Tensor, y)
 
     def _add(self, x: Tensor, frames: int) -> None:
         self.slots.append(Slot(self._frames - x.shape[-1], (x.new_zeros(*x.shape[:-1], frames),)))

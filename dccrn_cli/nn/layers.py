@@ -221,7 +221,7 @@ class RealLSTM(nn.Module):
     def forward(self, x: Tensor, timeline: Timeline) -> Tensor:
         frames = x.permute(0, 3, 1, 2)
         y: Tensor = self.linear(timeline.run_lstm(self.lstm, frames.flatten(2)))
-        return y.reshape(frames.shape).permute(0, 2, 3, 1)
+        return y.reshape(frames.shape).permute(0, 2, 3, 1).to(x.dtype)
 
 
 class ComplexLSTM(nn.Module):
@@ -248,7 +248,7 @@ class ComplexLSTM(nn.Module):
             by_real, by_imag = (self._run(lstm, parts, timeline) for lstm in (real, imag))
             parts = torch.stack([by_real[:, 0] - by_imag[:, 1], by_real[:, 1] + by_imag[:, 0]], dim=1)
         y = torch.cat([self.real_linear(parts[:, 0]), self.imag_linear(parts[:, 1])], dim=2)
-        return y.reshape(frames.shape).permute(0, 2, 3, 1)
+        return y.reshape(frames.shape).permute(0, 2, 3, 1).to(x.dtype)
 
     @staticmethod
     def _run(lstm: nn.Module, parts: Tensor, timeline: Timeline) -> Tensor:
@@ -284,10 +284,10 @@ class DualPath(nn.Module):
             self.inter.get_parameter("bias_ih_l0")[forget].fill_(_FORGET_BIAS)
 
     def forward(self, x: Tensor, timeline: Timeline) -> Tensor:
-        x = x.permute(0, 3, 2, 1)  # (batch, frames, bins, channels)
-        batch, frames, bins, _ = x.shape
-        y: Tensor = self.intra(x.flatten(0, 1))[0].reshape(batch, frames, bins, -1)
-        x = x + self.intra_norm(self.intra_linear(y))
-        y = timeline.run_lstm(self.inter, x.transpose(1, 2).flatten(0, 1)).reshape(batch, bins, frames, -1)
-        x = x + self.inter_norm(self.inter_linear(y.transpose(1, 2)))
-        return x.permute(0, 3, 2, 1)
+        z = x.float().permute(0, 3, 2, 1)  # (batch, frames, bins, channels)
+        batch, frames, bins, _ = z.shape
+        y: Tensor = self.intra(z.flatten(0, 1))[0].reshape(batch, frames, bins, -1)
+        z = z + self.intra_norm(self.intra_linear(y))
+        y = timeline.run_lstm(self.inter, z.transpose(1, 2).flatten(0, 1)).reshape(batch, bins, frames, -1)
+        z = z + self.inter_norm(self.inter_linear(y.transpose(1, 2)))
+        return z.permute(0, 3, 2, 1).to(x.dtype)
