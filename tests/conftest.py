@@ -36,6 +36,18 @@ def lively(config: NetworkConfig, seed: int = 0) -> SpectralNetwork:
 TINY = dataclasses.replace(PRESETS["dccrn-small"], channels=(4, 4, 8, 8, 8, 8), rnn_units=8)
 
 
+def shrunk(config: NetworkConfig) -> NetworkConfig:
+    """The same network with few channels and units."""
+    sizes: dict[str, object] = {"rnn_units": 8, "units": 8, "intra_units": 4}
+    if hasattr(config, "channels"):
+        sizes["channels"] = tuple(4 + 4 * (layer // 2) for layer in range(len(config.channels)))
+    fields = {field.name for field in dataclasses.fields(config)}
+    return dataclasses.replace(config, **{name: size for name, size in sizes.items() if name in fields})
+
+
+SMALL_PRESETS = {name: shrunk(config) for name, config in PRESETS.items()}
+
+
 @pytest.fixture(scope="session")
 def tiny_model() -> DCCRN:
     """A very small network of the same kind as the bundled ones."""

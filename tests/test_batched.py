@@ -10,22 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, lively, speechlike
+from conftest import SMALL_PRESETS, TINY, lively, speechlike
 from test_enhancer import TOLERANCE, VARIANTS, stream
 
 from dccrn_cli import Enhancer
-from dccrn_cli.engine.batched import BatchingNetwork
-from dccrn_cli.engine.folded import FoldedNetwork, Piece, State
-from dccrn_cli.nn.config import PRESETS
-
-CPU = torch.device("cpu")
-MORE = {
-    "mask-r": dataclasses.replace(PRESETS["dccrn-r"], channels=(8, 8, 8, 8, 8, 8), rnn_units=16),
-    "mask-c": dataclasses.replace(PRESETS["dccrn-c"], channels=(8, 8, 8, 8, 8, 8), rnn_units=16, look_ahead=1),
-    "cl-complex-norm": dataclasses.replace(
-        PRESETS["dccrn-cl"], channels=(8, 8, 8, 8, 8, 8), rnn_units=16, complex_norm=True, look_ahead=5
-    ),
+from dccrn_cli.engine.dynamic_batching import DynamicBatching
+from dccrn_cli.engine.stream import Piece, State, StreamingNetwork
+from dccrn_cli.nn.network import SpectralNetwork
+MORE = SMALL_PRESETS | {
+    "complex-norm": dataclasses.replace(SMALL_PRESETS["dccrn-cl"], complex_norm=True, look_ahead=5),
+    "dcunet-centred": dataclasses.replace(SMALL_PRESETS["dcunet"], look_ahead=22, complex_norm=False),
 }
+
+
+def batching(model: SpectralNetwork, max_batch: int = 32) -> DynamicBatching:
+    return DynamicBatching(StreamingNetwork(model, precision="fp32"), max_batch)
 
 
 def signals(rng: np.random.Generator, count: int) -> list[np.ndarray]:
@@ -40,7 +39,7 @@ def cut(rng: np.random.Generator, frames: int) -> list[int]:
     return sizes
 
 
-def together(network: BatchingNetwork, inputs: Sequence[np.ndarray], cuts: Sequence[list[int]]) -> list[np.ndarray]:
+def together(network: DynamicBatching, inputs: Sequence[np.ndarray], cuts: Sequence[list[int]]) -> list[np.ndarray]:
     """Each signal from a thread of its own, at the same time."""
     start = threading.Barrier(len(inputs))
 
@@ -57,10 +56,10 @@ def together(network: BatchingNetwork, inputs: Sequence[np.ndarray], cuts: Seque
 def test_company_changes_nothing(variant: str, rng: np.random.Generator) -> None:
     model = lively((VARIANTS | MORE)[variant])
     inputs = signals(rng, 9)
-    alone = Enhancer(model)
+    alone = Enhancer(model, precision="fp32")
     expected = [alone(x) for x in inputs]
     for max_batch in (1, 5, 32):
-        with BatchingNetwork(model, CPU, max_batch) as network:
+        with batching(model, max_batch) as network:
             for got, wanted in zip(
                 together(network, inputs, [cut(rng, len(x)) for x in inputs]), expected, strict=True
             ):
@@ -70,12 +69,12 @@ def test_company_changes_nothing(variant: str, rng: np.random.Generator) -> None
 @pytest.mark.parametrize("variant", VARIANTS | MORE)
 def test_any_pieces_at_once(variant: str) -> None:
     """Fresh, running and ending streams of many lengths in one run, in any order."""
-    network = FoldedNetwork(lively((VARIANTS | MORE)[variant]), CPU)
-    cfg = network.config
+    network = StreamingNetwork(lively((VARIANTS | MORE)[variant]), precision="fp32")
+    bins = network.config.n_fft // 2 + 1
     torch.manual_seed(0)
 
-    def features(rows: int, frames: int) -> torch.Tensor:
-        return torch.randn(rows, cfg.input_channels, cfg.bins, frames)
+    def spectrum(rows: int, frames: int) -> torch.Tensor:
+        return torch.randn(rows, 2, bins, frames)
 
     pieces = []
     for rows, before, frames, ends in [
@@ -87,29 +86,30 @@ def test_any_pieces_at_once(variant: str) -> None:
     ]:
         state = network.fresh_state(rows)
         if before:
-            state = network.advance([Piece(features(rows, before), state, 0)])[0][1]
-        pieces.append(Piece(features(rows, frames), state, before, ends))
-    for (mask, state), piece in zip(network.advance(pieces), pieces, strict=True):
-        alone, alone_state = network.advance([piece])[0]
-        late = max(cfg.look_ahead - piece.position, 0)
-        torch.testing.assert_close(mask[..., late:], alone[..., late:], atol=TOLERANCE, rtol=0)
+            state = network.advance([Piece(spectrum(rows, before), state, 0)])[0][-1]
+        pieces.append(Piece(spectrum(rows, frames), state, before, ends))
+    for (estimate, noisy, state), piece in zip(network.advance(pieces), pieces, strict=True):
+        alone, plain, alone_state = network.advance([piece])[0]
+        early = max(network.config.look_ahead - piece.position, 0)
+        torch.testing.assert_close(estimate[..., early:], alone[..., early:], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(noisy[..., early:], plain[..., early:], atol=0, rtol=0)
         if piece.total is None:
-            torch.testing.assert_close(state, alone_state, atol=TOLERANCE, rtol=0)
+            torch.testing.assert_close(state, alone_state, atol=1e-4, rtol=1e-4)
 
 
 def test_what_stands_after_the_end_does_not_matter() -> None:
-    network = FoldedNetwork(lively(TINY), CPU)
-    x = torch.randn(1, TINY.input_channels, TINY.bins, 20)
+    network = StreamingNetwork(lively(TINY), precision="fp32")
+    x = torch.randn(1, 2, TINY.bins + 1, 20)
     noisy = x.clone()
     noisy[..., 12:] += 1
-    masks = [network.advance([Piece(y, network.fresh_state(1), 0, 12)])[0][0] for y in (x, noisy)]
+    estimates = [network.advance([Piece(y, network.fresh_state(1), 0, 12)])[0][0] for y in (x, noisy)]
     seen = slice(TINY.look_ahead, TINY.look_ahead + 12)
-    torch.testing.assert_close(masks[0][..., seen], masks[1][..., seen], atol=0, rtol=0)
+    torch.testing.assert_close(estimates[0][..., seen], estimates[1][..., seen], atol=0, rtol=0)
 
 
 def test_streams_do_run_together(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = count_pieces(monkeypatch)
-    with BatchingNetwork(lively(TINY), CPU) as network:
+    with batching(lively(TINY)) as network:
         together(network, [speechlike(16_000)] * 8, [[2000] * 8] * 8)
     assert max(sizes) > 2
 
@@ -117,23 +117,23 @@ def test_streams_do_run_together(monkeypatch: pytest.MonkeyPatch) -> None:
 def count_pieces(monkeypatch: pytest.MonkeyPatch, most: int = 99, error: type[Exception] = Exception) -> list[int]:
     """Pieces of each run of any network; runs of more than `most` fail."""
     sizes: list[int] = []
-    advance = FoldedNetwork.advance
+    advance = StreamingNetwork.advance
 
-    def counted(self: FoldedNetwork, pieces: Sequence[Piece]) -> list[tuple[torch.Tensor, State]]:
+    def counted(self: StreamingNetwork, pieces: Sequence[Piece]) -> list[tuple[torch.Tensor, torch.Tensor, State]]:
         sizes.append(len(pieces))
         if len(pieces) > most:
             raise error("too many")
         return advance(self, pieces)
 
-    monkeypatch.setattr(FoldedNetwork, "advance", counted)
+    monkeypatch.setattr(StreamingNetwork, "advance", counted)
     return sizes
 
 
 def test_too_little_memory_makes_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = lively(TINY), speechlike(16_000)
-    expected = Enhancer(model)(x)
+    expected = Enhancer(model, precision="fp32")(x)
     sizes = count_pieces(monkeypatch, 1, torch.OutOfMemoryError)
-    with BatchingNetwork(model, CPU) as network:
+    with batching(model) as network:
         for got in together(network, [x] * 4, [[4000] * 4] * 4):
             np.testing.assert_allclose(got, expected, atol=TOLERANCE)
         assert max(sizes) > 1
@@ -144,8 +144,8 @@ def test_too_little_memory_makes_smaller_batches(monkeypatch: pytest.MonkeyPatch
 
 def test_errors_reach_those_in_the_batch_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = lively(TINY), speechlike(8000)
-    expected = Enhancer(model)(x)
-    with BatchingNetwork(model, CPU) as network:
+    expected = Enhancer(model, precision="fp32")(x)
+    with batching(model) as network:
         enhancer = Enhancer(network)
         with monkeypatch.context() as patch:
             count_pieces(patch, 0, ArithmeticError)
@@ -158,15 +158,15 @@ def test_errors_reach_those_in_the_batch_and_the_rest_goes_on(monkeypatch: pytes
 
 def test_nobody_waits_for_a_closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
     entered, go = threading.Event(), threading.Event()
-    advance = FoldedNetwork.advance
+    advance = StreamingNetwork.advance
 
-    def slow(self: FoldedNetwork, pieces: Sequence[Piece]) -> list[tuple[torch.Tensor, State]]:
+    def slow(self: StreamingNetwork, pieces: Sequence[Piece]) -> list[tuple[torch.Tensor, torch.Tensor, State]]:
         entered.set()
         assert go.wait(10)
         return advance(self, pieces)
 
-    monkeypatch.setattr(FoldedNetwork, "advance", slow)
-    network = BatchingNetwork(lively(TINY), CPU, max_batch=1)
+    monkeypatch.setattr(StreamingNetwork, "advance", slow)
+    network = batching(lively(TINY), 1)
     enhancers = [Enhancer(network) for _ in range(3)]
     with ThreadPoolExecutor(4) as pool:
         running = pool.submit(enhancers[0].process, speechlike(4000))
@@ -188,7 +188,7 @@ def test_nobody_waits_for_a_closed_network(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_streams_left_in_the_middle_hold_nobody_up() -> None:
-    with BatchingNetwork(lively(TINY), CPU) as network:
+    with batching(lively(TINY)) as network:
         left = Enhancer(network)
         left.process(speechlike(4000))
         assert len(network._under_way) == 1

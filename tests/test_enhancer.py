@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from dccrn_cli import Enhancer
 from dccrn_cli.audio.resample import Resampler
-from dccrn_cli.engine.spectral import SpectralEnhancer
+from dccrn_cli.engine.overlap_add import SpectralEnhancer
+from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import CheckpointError, InvalidSamples, OptionError
 from dccrn_cli.nn.config import PRESETS
 from dccrn_cli.nn.dccrn import DCCRN
@@ -45,7 +46,7 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_stream_equals_the_network_on_the_whole_signal(variant: str) -> None:
     model = lively(VARIANTS[variant])
-    enhancer = Enhancer(model)
+    enhancer = Enhancer(model, precision="fp32")
     for frames in (1, 130, 1000, 9001):
         x = speechlike(frames, channels=2)
         with torch.inference_mode():
@@ -57,7 +58,7 @@ def test_stream_equals_the_network_on_the_whole_signal(variant: str) -> None:
 
 def test_blocks_of_one_sample() -> None:
     x = speechlike(3000)[:, 0]
-    enhancer = Enhancer(lively(TINY))
+    enhancer = Enhancer(lively(TINY), precision="fp32")
     np.testing.assert_allclose(stream(enhancer, x, [1] * 3000), enhancer(x), atol=TOLERANCE)
 
 
@@ -69,7 +70,7 @@ def test_blocks_of_one_sample() -> None:
 def test_any_cut_at_any_rate(sample_rate: int, channels: int, high_band: str, data: st.DataObject) -> None:
     frames = data.draw(st.integers(1, sample_rate))
     x = speechlike(frames, sample_rate, channels, seed=frames)
-    enhancer = Enhancer(lively(TINY), sample_rate, high_band)
+    enhancer = Enhancer(lively(TINY), sample_rate, high_band, precision="fp32")
     whole = enhancer(x)
     assert whole.shape == x.shape
     assert whole.dtype == np.float32
@@ -87,7 +88,7 @@ def test_any_cut_at_any_rate(sample_rate: int, channels: int, high_band: str, da
     "sample_rate", [2000, 3001, 8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000]
 )
 def test_latency_bounds_the_lag(sample_rate: int) -> None:
-    enhancer = Enhancer(lively(TINY), sample_rate)
+    enhancer = Enhancer(lively(TINY), sample_rate, precision="fp32")
     x = speechlike(sample_rate * 2, sample_rate)
     received = emitted = 0
     for start in range(0, len(x), 331):
@@ -146,32 +147,32 @@ def test_gate_follows_the_networks_gain() -> None:
 
 @pytest.mark.parametrize("sample_rate", [8000, 16_000, 44_100])
 def test_silence_stays_silence(sample_rate: int) -> None:
-    enhancer = Enhancer(lively(TINY), sample_rate)
+    enhancer = Enhancer(lively(TINY), sample_rate, precision="fp32")
     assert not enhancer(np.zeros((sample_rate, 2), np.float32)).any()
 
 
 def test_silence_after_speech_becomes_silent() -> None:
     x = speechlike(32_000)[:, 0]
     x[16_000:] = 0
-    assert not Enhancer(lively(TINY))(x)[16_000 + TINY.win_length :].any()
+    assert not Enhancer(lively(TINY), precision="fp32")(x)[16_000 + TINY.win_length :].any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_bad_samples_are_refused_with_their_time(value: float) -> None:
     x = speechlike(48_000)
     x[24_000] = value
-    enhancer = Enhancer(lively(TINY))
+    enhancer = Enhancer(lively(TINY), precision="fp32")
     with pytest.raises(InvalidSamples, match=r"at 1\.500 s"):
         enhancer(x)
     enhancer.process(x[:20_000])
     with pytest.raises(InvalidSamples, match=r"at 1\.500 s"):
         enhancer.process(x[20_000:])
     clean = speechlike(4000)
-    np.testing.assert_array_equal(enhancer(clean), Enhancer(lively(TINY))(clean))  # nothing lingers
+    np.testing.assert_array_equal(enhancer(clean), Enhancer(lively(TINY), precision="fp32")(clean))  # nothing lingers
 
 
 def test_reset_starts_anew() -> None:
-    enhancer = Enhancer(lively(TINY), 44_100)
+    enhancer = Enhancer(lively(TINY), 44_100, precision="fp32")
     x = speechlike(44_100, 44_100)
     first = enhancer(x)
     enhancer.process(x[:10_000])
@@ -180,14 +181,14 @@ def test_reset_starts_anew() -> None:
 
 
 def test_empty_signals() -> None:
-    enhancer = Enhancer(lively(TINY))
+    enhancer = Enhancer(lively(TINY), precision="fp32")
     assert enhancer(np.zeros(0, np.float32)).shape == (0,)
     assert enhancer(np.zeros((0, 2), np.float32)).shape == (0, 2)
     assert enhancer.flush().shape == (0,)
 
 
 def test_memory_of_the_stream_is_bounded() -> None:
-    core = SpectralEnhancer(lively(TINY))
+    core = SpectralEnhancer(StreamingNetwork(lively(TINY), precision="fp32"))
     sizes = []
     for _ in range(6):
         core.process(speechlike(20_000))
@@ -198,7 +199,7 @@ def test_memory_of_the_stream_is_bounded() -> None:
 
 
 def test_wrong_arguments_are_said() -> None:
-    enhancer = Enhancer(lively(TINY))
+    enhancer = Enhancer(lively(TINY), precision="fp32")
     with pytest.raises(OptionError, match="floating point"):
         enhancer(np.zeros(10, np.int16))
     with pytest.raises(OptionError, match="channels"):

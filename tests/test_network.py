@@ -15,7 +15,8 @@ from dccrn_cli.errors import CheckpointError, OptionError
 from dccrn_cli.nn.config import PRESETS, DCCRNConfig, config_from_dict, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.nn.dccrn import DCCRN, multiply_mask
-from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv2d
+from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv
+from dccrn_cli.nn.network import Timeline
 from dccrn_cli.nn.stft import STFT
 from dccrn_cli.nn.widen import widen
 
@@ -119,13 +120,13 @@ def test_silence_stays_silence(name: str) -> None:
 
 
 def test_complex_convolution_is_complex() -> None:
-    layer = ComplexConv2d(4, 6)
+    layer = ComplexConv(4, 6, (5, 2))
     x = torch.randn(2, 4, 16, 7)
     z = torch.complex(*x.chunk(2, 1))
     weight = torch.complex(layer.real_weight, layer.imag_weight)
     padded = torch.nn.functional.pad(z, (1, 0))
     expected = torch.nn.functional.conv2d(padded, weight, stride=(2, 1), padding=(2, 0))
-    got = torch.complex(*layer(x).chunk(2, 1))
+    got = torch.complex(*layer(x, Timeline()).chunk(2, 1))
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -176,7 +177,7 @@ def test_a_widened_network_starts_as_the_same_function() -> None:
     with torch.no_grad():
         assert torch.allclose(wide(signal), narrow(signal), atol=1e-6)
     wide.train()(signal).square().sum().backward()
-    gradient = wide.encoder[1][0].real_weight.grad
+    gradient = wide.encoder[1].conv.real_weight.grad
     half = TINY.channels[1] // 2
     assert not torch.allclose(gradient[:half], gradient[half : 2 * half])  # the copies go their own ways
     with pytest.raises(OptionError, match="wider"):

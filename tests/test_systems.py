@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import TINY, lively, speechlike
+from conftest import SMALL_PRESETS, TINY, lively, speechlike
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 
 from dccrn_cli import Enhancer
 from dccrn_cli.cli.app import app
-from dccrn_cli.engine.spectral import SpectralEnhancer
+from dccrn_cli.engine.overlap_add import SpectralEnhancer
+from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import CheckpointError, OptionError
 from dccrn_cli.nn import layers
 from dccrn_cli.nn.base import SAMPLE_RATE, NetworkConfig
@@ -83,7 +84,7 @@ def test_cost_of_the_crn_is_that_of_its_authors_code() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:TF32")  # of looking at oneDNN's settings
-@pytest.mark.parametrize("name", ["dccrn-small", "dccrn-cl", *SYSTEMS])
+@pytest.mark.parametrize("name", ["dual-path", "dccrn-small", "dccrn-cl", *SYSTEMS])
 def test_cost_is_what_torch_counts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's counter sees convolutions and matrix products, by the same rule."""
     monkeypatch.setattr(layers, "_GAUSS_CHANNELS", 10**9)  # four real products for a complex one
@@ -106,8 +107,8 @@ def first_moved(model: SpectralNetwork, at: int) -> int:
 
 
 DCCRNS = {
-    name: dataclasses.replace(config, channels=(4, 4, 8, 8, 8, 8), rnn_units=8, clamp=False)
-    for name, config in PRESETS.items()
+    name: dataclasses.replace(config, clamp=False)
+    for name, config in SMALL_PRESETS.items()
     if isinstance(config, DCCRNConfig)
 }
 
@@ -138,7 +139,7 @@ def test_any_cut_equals_the_network_on_the_whole_signal(variant: str, data: st.D
     with torch.inference_mode():
         expected = model(torch.from_numpy(x.T.copy())).T.numpy()
     assert expected.shape == x.shape
-    enhancer = Enhancer(model, device="cpu")
+    enhancer = Enhancer(model, device="cpu", precision="fp32")
     np.testing.assert_allclose(enhancer(x), expected, atol=TOLERANCE)
     sizes = data.draw(st.lists(st.sampled_from([1, 7, 100, 161, 1000, 6000]), max_size=30))
     edges = [0, *(edge for edge in itertools.accumulate(sizes) if edge < frames), frames]
@@ -148,12 +149,11 @@ def test_any_cut_equals_the_network_on_the_whole_signal(variant: str, data: st.D
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_memory_of_a_stream_is_bounded(name: str) -> None:
-    core = SpectralEnhancer(lively(VARIANTS[name]))
+    core = SpectralEnhancer(StreamingNetwork(lively(VARIANTS[name])))
     sizes = []
     for _ in range(5):
         core.process(speechlike(16_000))
-        kept = [t for place in core._network.timeline.kept for t in (place if isinstance(place, tuple) else [place])]
-        sizes.append(sum(t.untyped_storage().nbytes() for t in kept))
+        sizes.append(sum(t.untyped_storage().nbytes() for kept in core._stream._state for t in kept))
     assert len(set(sizes)) == 1
 
 
@@ -162,7 +162,7 @@ def test_silence_stays_silence(variant: str) -> None:
     model = lively(VARIANTS[variant])
     with torch.inference_mode():
         assert not model(torch.zeros(1, 5000)).any()
-    assert not Enhancer(model, device="cpu")(np.zeros(5000, np.float32)).any()
+    assert not Enhancer(model, device="cpu", precision="fp32")(np.zeros(5000, np.float32)).any()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -221,7 +221,7 @@ def test_a_file_keeps_the_network_and_serves_the_command(name: str, tmp_path: Pa
     assert result.exit_code == 0, result.output
     y, rate = soundfile.read(tmp_path / "y.wav", always_2d=True)
     assert rate == SAMPLE_RATE
-    np.testing.assert_allclose(y, Enhancer(model, device="cpu")(x), atol=1e-4)
+    np.testing.assert_allclose(y, Enhancer(model, device="cpu", precision="fp32")(x), atol=1e-4)
 
 
 def test_files_of_other_networks_are_refused(tmp_path: Path) -> None:

@@ -171,6 +171,7 @@ _DUAL_PATH = dataclasses.replace(
 
 PRESETS: Mapping[str, NetworkConfig] = {
     "dual-path": _DUAL_PATH,
+    "dccrn-live": dataclasses.replace(_DUAL_PATH, look_ahead=0),
     "dccrn-r": DCCRNConfig(mask="R"),
     "dccrn-c": DCCRNConfig(mask="C"),
     "dccrn-e": DCCRNConfig(mask="E"),

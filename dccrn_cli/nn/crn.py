@@ -107,7 +107,7 @@ class CRN(SpectralNetwork):
             skips.append(x)
         batch, channels, bins, frames = x.shape
         y = self.linear(timeline.run_lstm(self.lstm, x.permute(0, 3, 1, 2).flatten(2)))
-        x = y.reshape(batch, frames, channels, bins).permute(0, 2, 3, 1)
+        x = y.reshape(batch, frames, channels, bins).permute(0, 2, 3, 1).to(x.dtype)
         return torch.cat([self._decode(decoder, x, skips, timeline) for decoder in self.decoders], dim=1)
 
     @staticmethod
