@@ -17,6 +17,7 @@ from dccrn_cli import Enhancer
 from dccrn_cli.engine.dynamic_batching import DynamicBatching
 from dccrn_cli.engine.stream import Piece, State, StreamingNetwork
 from dccrn_cli.nn.network import SpectralNetwork
+
 MORE = SMALL_PRESETS | {
     "complex-norm": dataclasses.replace(SMALL_PRESETS["dccrn-cl"], complex_norm=True, look_ahead=5),
     "dcunet-centred": dataclasses.replace(SMALL_PRESETS["dcunet"], look_ahead=22, complex_norm=False),

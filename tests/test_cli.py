@@ -107,8 +107,8 @@ def test_alignment_and_silence_through_the_file_pipe(tmp_path: Path) -> None:
 
     model = DCCRN(TINY)
     with torch.no_grad():
-        model.decoder[-1][0].real_weight.zero_()
-        model.decoder[-1][0].imag_weight.zero_()
+        model.decoder[-1].conv.real_weight.zero_()
+        model.decoder[-1].conv.imag_weight.zero_()
     save_model(model, tmp_path / "identity.safetensors")
     for rate in (8000, 16_000, 22_050, 44_100, 48_000):
         x = speechlike(rate * 7 // 2 + 11, rate, 2)

@@ -56,8 +56,8 @@ def identity() -> DCCRN:
     """A network that passes everything."""
     model = DCCRN(TINY)
     with torch.no_grad():
-        model.decoder[-1][0].real_weight.zero_()
-        model.decoder[-1][0].imag_weight.zero_()
+        model.decoder[-1].conv.real_weight.zero_()
+        model.decoder[-1].conv.imag_weight.zero_()
     return model.eval()
 
 

@@ -302,8 +302,8 @@ def test_learns_one_batch(name: str) -> None:
     assert min(losses[-5:]) < losses[0] - 0.3
 
 
-def test_networks_that_cannot_be_batched_run_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dccrn_cli.engine.batch._on_gpu_wanted", lambda device: True)
+def test_files_are_batched_for_any_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dccrn_cli.engine.batch._is_gpu_wanted", lambda device: True)
     save_model(lively(VARIANTS["crn"]), tmp_path / "m.safetensors")
     for name in "ab":
         soundfile.write(tmp_path / f"{name}.wav", speechlike(2000), SAMPLE_RATE)

@@ -170,8 +170,8 @@ class StreamTimeline(Timeline):
         """The last `count` frames of each row of `x`, in which that many stand before the new ones."""
         if self._uniform:
             return x[..., x.shape[-1] - count :].clone()
-        first = torch.tensor(self._lengths, device=x.device)
-        index = (first[:, None] + torch.arange(count, device=x.device)).reshape(-1, *[1] * (x.dim() - 2), count)
+        first = torch.tensor(self._lengths, device=x.device)[:, None]
+        index = (first + torch.arange(count, device=x.device)).reshape(len(first), *[1] * (x.dim() - 2), count)
         return torch.take_along_dim(x, index, dim=-1)
 
     def _silence_outside(self, x: Tensor, delay: int) -> Tensor:

@@ -115,8 +115,12 @@ class ComplexConv(TimeConv):
     @staticmethod
     def _three_are_faster(x: Tensor) -> bool:
         """Three real products of half the channels do the work of four (Gauss); it pays in float32 on a CPU only."""
-        in_float32 = x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
-        return in_float32 and x.device.type == "cpu" and x.shape[1] >= _GAUSS_CHANNELS
+        return (
+            x.device.type == "cpu"
+            and x.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+            and x.shape[1] >= _GAUSS_CHANNELS
+        )
 
     def _real(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if self.transposed:
