@@ -261,9 +261,9 @@ def test_damaged_models_are_said(tmp_path: Path) -> None:
     good = dict(model.state_dict())
     config = json.dumps(TINY.to_dict())
     cases: list[tuple[dict[str, torch.Tensor], dict[str, str]]] = [
-        ({**good, "encoder.0.0.real_bias": good["encoder.0.0.real_bias"] * float("nan")}, {"config": config}),
+        ({**good, "encoder.0.conv.real_bias": good["encoder.0.conv.real_bias"] * float("nan")}, {"config": config}),
         ({**good, "more": torch.zeros(1)}, {"config": config}),
-        ({k: v for k, v in good.items() if "rnn" not in k}, {"config": config}),
+        ({k: v for k, v in good.items() if "bottleneck" not in k}, {"config": config}),
         (good, {"config": "{"}),
         (good, {}),
         (good, {"config": config.replace("256", "256.0")}),

@@ -251,7 +251,7 @@ class ComplexLSTM(nn.Module):
         for real, imag in zip(self.real, self.imag, strict=True):
             by_real, by_imag = (self._run(lstm, parts, timeline) for lstm in (real, imag))
             parts = torch.stack([by_real[:, 0] - by_imag[:, 1], by_real[:, 1] + by_imag[:, 0]], dim=1)
-        y = torch.cat([self.real_linear(parts[:, 0]), self.imag_linear(parts[:, 1])], dim=2)
+        y: Tensor = torch.cat([self.real_linear(parts[:, 0]), self.imag_linear(parts[:, 1])], dim=2)
         return y.reshape(frames.shape).permute(0, 2, 3, 1).to(x.dtype)
 
     @staticmethod
@@ -288,7 +288,7 @@ class DualPath(nn.Module):
             self.inter.get_parameter("bias_ih_l0")[forget].fill_(_FORGET_BIAS)
 
     def forward(self, x: Tensor, timeline: Timeline) -> Tensor:
-        z = x.float().permute(0, 3, 2, 1)  # (batch, frames, bins, channels)
+        z: Tensor = x.float().permute(0, 3, 2, 1)  # (batch, frames, bins, channels)
         batch, frames, bins, _ = z.shape
         y: Tensor = self.intra(z.flatten(0, 1))[0].reshape(batch, frames, bins, -1)
         z = z + self.intra_norm(self.intra_linear(y))
