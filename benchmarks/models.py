@@ -28,6 +28,7 @@ import numpy as np
 import torch
 
 from dccrn_cli.metrics import MetricError, pesq_raw, pesq_wb, si_snr, stoi
+from dccrn_cli.mixing.mixer import Mixer, MixingOptions
 from dccrn_cli.nn.base import SAMPLE_RATE
 from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.checkpoint import load_model, save_model
@@ -36,7 +37,6 @@ from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.storage import write_whole
 from dccrn_cli.training.clips import ClipPool, find_clips
 from dccrn_cli.training.losses import COMBINATIONS, TERMS, LossOptions
-from dccrn_cli.training.mixing.mixer import Mixer, MixingOptions
 from dccrn_cli.training.trainer import Trainer, TrainOptions
 from dccrn_cli.training.validation import Pair, read_pairs
 

@@ -22,12 +22,12 @@ from dccrn_cli.cli.app import app
 from dccrn_cli.engine.models import find_model
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.metrics.align import find_shift
+from dccrn_cli.mixing.options import MixingOptions
+from dccrn_cli.mixing.source import Blend, RecordedPairs
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training import finetune
 from dccrn_cli.training.finetune import Comparison, FineTuning, Scores, blended
-from dccrn_cli.training.mixing.options import MixingOptions
-from dccrn_cli.training.mixing.source import Blend, RecordedPairs
 from dccrn_cli.training.own_data import OwnData, own_data
 from dccrn_cli.training.recipe import read_recipe
 from dccrn_cli.training.validation import Pair

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.mixing.decays import EARLY_S, early_part
-from dccrn_cli.training.mixing.rooms import (
+from dccrn_cli.mixing.decays import EARLY_S, early_part
+from dccrn_cli.mixing.rooms import (
     LEAD,
     MIN_SOURCE_M,
     MIN_WALL_M,
@@ -21,6 +20,7 @@ from dccrn_cli.training.mixing.rooms import (
     image_sources,
     impulse_responses,
 )
+from dccrn_cli.nn.config import SAMPLE_RATE
 
 ROOM = Shoebox((5.0, 4.0, 3.0), ((0.19, 0.36), (0.51, 0.64), (0.75, 0.84)))
 SOURCE, MICROPHONE = np.array([1.0, 1.5, 1.2]), np.array([3.0, 2.5, 1.7])

@@ -24,12 +24,12 @@ from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import CheckpointError, DataError, OptionError
+from dccrn_cli.mixing.noises import coloured
+from dccrn_cli.mixing.source import mixed_pairs
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.training.clips import ClipPool, find_clips
 from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions
-from dccrn_cli.training.mixing.noises import coloured
-from dccrn_cli.training.mixing.source import mixed_pairs
 from dccrn_cli.training.validation import read_pairs, validate
 
 

@@ -17,10 +17,10 @@ import typer
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, count, duration, error_line, plain_errors, printable
 
 if TYPE_CHECKING:
-    from dccrn_cli.training.testsets.mixture import Mixture
-    from dccrn_cli.training.testsets.recipe import Recipe
-    from dccrn_cli.training.testsets.rows import Row
-    from dccrn_cli.training.testsets.sources import Sources
+    from dccrn_cli.testsets.mixture import Mixture
+    from dccrn_cli.testsets.recipe import Recipe
+    from dccrn_cli.testsets.rows import Row
+    from dccrn_cli.testsets.sources import Sources
 
 MIXTURES, RESULTS = "Mixtures", "Results"
 KINDS = ("noisy", "clean", "noise")
@@ -200,11 +200,11 @@ def mix(
     Example:  dccrn mix --clean speech/ --noise noise/ -o test/ --snr -5,0,5
     """
     from dccrn_cli.errors import OptionError
+    from dccrn_cli.testsets.recipe import parse_snr, parse_span
+    from dccrn_cli.testsets.rows import read_rows
+    from dccrn_cli.testsets.sources import Sources
+    from dccrn_cli.testsets.testset import MixtureSet, noise_sets
     from dccrn_cli.training.clips import find_clips
-    from dccrn_cli.training.testsets.recipe import parse_snr, parse_span
-    from dccrn_cli.training.testsets.rows import read_rows
-    from dccrn_cli.training.testsets.sources import Sources
-    from dccrn_cli.training.testsets.testset import MixtureSet, noise_sets
 
     _keep_apart(output, [*clean, *noise, *(rooms or ()), *(unseen_noise or ())])
     chosen = {
@@ -253,7 +253,7 @@ def mix(
 def _clear(output: Path) -> None:
     """Remove the files of a set made before, as its metadata tell: those of another set may have other names."""
     from dccrn_cli.errors import DataError
-    from dccrn_cli.training.testsets.rows import read_rows
+    from dccrn_cli.testsets.rows import read_rows
 
     metadata = output / METADATA
     with contextlib.suppress(DataError):
@@ -263,7 +263,7 @@ def _clear(output: Path) -> None:
 
 
 def _recipe(name: str | None, given: Mapping[str, Any], in_rooms: bool) -> Recipe:
-    from dccrn_cli.training.testsets.recipe import Recipe, protocol
+    from dccrn_cli.testsets.recipe import Recipe, protocol
 
     recipe = Recipe() if name is None else protocol(name).recipe
     if in_rooms and not recipe.reverb:
@@ -283,7 +283,7 @@ def _keep_apart(output: Path, sources: list[Path]) -> None:
 
 def _remade(row: Row, clean: Sources, noise: Sources, rooms: Sources | None) -> tuple[Row, Mixture]:
     from dccrn_cli.errors import DataError
-    from dccrn_cli.training.testsets.testset import remake
+    from dccrn_cli.testsets.testset import remake
 
     try:
         return row, remake(row, clean, noise, rooms)
@@ -297,8 +297,8 @@ def _run(output: Path, steps: list[Step], pools: list[Sources], keep_noise: bool
     from dccrn_cli.errors import AudioError, DataError
     from dccrn_cli.interrupt import Interrupt
     from dccrn_cli.report.records import RecordWriter
-    from dccrn_cli.training.testsets.mixture import save
-    from dccrn_cli.training.testsets.rows import COLUMNS
+    from dccrn_cli.testsets.mixture import save
+    from dccrn_cli.testsets.rows import COLUMNS
 
     kinds = KINDS if keep_noise else KINDS[:2]
 

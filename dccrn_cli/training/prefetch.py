@@ -13,7 +13,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from dccrn_cli.errors import DccrnError
-from dccrn_cli.training.mixing.source import ExampleSource
+from dccrn_cli.mixing.source import ExampleSource
 
 AHEAD = 4
 """Batches that may wait."""

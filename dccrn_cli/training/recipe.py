@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from dccrn_cli.errors import OptionError
+from dccrn_cli.mixing.mixer import MixingOptions
 from dccrn_cli.nn.config import PRESETS, NetworkConfig, preset
 from dccrn_cli.training.losses import TERMS, LossOptions
-from dccrn_cli.training.mixing.mixer import MixingOptions
 from dccrn_cli.training.options import TrainOptions
-from dccrn_cli.training.tables import from_table
+from dccrn_cli.utils.toml_options import from_table
 
 SUFFIX = ".toml"
 DEFAULT_RECIPE = DEFAULT_PRESET = "dccrn-small"

@@ -7,11 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.clips import ClipPool
-from dccrn_cli.training.mixing.codecs import draw_codec
-from dccrn_cli.training.mixing.decays import early_part, from_direct_sound
-from dccrn_cli.training.mixing.effects import (
+from dccrn_cli.mixing.codecs import draw_codec
+from dccrn_cli.mixing.decays import early_part, from_direct_sound
+from dccrn_cli.mixing.effects import (
     TINY,
     Equaliser,
     active_rms,
@@ -22,10 +20,12 @@ from dccrn_cli.training.mixing.effects import (
     low_pass,
     rms,
 )
-from dccrn_cli.training.mixing.noises import synthetic_noise
-from dccrn_cli.training.mixing.options import MixingOptions
-from dccrn_cli.training.mixing.rooms import LEAD, RoomBank
-from dccrn_cli.training.mixing.source import ExampleSource
+from dccrn_cli.mixing.noises import synthetic_noise
+from dccrn_cli.mixing.options import MixingOptions
+from dccrn_cli.mixing.rooms import LEAD, RoomBank
+from dccrn_cli.mixing.source import ExampleSource
+from dccrn_cli.nn.config import SAMPLE_RATE
+from dccrn_cli.training.clips import ClipPool
 
 __all__ = ["Mixer", "MixingOptions"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dccrn_cli.mixing.effects import fft_size
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.mixing.effects import fft_size
 
 _FRAME = 256
 

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from dccrn_cli.mixing.effects import TINY, convolve
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.mixing.effects import TINY, convolve
 
 ROOM_S = 2.0
 """Longest impulse response used."""

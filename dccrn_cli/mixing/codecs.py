@@ -11,8 +11,8 @@ import numpy as np
 import soundfile
 import soxr
 
+from dccrn_cli.mixing.effects import low_pass
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.mixing.effects import low_pass
 
 _BLOCK = 1 << 16  # the Vorbis encoder is not made for long blocks
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from dccrn_cli.errors import AudioError, DataError, OptionError
+from dccrn_cli.mixing.decays import draw_t60_s, from_direct_sound
+from dccrn_cli.mixing.effects import active_rms, draw_start, rms, stretch
+from dccrn_cli.testsets.mixture import Mixture, blend, in_room, join, simulated_room
+from dccrn_cli.testsets.recipe import Recipe
+from dccrn_cli.testsets.rows import SIMULATED, Row, joined_names, mixture_name
+from dccrn_cli.testsets.sources import Recording, Sources
 from dccrn_cli.training.clips import HELD_OUT, SILENCE, Clip, digest, set_aside
-from dccrn_cli.training.mixing.decays import draw_t60_s, from_direct_sound
-from dccrn_cli.training.mixing.effects import active_rms, draw_start, rms, stretch
-from dccrn_cli.training.testsets.mixture import Mixture, blend, in_room, join, simulated_room
-from dccrn_cli.training.testsets.recipe import Recipe
-from dccrn_cli.training.testsets.rows import SIMULATED, Row, joined_names, mixture_name
-from dccrn_cli.training.testsets.sources import Recording, Sources
 
 SNR_TOLERANCE_DB = 0.05
 """A mixture whose files would miss its SNR by more, since their samples are too coarse, is not made."""

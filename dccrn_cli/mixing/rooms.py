@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from dccrn_cli.mixing.decays import ROOM_S
+from dccrn_cli.mixing.effects import fft_size
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.mixing.decays import ROOM_S
-from dccrn_cli.training.mixing.effects import fft_size
 
 SPEED_OF_SOUND = 343.0
 """m/s."""

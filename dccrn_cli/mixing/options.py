@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.tables import from_table
+from dccrn_cli.utils.toml_options import from_table
 
 Target = Literal["reverberant", "early", "dry"]
 """What is kept of speech in a room."""

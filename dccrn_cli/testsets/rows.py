@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dccrn_cli.errors import DataError
-from dccrn_cli.training.testsets.recipe import FORMATS
+from dccrn_cli.testsets.recipe import FORMATS
 
 SIMULATED = "simulated"
 """In place of a room's file."""
