@@ -27,6 +27,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from dccrn_cli.data.clips import ClipPool, find_clips
+from dccrn_cli.data.pairs import Pair, read_pairs
 from dccrn_cli.metrics import MetricError, pesq_raw, pesq_wb, si_snr, stoi
 from dccrn_cli.mixing.mixer import Mixer, MixingOptions
 from dccrn_cli.nn.base import SAMPLE_RATE
@@ -35,10 +37,8 @@ from dccrn_cli.nn.checkpoint import load_model, save_model
 from dccrn_cli.nn.config import PRESETS, DCCRNConfig, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.storage import write_whole
-from dccrn_cli.training.clips import ClipPool, find_clips
 from dccrn_cli.training.losses import COMBINATIONS, TERMS, LossOptions
 from dccrn_cli.training.trainer import Trainer, TrainOptions
-from dccrn_cli.training.validation import Pair, read_pairs
 
 MEASURES = {"si_snr": si_snr, "pesq_wb": pesq_wb, "pesq_raw": pesq_raw, "stoi": stoi}
 TITLES = {

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dccrn_cli.data.pairs import read_pairs
 from dccrn_cli.engine.models import find_model
 from dccrn_cli.metrics import MetricError, pesq_wb
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.training.losses.pesq import pesq_mos_lqo
-from dccrn_cli.training.validation import read_pairs
 
 
 def line(name: str, theirs: list[float], ours: list[float]) -> str:

@@ -21,10 +21,10 @@ import numpy as np
 import soundfile
 import torch
 
+from dccrn_cli.data.clips import ClipPool, find_clips
 from dccrn_cli.mixing.mixer import Mixer
 from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.clips import ClipPool, find_clips
 from dccrn_cli.training.recipe import read_recipe
 from dccrn_cli.training.trainer import Trainer
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from conftest import TINY
 
+from dccrn_cli.data.clips import ClipPool, find_clips
 from dccrn_cli.mixing.mixer import Mixer, MixingOptions
 from dccrn_cli.mixing.source import mixed_pairs
 from dccrn_cli.nn.dccrn import DCCRN
-from dccrn_cli.training.clips import ClipPool, find_clips
 from dccrn_cli.training.options import TrainOptions
 from dccrn_cli.training.trainer import Trainer
 

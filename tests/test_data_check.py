@@ -11,10 +11,10 @@ import pytest
 import soundfile
 import soxr
 
+from dccrn_cli.data.check import DataReport, check_clips
+from dccrn_cli.data.clips import Clip, find_clips
+from dccrn_cli.data.speech_likeness import likeness
 from dccrn_cli.mixing.noises import KINDS, coloured
-from dccrn_cli.training.check import DataReport, check_clips
-from dccrn_cli.training.clips import Clip, find_clips
-from dccrn_cli.training.likeness import likeness
 
 RATE = 16_000
 

@@ -19,6 +19,7 @@ from conftest import lively, speechlike, voice
 from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
+from dccrn_cli.data.pairs import Pair
 from dccrn_cli.engine.models import find_model
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.metrics.align import find_shift
@@ -30,7 +31,6 @@ from dccrn_cli.training import finetune
 from dccrn_cli.training.finetune import Comparison, FineTuning, Scores, blended
 from dccrn_cli.training.own_data import OwnData, own_data
 from dccrn_cli.training.recipe import read_recipe
-from dccrn_cli.training.validation import Pair
 from dccrn_cli.training.yardstick import SNRS_DB, yardstick
 
 
@@ -177,7 +177,7 @@ def test_recorded_pairs_are_aligned_and_set_aside_by_file(data: Path) -> None:
 
 def test_no_recording_is_on_both_sides(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    from dccrn_cli.training.clips import Clip
+    from dccrn_cli.data.clips import Clip
 
     original = Clip.read
     monkeypatch.setattr(Clip, "read", lambda clip: (read.append(str(clip.source)), original(clip))[1])

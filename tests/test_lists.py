@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from dccrn_cli.data.clips import find_clips
 from dccrn_cli.errors import DataError
-from dccrn_cli.training.clips import find_clips
 
 NAMES = ["ann/1.wav", "ann/two words.wav", "bob/3.wav", "bob/#4.wav"]
 

@@ -10,6 +10,7 @@ import torch
 from conftest import speechlike
 from torch import Tensor
 
+from dccrn_cli.data.pairs import Pair
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training.losses import (
@@ -22,7 +23,7 @@ from dccrn_cli.training.losses import (
     snr_db,
     training_loss,
 )
-from dccrn_cli.training.validation import Pair, validate
+from dccrn_cli.training.validation import validate
 
 ALL = LossOptions(terms=dict.fromkeys(TERMS, 1.0))
 BLIND_TO_LEVEL = {"si-snr", "pesq", "pmsqe"}

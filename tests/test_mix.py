@@ -21,6 +21,7 @@ from conftest import speechlike
 from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
+from dccrn_cli.data.clips import HELD_OUT, find_clips, set_aside
 from dccrn_cli.errors import AudioError, DataError, OptionError
 from dccrn_cli.mixing.effects import active_rms, rms
 from dccrn_cli.mixing.noises import coloured
@@ -28,7 +29,6 @@ from dccrn_cli.testsets.recipe import PROTOCOLS, Recipe, Span, parse_snr, parse_
 from dccrn_cli.testsets.rows import joined_names, read_rows
 from dccrn_cli.testsets.sources import Sources
 from dccrn_cli.testsets.testset import MixtureSet, noise_sets, remake
-from dccrn_cli.training.clips import HELD_OUT, find_clips, set_aside
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import soundfile
 from conftest import speechlike
 from runs import mixer
 
+from dccrn_cli.data.clips import ClipPool, find_clips
 from dccrn_cli.errors import OptionError
 from dccrn_cli.mixing.codecs import CODECS, Codec, draw_codec
 from dccrn_cli.mixing.effects import (
@@ -26,7 +27,6 @@ from dccrn_cli.mixing.effects import (
 )
 from dccrn_cli.mixing.mixer import MixingOptions
 from dccrn_cli.mixing.noises import KINDS, coloured, hum, synthetic_noise
-from dccrn_cli.training.clips import ClipPool, find_clips
 
 PLAIN = {
     "clean": 0.0, "reverb": 0.0, "equaliser": 0.0, "band_limit": 0.0, "clipping": 0.0, "codec": 0.0, "babble": 0.0,

@@ -23,14 +23,15 @@ from runs import mixer, trainer
 from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
+from dccrn_cli.data.clips import ClipPool, find_clips
+from dccrn_cli.data.pairs import read_pairs
 from dccrn_cli.errors import CheckpointError, DataError, OptionError
 from dccrn_cli.mixing.noises import coloured
 from dccrn_cli.mixing.source import mixed_pairs
 from dccrn_cli.nn.checkpoint import load_model
-from dccrn_cli.training.clips import ClipPool, find_clips
 from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions
-from dccrn_cli.training.validation import read_pairs, validate
+from dccrn_cli.training.validation import validate
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from dccrn_cli.cli.console import count, error_line
 from dccrn_cli.errors import DataError
 
 if TYPE_CHECKING:
-    from dccrn_cli.training.clips import Clip
+    from dccrn_cli.data.clips import Clip
 
 WORST = 3
 """Clips of each kind of fault that are named."""
@@ -27,7 +27,7 @@ def check_data(speech: Sequence[Clip], noise: Sequence[Clip], *, even_if: frozen
     Raises:
         DataError: training on these cannot be meant.
     """
-    from dccrn_cli.training.check import KINDS, check_clips
+    from dccrn_cli.data.check import KINDS, check_clips
 
     report = check_clips(speech, noise)
     for (role, kind), number in report.summary.items():

@@ -199,12 +199,12 @@ def mix(
 
     Example:  dccrn mix --clean speech/ --noise noise/ -o test/ --snr -5,0,5
     """
+    from dccrn_cli.data.clips import find_clips
     from dccrn_cli.errors import OptionError
     from dccrn_cli.testsets.recipe import parse_snr, parse_span
     from dccrn_cli.testsets.rows import read_rows
     from dccrn_cli.testsets.sources import Sources
     from dccrn_cli.testsets.testset import MixtureSet, noise_sets
-    from dccrn_cli.training.clips import find_clips
 
     _keep_apart(output, [*clean, *noise, *(rooms or ()), *(unseen_noise or ())])
     chosen = {

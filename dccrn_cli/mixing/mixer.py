@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dccrn_cli.data.clips import ClipPool
 from dccrn_cli.mixing.codecs import draw_codec
 from dccrn_cli.mixing.decays import early_part, from_direct_sound
 from dccrn_cli.mixing.effects import (
@@ -25,7 +26,6 @@ from dccrn_cli.mixing.options import MixingOptions
 from dccrn_cli.mixing.rooms import LEAD, RoomBank
 from dccrn_cli.mixing.source import ExampleSource
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.clips import ClipPool
 
 __all__ = ["Mixer", "MixingOptions"]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dccrn_cli.data.pairs import Pair
 from dccrn_cli.mixing.effects import TINY, active_rms
 from dccrn_cli.mixing.options import MixingOptions
-from dccrn_cli.training.validation import Pair
 
 
 class ExampleSource(ABC):

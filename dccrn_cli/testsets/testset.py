@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dccrn_cli.data.clips import HELD_OUT, SILENCE, Clip, digest, set_aside
 from dccrn_cli.errors import AudioError, DataError, OptionError
 from dccrn_cli.mixing.decays import draw_t60_s, from_direct_sound
 from dccrn_cli.mixing.effects import active_rms, draw_start, rms, stretch
@@ -18,7 +19,6 @@ from dccrn_cli.testsets.mixture import Mixture, blend, in_room, join, simulated_
 from dccrn_cli.testsets.recipe import Recipe
 from dccrn_cli.testsets.rows import SIMULATED, Row, joined_names, mixture_name
 from dccrn_cli.testsets.sources import Recording, Sources
-from dccrn_cli.training.clips import HELD_OUT, SILENCE, Clip, digest, set_aside
 
 SNR_TOLERANCE_DB = 0.05
 """A mixture whose files would miss its SNR by more, since their samples are too coarse, is not made."""

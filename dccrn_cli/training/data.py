@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dccrn_cli.data.clips import ClipPool, find_clips, set_aside
+from dccrn_cli.data.pairs import Pair, read_pairs
 from dccrn_cli.mixing.mixer import Mixer, MixingOptions
 from dccrn_cli.mixing.source import mixed_pairs
-from dccrn_cli.training.clips import ClipPool, find_clips, set_aside
-from dccrn_cli.training.validation import Pair, read_pairs
 
 HELD_OUT_SPEECH, HELD_OUT_NOISE = 0.02, 0.03
 HELD_OUT_PAIRS = 64

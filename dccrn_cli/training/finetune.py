@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from dccrn_cli.data.pairs import Pair
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.network import SpectralNetwork
 from dccrn_cli.storage import write_whole
@@ -23,7 +24,7 @@ from dccrn_cli.training.own_data import OwnData
 from dccrn_cli.training.recipe import TrainingRecipe, read_recipe
 from dccrn_cli.training.team import Team
 from dccrn_cli.training.trainer import Trainer
-from dccrn_cli.training.validation import MEASURES, Figures, Pair, mean_figures, measure
+from dccrn_cli.training.validation import MEASURES, Figures, mean_figures, measure
 from dccrn_cli.training.yardstick import yardstick
 
 STRENGTHS = (0.5, 0.35, 0.2, 0.1)

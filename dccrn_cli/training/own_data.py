@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dccrn_cli.data.clips import HELD_OUT, SILENCE, Clip, ClipPool, digest, find_clips, set_aside
+from dccrn_cli.data.pairs import Pair, find_couples, read_pair
 from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.align import CLEAR_CORRELATION, find_shift
 from dccrn_cli.mixing.effects import rms
@@ -16,8 +18,6 @@ from dccrn_cli.mixing.mixer import Mixer
 from dccrn_cli.mixing.options import MixingOptions
 from dccrn_cli.mixing.source import Blend, ExampleSource, RecordedPairs, mixed_pairs
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.clips import HELD_OUT, SILENCE, Clip, ClipPool, digest, find_clips, set_aside
-from dccrn_cli.training.validation import Pair, find_couples, read_pair
 from dccrn_cli.training.yardstick import CLIP_S, SNRS_DB
 
 PAIRS_PER_SNR = 6

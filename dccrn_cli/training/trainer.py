@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dccrn_cli.data.pairs import Pair
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.mixing.source import ExampleSource
 from dccrn_cli.nn.checkpoint import save_model
@@ -24,7 +25,7 @@ from dccrn_cli.training.muon import Muon
 from dccrn_cli.training.options import Progress, TrainOptions
 from dccrn_cli.training.prefetch import Batches, prefetched
 from dccrn_cli.training.team import Team
-from dccrn_cli.training.validation import Pair, mean_figures, measure
+from dccrn_cli.training.validation import mean_figures, measure
 
 MAX_BAD_STEPS = 10
 """Steps in a row without a finite gradient after which training gives up."""

@@ -14,11 +14,11 @@ from typing import Literal
 import numpy as np
 import soundfile
 
+from dccrn_cli.data.clips import NO_SAMPLES, Clip, digest
+from dccrn_cli.data.speech_likeness import likeness
 from dccrn_cli.errors import DataError
 from dccrn_cli.mixing.effects import active_rms
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.clips import NO_SAMPLES, Clip, digest
-from dccrn_cli.training.likeness import likeness
 
 MIN_CLIP_S = 0.3
 """A shorter clip is of little use."""

@@ -20,10 +20,10 @@ import soxr
 from dccrn_cli.audio.files import SequentialFile, reason
 from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.formats import is_audio
+from dccrn_cli.data.lists import LIST_SUFFIXES, read_list
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.mixing.effects import active_rms, stretch
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.lists import LIST_SUFFIXES, read_list
 
 INT16_FULL_SCALE = 32768.0
 

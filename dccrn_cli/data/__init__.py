@@ -1,0 +1,1 @@
+"""Recordings to learn from: clips and pools of them, lists, pairs, checks."""
