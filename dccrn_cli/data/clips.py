@@ -20,9 +20,9 @@ import soxr
 from dccrn_cli.audio.files import SequentialFile, reason
 from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.formats import is_audio
+from dccrn_cli.data.levels import active_rms
 from dccrn_cli.data.lists import LIST_SUFFIXES, read_list
 from dccrn_cli.errors import DataError, OptionError
-from dccrn_cli.mixing.effects import active_rms, stretch
 from dccrn_cli.nn.config import SAMPLE_RATE
 
 INT16_FULL_SCALE = 32768.0
@@ -195,6 +195,18 @@ def set_aside(clips: Sequence[Clip], share: float, what: str) -> tuple[list[Clip
         raise OptionError(f"no recording of {what} can be read and holds more than silence")
     apart = {clip for same in files if same[0] in held for clip in same}
     return [clip for clip in clips if clip not in apart], [clip for clip in clips if clip in held]
+
+
+def draw_start(available: int, length: int, rng: np.random.Generator) -> int:
+    """Where a `stretch` of `length` samples begins in a clip of `available`."""
+    return int(rng.integers(available - length + 1 if available >= length else available))
+
+
+def stretch(clip: np.ndarray, start: int, length: int) -> np.ndarray:
+    """`length` samples of a clip from `start` on; after its end it begins anew."""
+    if start + length <= len(clip):
+        return clip[start : start + length]
+    return np.tile(clip, -(-(start + length) // len(clip)))[start : start + length]
 
 
 class ClipPool:

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from dccrn_cli.mixing.effects import TINY, convolve
+from dccrn_cli.data.levels import TINY
+from dccrn_cli.mixing.effects import convolve
 from dccrn_cli.nn.config import SAMPLE_RATE
 
 ROOM_S = 2.0

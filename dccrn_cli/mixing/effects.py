@@ -1,4 +1,4 @@
-"""What is done to signals while they are mixed: levels, filters, speed, stretches, clipping."""
+"""What is done to signals while they are mixed: filters, speed, clipping."""
 
 from __future__ import annotations
 
@@ -11,42 +11,6 @@ import numpy as np
 import soxr
 
 from dccrn_cli.nn.config import SAMPLE_RATE
-
-ACTIVE_RANGE_DB = 40.0
-"""Frames within this range of the loudest count as active speech."""
-
-TINY = 1e-9
-"""Keeps a level that is divided by from being zero."""
-
-_FRAMES_PER_S = 50
-
-
-def rms(x: np.ndarray) -> float:
-    """RMS of all samples; 0 of none."""
-    return math.sqrt(float(np.square(x, dtype=np.float64).mean())) if len(x) else 0.0
-
-
-def active_rms(x: np.ndarray, sample_rate: int = SAMPLE_RATE) -> float:
-    """RMS over the 20 ms frames within `ACTIVE_RANGE_DB` of the loudest."""
-    frame = sample_rate // _FRAMES_PER_S
-    count = len(x) // frame
-    if count == 0:
-        return rms(x)
-    power = np.square(x[: count * frame].reshape(count, frame)).mean(axis=1)
-    active = power[power >= power.max() * 10 ** (-ACTIVE_RANGE_DB / 10)]
-    return math.sqrt(float(active.mean()))
-
-
-def draw_start(available: int, length: int, rng: np.random.Generator) -> int:
-    """Where a `stretch` of `length` samples begins in a clip of `available`."""
-    return int(rng.integers(available - length + 1 if available >= length else available))
-
-
-def stretch(clip: np.ndarray, start: int, length: int) -> np.ndarray:
-    """`length` samples of a clip from `start` on; after its end it begins anew."""
-    if start + length <= len(clip):
-        return clip[start : start + length]
-    return np.tile(clip, -(-(start + length) // len(clip)))[start : start + length]
 
 
 def change_speed(x: np.ndarray, factor: float) -> np.ndarray:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dccrn_cli.data.clips import SILENCE, Clip, digest
+from dccrn_cli.data.levels import active_rms
 from dccrn_cli.errors import DataError, OptionError
-from dccrn_cli.mixing.effects import active_rms
 
 
 class Recording(NamedTuple):

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dccrn_cli.data.clips import HELD_OUT, SILENCE, Clip, ClipPool, digest, find_clips, set_aside
+from dccrn_cli.data.levels import rms
 from dccrn_cli.data.pairs import Pair, find_couples, read_pair
 from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.align import CLEAR_CORRELATION, find_shift
-from dccrn_cli.mixing.effects import rms
 from dccrn_cli.mixing.mixer import Mixer
 from dccrn_cli.mixing.options import MixingOptions
 from dccrn_cli.mixing.source import Blend, ExampleSource, RecordedPairs, mixed_pairs
