@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from dccrn_cli.engine.batch import enhance
     from dccrn_cli.engine.enhancer import Enhancer
     from dccrn_cli.errors import DccrnError
-    from dccrn_cli.metrics.folder import score_folders
     from dccrn_cli.metrics.pair import score_pair
     from dccrn_cli.nn.checkpoint import load_model
+    from dccrn_cli.scoring.folder import score_folders
 
 _HOMES = {
     "Enhancer": "dccrn_cli.engine.enhancer",
     "enhance": "dccrn_cli.engine.batch",
     "DccrnError": "dccrn_cli.errors",
     "load_model": "dccrn_cli.nn.checkpoint",
-    "score_folders": "dccrn_cli.metrics.folder",
+    "score_folders": "dccrn_cli.scoring.folder",
     "score_pair": "dccrn_cli.metrics.pair",
 }
 

@@ -15,7 +15,7 @@ from dccrn_cli.data.check import check_clips
 from dccrn_cli.data.clips import INT16_FULL_SCALE, find_clips, set_aside
 from dccrn_cli.data.pairs import read_pair
 from dccrn_cli.errors import DataError, OptionError
-from dccrn_cli.metrics.pairing import find_files
+from dccrn_cli.scoring.pairing import find_files
 
 
 def put(path: Path, seed: int = 0, gain: float = 1.0) -> np.ndarray:

@@ -21,18 +21,18 @@ from conftest import speechlike
 from typer.testing import CliRunner
 from voices import RATE, hiss, voice, write
 
-import dccrn_cli.metrics.folder as folder_module
+import dccrn_cli.scoring.folder as folder_module
 from dccrn_cli import score_folders, score_pair
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import OptionError
-from dccrn_cli.metrics.files import Record, Repairs
-from dccrn_cli.metrics.folder import choose_metrics
-from dccrn_cli.metrics.groups import annotate, snr_in_name
-from dccrn_cli.metrics.pairing import label_folders, match_names, pair_paths
-from dccrn_cli.metrics.sounds import SoundCache
-from dccrn_cli.metrics.store import KEPT_DAYS, Store
-from dccrn_cli.metrics.table import differences, interval, natural, summarize
-from dccrn_cli.metrics.text import latex, markdown, mean_grid
+from dccrn_cli.scoring.files import Record, Repairs
+from dccrn_cli.scoring.folder import choose_metrics
+from dccrn_cli.scoring.groups import annotate, snr_in_name
+from dccrn_cli.scoring.pairing import label_folders, match_names, pair_paths
+from dccrn_cli.scoring.sounds import SoundCache
+from dccrn_cli.scoring.store import KEPT_DAYS, Store
+from dccrn_cli.scoring.table import differences, interval, natural, summarize
+from dccrn_cli.scoring.text import latex, markdown, mean_grid
 
 FAST = ("si_snr", "snr", "lsd")
 

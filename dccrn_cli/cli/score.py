@@ -13,8 +13,8 @@ import typer
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, error_line, plain_errors
 
 if TYPE_CHECKING:
-    from dccrn_cli.metrics.files import Record
-    from dccrn_cli.metrics.pairing import Pairing
+    from dccrn_cli.scoring.files import Record
+    from dccrn_cli.scoring.pairing import Pairing
 
 FILES, MEASURES, TABLE, PICTURES, WORK = "Which files", "Measures", "Table", "Pictures", "Work"
 
@@ -166,10 +166,10 @@ def score(
     _one_thread_each()
     from dccrn_cli.errors import OptionError
     from dccrn_cli.interrupt import Interrupt
-    from dccrn_cli.metrics.files import Repairs
-    from dccrn_cli.metrics.folder import choose_metrics, in_order, score_pairs
-    from dccrn_cli.metrics.groups import annotate, check_columns, find_metadata
-    from dccrn_cli.metrics.store import Store, default_folder
+    from dccrn_cli.scoring.files import Repairs
+    from dccrn_cli.scoring.folder import choose_metrics, in_order, score_pairs
+    from dccrn_cli.scoring.groups import annotate, check_columns, find_metadata
+    from dccrn_cli.scoring.store import Store, default_folder
 
     if as_json + as_latex + as_markdown > 1:
         raise OptionError("--json, --latex and --markdown are different forms of one table; choose one")
@@ -229,7 +229,7 @@ def _pairing(
 ) -> tuple[Pairing, list[str]]:
     """What belongs together, and the labels of the systems."""
     from dccrn_cli.errors import OptionError
-    from dccrn_cli.metrics.pairing import label_folders, pair_paths, read_pairs
+    from dccrn_cli.scoring.pairing import label_folders, pair_paths, read_pairs
 
     if table is not None:
         if len(estimates) > 1:

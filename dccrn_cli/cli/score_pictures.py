@@ -17,7 +17,7 @@ from dccrn_cli.report.scores import ScoredFile, ScoredSystem, draw_scores
 from dccrn_cli.report.spectrogram import draw_comparison
 
 if TYPE_CHECKING:
-    from dccrn_cli.metrics.files import Record
+    from dccrn_cli.scoring.files import Record
 
 _BLOCK = 1 << 18
 

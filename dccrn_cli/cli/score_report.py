@@ -14,12 +14,12 @@ from rich.table import Table
 
 from dccrn_cli.cli.console import count, error_line, printable
 from dccrn_cli.errors import OptionError
-from dccrn_cli.metrics.files import Record
-from dccrn_cli.metrics.groups import SNR
-from dccrn_cli.metrics.pairing import Pairing
 from dccrn_cli.metrics.registry import METRICS
-from dccrn_cli.metrics.table import Row, differences, summarize
-from dccrn_cli.metrics.text import Grid, difference_grid, file_table, latex, long_grid, markdown, mean_grid
+from dccrn_cli.scoring.files import Record
+from dccrn_cli.scoring.groups import SNR
+from dccrn_cli.scoring.pairing import Pairing
+from dccrn_cli.scoring.table import Row, differences, summarize
+from dccrn_cli.scoring.text import Grid, difference_grid, file_table, latex, long_grid, markdown, mean_grid
 
 Form = Literal["screen", "json", "latex", "markdown"]
 

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from dccrn_cli.metrics.files import Record
+from dccrn_cli.scoring.files import Record
 
 RESAMPLES = 2000
 """Of the bootstrap."""

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from dccrn_cli.metrics.files import Record
 from dccrn_cli.metrics.registry import METRICS
-from dccrn_cli.metrics.table import Difference, Row, Statistic, label
+from dccrn_cli.scoring.files import Record
+from dccrn_cli.scoring.table import Difference, Row, Statistic, label
 
 NONE = "–"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dccrn_cli.errors import OptionError
-from dccrn_cli.metrics.files import Record
-from dccrn_cli.metrics.pairing import Pair, read_table
+from dccrn_cli.scoring.files import Record
+from dccrn_cli.scoring.pairing import Pair, read_table
 
 SNR, FOLDER = "snr", "folder"
 """Columns that need no metadata."""

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from dccrn_cli import __version__
-from dccrn_cli.metrics.files import Measurement, Repairs
 from dccrn_cli.metrics.registry import METRICS
+from dccrn_cli.scoring.files import Measurement, Repairs
 
 KEPT_DAYS = 90
 """Days after which a measurement goes when others are made."""

@@ -1,0 +1,1 @@
+"""Scores of files and folders: which file belongs to which, tables, statistics, cache, LaTeX."""
