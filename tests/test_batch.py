@@ -29,9 +29,9 @@ from dccrn_cli.engine import batch, processes
 from dccrn_cli.engine.batch import enhance_batch
 from dccrn_cli.engine.options import EnhanceOptions, Workers
 from dccrn_cli.errors import OptionError
-from dccrn_cli.interrupt import Interrupt
 from dccrn_cli.nn.checkpoint import save_model
 from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.utils.interrupt import Interrupt
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 

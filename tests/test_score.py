@@ -400,7 +400,7 @@ def test_odd_text_in_tables(sets: Path) -> None:
 def test_a_process_that_dies_costs_one_file(sets: Path) -> None:
     pairing = pair_paths(sets / "clean", {"out": sets / "out"})
     store = Killer(None, Repairs())
-    from dccrn_cli.interrupt import Interrupt
+    from dccrn_cli.utils.interrupt import Interrupt
 
     records = list(folder_module.score_pairs(pairing, ("snr",), store, 2, Interrupt()))
     assert len(records) == 6

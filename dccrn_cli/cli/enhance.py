@@ -380,7 +380,7 @@ def _enhance(
     from dccrn_cli.cli.batch import BatchLog
     from dccrn_cli.cli.progress import BatchProgress
     from dccrn_cli.engine.batch import enhance_batch
-    from dccrn_cli.interrupt import Interrupt
+    from dccrn_cli.utils.interrupt import Interrupt
 
     jobs, skipped = _split(plan, options.overwrite)
     log = BatchLog(report, as_json, quiet, jobs, skipped)

@@ -17,7 +17,7 @@ from dccrn_cli.engine.file import FileEnhancer
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.worker import prepare_torch
 from dccrn_cli.errors import AudioError, InvalidSamples, OptionError
-from dccrn_cli.interrupt import Interrupt
+from dccrn_cli.utils.interrupt import Interrupt
 
 
 def enhance_pipe(

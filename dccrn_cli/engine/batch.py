@@ -17,7 +17,7 @@ from dccrn_cli.engine.options import EnhanceOptions, Workers
 from dccrn_cli.engine.processes import on_cluster, on_this_machine
 from dccrn_cli.engine.results import FileResult
 from dccrn_cli.errors import AudioError, OptionError
-from dccrn_cli.interrupt import Interrupt
+from dccrn_cli.utils.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from dccrn_cli.engine.board import ProgressBoard

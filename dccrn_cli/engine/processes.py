@@ -14,8 +14,8 @@ from dccrn_cli.audio.plan import Job
 from dccrn_cli.engine.options import FILE_S, EnhanceOptions, Workers
 from dccrn_cli.engine.results import FileResult
 from dccrn_cli.errors import MissingDependency, OptionError
-from dccrn_cli.interrupt import Interrupt
-from dccrn_cli.processes import local_processes, map_in_processes
+from dccrn_cli.utils.interrupt import Interrupt
+from dccrn_cli.utils.processes import local_processes, map_in_processes
 
 if TYPE_CHECKING:
     from dccrn_cli.engine.board import ProgressBoard

@@ -18,7 +18,7 @@ from dccrn_cli.errors import CheckpointError
 from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.config import NetworkConfig, config_from_dict
 from dccrn_cli.nn.network import SpectralNetwork
-from dccrn_cli.storage import write_whole
+from dccrn_cli.utils.storage import write_whole
 
 FORMAT = "dccrn-1"
 

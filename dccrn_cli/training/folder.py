@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from dccrn_cli.errors import CheckpointError, OptionError, StorageError
-from dccrn_cli.storage import write_whole
+from dccrn_cli.utils.storage import write_whole
 
 LAST = "last.pt"
 BEST = "best.safetensors"

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from dccrn_cli.interrupt import Interrupt, signals_held_back
+from dccrn_cli.utils.interrupt import Interrupt, signals_held_back
 
 T = TypeVar("T")
 R = TypeVar("R")
