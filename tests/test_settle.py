@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from conftest import speechlike
 
-from dccrn_cli.audio.settle import settle
+from dccrn_cli.audio.canonical_bytes import settle
 
 Kind = tuple[str, str, str, int]
 

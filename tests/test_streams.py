@@ -16,7 +16,7 @@ from conftest import TINY, lively, speechlike
 
 from dccrn_cli.audio.files import AudioInfo, AudioReader, AudioWriter
 from dccrn_cli.audio.raw import SAMPLE_FORMATS, RawFormat
-from dccrn_cli.audio.streams import StreamReader, StreamWriter
+from dccrn_cli.audio.stdio import StreamReader, StreamWriter
 from dccrn_cli.engine.enhancer import Enhancer
 from dccrn_cli.errors import AudioError, OptionError, UnreadableAudio
 

@@ -14,8 +14,8 @@ import numpy as np
 import soundfile
 
 from dccrn_cli.audio.atomic import AtomicFile, BusyError, is_nearly_full
+from dccrn_cli.audio.canonical_bytes import settle
 from dccrn_cli.audio.formats import AudioInfo
-from dccrn_cli.audio.settle import settle
 from dccrn_cli.errors import AudioError, UnreadableAudio, UnsupportedFormat
 
 _EXACT_LENGTH = frozenset({"FLAC"})

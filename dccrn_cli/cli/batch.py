@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dccrn_cli.audio.plan import Job, Plan
-from dccrn_cli.audio.sound import Probe
+from dccrn_cli.audio.reader import Probe
 from dccrn_cli.cli.console import count, duration, error_line, printable
 from dccrn_cli.engine.results import EXISTS, FileResult
 from dccrn_cli.report.records import Record, RecordWriter

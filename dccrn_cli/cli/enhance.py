@@ -357,7 +357,7 @@ def _split(plan: Plan, overwrite: bool) -> tuple[list[Job], list[Job]]:
 
 
 def _dry_run(plan: Plan, options: EnhanceOptions, workers: Workers, as_json: bool) -> None:
-    from dccrn_cli.audio.sound import probe
+    from dccrn_cli.audio.reader import probe
     from dccrn_cli.cli.batch import plan_events, show_plan
     from dccrn_cli.engine.estimate import estimate_s
 
@@ -376,7 +376,7 @@ def _dry_run(plan: Plan, options: EnhanceOptions, workers: Workers, as_json: boo
 def _enhance(
     plan: Plan, options: EnhanceOptions, workers: Workers, report: Path | None, as_json: bool, quiet: bool
 ) -> None:
-    from dccrn_cli.audio.sound import probe
+    from dccrn_cli.audio.reader import probe
     from dccrn_cli.cli.batch import BatchLog
     from dccrn_cli.cli.progress import BatchProgress
     from dccrn_cli.engine.batch import enhance_batch

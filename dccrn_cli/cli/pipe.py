@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 from dccrn_cli.audio.files import AudioWriter
 from dccrn_cli.audio.raw import RawFormat
-from dccrn_cli.audio.sound import open_sound
-from dccrn_cli.audio.streams import STDIN, STDOUT, StreamReader, StreamWriter
+from dccrn_cli.audio.reader import open_sound
+from dccrn_cli.audio.stdio import STDIN, STDOUT, StreamReader, StreamWriter
 from dccrn_cli.cli.console import STANDARD, error_line
 from dccrn_cli.engine.file import FileEnhancer
 from dccrn_cli.engine.options import EnhanceOptions

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soxr
 
-from dccrn_cli.audio.sound import open_sound
+from dccrn_cli.audio.reader import open_sound
 from dccrn_cli.cli.console import error_line
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
 from dccrn_cli.report.figure import check_form

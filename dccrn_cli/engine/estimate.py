@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dccrn_cli.audio.sound import Probe
+from dccrn_cli.audio.reader import Probe
 from dccrn_cli.engine.enhancer import Enhancer
 from dccrn_cli.engine.options import FILE_S, EnhanceOptions
 from dccrn_cli.engine.worker import prepare_torch

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dccrn_cli.audio.sound import open_sound
+from dccrn_cli.audio.reader import open_sound
 from dccrn_cli.errors import AudioError, DccrnError
 
 _BLOCK = 1 << 18
