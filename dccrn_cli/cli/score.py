@@ -165,10 +165,10 @@ def score(
 
     _one_thread_each()
     from dccrn_cli.errors import OptionError
+    from dccrn_cli.scoring.cache import Store, default_folder
     from dccrn_cli.scoring.files import Repairs
     from dccrn_cli.scoring.folder import choose_metrics, in_order, score_pairs
-    from dccrn_cli.scoring.groups import annotate, check_columns, find_metadata
-    from dccrn_cli.scoring.store import Store, default_folder
+    from dccrn_cli.scoring.metadata import annotate, check_columns, find_metadata
     from dccrn_cli.utils.interrupt import Interrupt
 
     if as_json + as_latex + as_markdown > 1:

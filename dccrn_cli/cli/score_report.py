@@ -16,7 +16,7 @@ from dccrn_cli.cli.console import count, error_line, printable
 from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.registry import METRICS
 from dccrn_cli.scoring.files import Record
-from dccrn_cli.scoring.groups import SNR
+from dccrn_cli.scoring.metadata import SNR
 from dccrn_cli.scoring.pairing import Pairing
 from dccrn_cli.scoring.table import Row, differences, summarize
 from dccrn_cli.scoring.text import Grid, difference_grid, file_table, latex, long_grid, markdown, mean_grid

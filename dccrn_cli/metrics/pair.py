@@ -10,8 +10,8 @@ from statistics import fmean
 import numpy as np
 
 from dccrn_cli.errors import MetricError
+from dccrn_cli.metrics.inputs import Signals
 from dccrn_cli.metrics.registry import DEFAULT_METRICS, Metric, select_metrics
-from dccrn_cli.metrics.signals import Signals
 
 
 @dataclass(frozen=True)

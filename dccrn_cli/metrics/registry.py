@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from dccrn_cli.errors import OptionError
+from dccrn_cli.metrics.inputs import Signals
 from dccrn_cli.metrics.perceptual import estoi, raw_from_nb, stoi
 from dccrn_cli.metrics.ratios import segmental_snr, si_snr, si_snr_improvement, snr
-from dccrn_cli.metrics.signals import Signals
 from dccrn_cli.metrics.spectral import lsd
 
 DEFAULT_METRICS = ("si_snr", "pesq_wb", "stoi")

@@ -19,7 +19,7 @@ from dccrn_cli.errors import AudioError, MetricError
 from dccrn_cli.metrics.align import find_shift
 from dccrn_cli.metrics.pair import measure_pair
 from dccrn_cli.metrics.registry import METRICS, select_metrics
-from dccrn_cli.scoring.sounds import Sound, SoundCache
+from dccrn_cli.scoring.decoding import Sound, SoundCache
 
 MAX_LENGTH_DIFFERENCE_S = 0.1
 """How much longer one signal of a pair may be, if nothing else is said."""

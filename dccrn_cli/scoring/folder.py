@@ -10,11 +10,11 @@ from pathlib import Path
 
 from dccrn_cli.errors import CheckpointError, MissingDependency, OptionError
 from dccrn_cli.metrics.registry import DEFAULT_METRICS, METRICS, select_metrics
+from dccrn_cli.scoring.cache import Store, default_folder
+from dccrn_cli.scoring.decoding import SoundCache
 from dccrn_cli.scoring.files import MAX_LENGTH_DIFFERENCE_S, Measurement, Record, Repairs, measure_files
-from dccrn_cli.scoring.groups import annotate, find_metadata
+from dccrn_cli.scoring.metadata import annotate, find_metadata
 from dccrn_cli.scoring.pairing import Pair, Pairing, Unmatched, label_folders, pair_paths
-from dccrn_cli.scoring.sounds import SoundCache
-from dccrn_cli.scoring.store import Store, default_folder
 from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.processes import local_processes, map_in_processes
 
