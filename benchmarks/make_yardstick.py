@@ -17,7 +17,7 @@ import soundfile
 import soxr
 
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.yardstick import CLIP_S, speech_folder
+from dccrn_cli.training.retention_set import CLIP_S, speech_folder
 
 LEVEL = 0.05  # RMS
 FADE_S = 0.02

@@ -29,9 +29,9 @@ from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training import finetune
 from dccrn_cli.training.finetune import Comparison, FineTuning, Scores, blended
-from dccrn_cli.training.own_data import OwnData, own_data
+from dccrn_cli.training.finetune_data import OwnData, own_data
 from dccrn_cli.training.recipe import read_recipe
-from dccrn_cli.training.yardstick import SNRS_DB, yardstick
+from dccrn_cli.training.retention_set import SNRS_DB, yardstick
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def small() -> dict[float, list[Pair]]:
 def few_pairs(small: dict[float, list[Pair]], monkeypatch: pytest.MonkeyPatch) -> None:
     """A yardstick and a set of held-out pairs that do not take long."""
     monkeypatch.setattr(finetune, "yardstick", lambda: small)
-    monkeypatch.setattr("dccrn_cli.training.own_data.PAIRS_PER_SNR", 1)
+    monkeypatch.setattr("dccrn_cli.training.finetune_data.PAIRS_PER_SNR", 1)
 
 
 def run(*arguments: object) -> tuple[int, str]:

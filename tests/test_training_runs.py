@@ -24,11 +24,11 @@ from dccrn_cli.errors import DataError, OptionError, StorageError
 from dccrn_cli.mixing.mixer import MixingOptions, synthetic_noise
 from dccrn_cli.nn.checkpoint import load_model, save_model
 from dccrn_cli.nn.config import PRESETS
+from dccrn_cli.training.distributed import Team
 from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import COMBINATIONS
 from dccrn_cli.training.options import TrainOptions
 from dccrn_cli.training.recipe import parse_setting, read_recipe, recipe_names
-from dccrn_cli.training.team import Team
 from dccrn_cli.utils.storage import write_whole
 
 SMALL_NETWORK = [

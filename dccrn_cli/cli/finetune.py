@@ -96,7 +96,7 @@ def finetune(
     from dccrn_cli.engine.models import find_model
     from dccrn_cli.nn.checkpoint import load_model, save_model
     from dccrn_cli.training.finetune import FineTuning
-    from dccrn_cli.training.own_data import own_data
+    from dccrn_cli.training.finetune_data import own_data
     from dccrn_cli.training.recipe import read_recipe
 
     say = _quiet if as_json else typer.echo

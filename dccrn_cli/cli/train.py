@@ -151,11 +151,11 @@ def train(
     import torch
 
     from dccrn_cli.engine.enhancer import pick_device
-    from dccrn_cli.training.data import find_data
+    from dccrn_cli.training.distributed import assemble
     from dccrn_cli.training.folder import LAST
     from dccrn_cli.training.recipe import DEFAULT_RECIPE, network_settings, read_recipe
-    from dccrn_cli.training.team import assemble
     from dccrn_cli.training.trainer import Trainer
+    from dccrn_cli.training.training_data import find_data
 
     changes: dict[str, Any] = {
         "mixing": {"seconds": seconds, "target": target},
@@ -238,7 +238,7 @@ def _run(trainer: Trainer, recipe: TrainingRecipe, *, tensorboard: bool) -> None
     resumed = trainer.resume()
     board = None
     if tensorboard and trainer.team.leads:
-        from dccrn_cli.training.board import Board
+        from dccrn_cli.training.tensorboard_log import Board
 
         board = Board(trainer)
     if trainer.team.leads:

@@ -17,14 +17,14 @@ import torch
 from dccrn_cli.data.pairs import Pair
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.network import SpectralNetwork
+from dccrn_cli.training.distributed import Team
+from dccrn_cli.training.finetune_data import OwnData
 from dccrn_cli.training.folder import RECIPE, RunFolder
 from dccrn_cli.training.losses import LossOptions
-from dccrn_cli.training.own_data import OwnData
 from dccrn_cli.training.recipe import TrainingRecipe, read_recipe
-from dccrn_cli.training.team import Team
+from dccrn_cli.training.retention_set import yardstick
 from dccrn_cli.training.trainer import Trainer
 from dccrn_cli.training.validation import MEASURES, Figures, mean_figures, measure
-from dccrn_cli.training.yardstick import yardstick
 from dccrn_cli.utils.storage import write_whole
 
 STRENGTHS = (0.5, 0.35, 0.2, 0.1)

@@ -18,13 +18,13 @@ from dccrn_cli.mixing.source import ExampleSource
 from dccrn_cli.nn.checkpoint import save_model
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.network import SpectralNetwork
-from dccrn_cli.training.average import WeightAverage
+from dccrn_cli.training.distributed import Team
+from dccrn_cli.training.ema import WeightAverage
 from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions, training_loss
 from dccrn_cli.training.muon import Muon
 from dccrn_cli.training.options import Progress, TrainOptions
 from dccrn_cli.training.prefetch import Batches, prefetched
-from dccrn_cli.training.team import Team
 from dccrn_cli.training.validation import mean_figures, measure
 
 MAX_BAD_STEPS = 10

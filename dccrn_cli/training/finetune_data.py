@@ -18,7 +18,7 @@ from dccrn_cli.mixing.mixer import Mixer
 from dccrn_cli.mixing.options import MixingOptions
 from dccrn_cli.mixing.source import Blend, ExampleSource, RecordedPairs, mixed_pairs
 from dccrn_cli.nn.config import SAMPLE_RATE
-from dccrn_cli.training.yardstick import CLIP_S, SNRS_DB
+from dccrn_cli.training.retention_set import CLIP_S, SNRS_DB
 
 PAIRS_PER_SNR = 6
 
