@@ -1,0 +1,1 @@
+"""Inference: the streaming network, its batches, files and folders of them."""
