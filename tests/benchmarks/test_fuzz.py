@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-_PATH = Path(__file__).parents[1] / "benchmarks" / "fuzz.py"
+_PATH = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="waits on a pipe")

@@ -14,7 +14,7 @@ from conftest import TINY, speechlike
 
 from dccrn_cli.nn.systems import LSTMConfig
 
-_PATH = Path(__file__).parents[1] / "benchmarks" / "models.py"
+_PATH = Path(__file__).parents[2] / "benchmarks" / "models.py"
 
 
 @pytest.fixture
