@@ -7,8 +7,8 @@ import os
 import numpy as np
 import torch
 
-from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.audio.resample import Resampler
+from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.engine.dynamic_batching import DynamicBatching
 from dccrn_cli.engine.fold import Precision
 from dccrn_cli.engine.models import find_model

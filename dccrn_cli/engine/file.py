@@ -17,10 +17,10 @@ from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.levels import LevelMeter
 from dccrn_cli.audio.media import MEDIA_SUFFIXES
 from dccrn_cli.audio.plan import MEDIA_RESULT, Job
-from dccrn_cli.audio.sample_queue import SampleQueue
+from dccrn_cli.audio.reader import Reader, open_sound
 from dccrn_cli.audio.remux import remux
 from dccrn_cli.audio.resample import Resampler
-from dccrn_cli.audio.reader import Reader, open_sound
+from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.engine.enhancer import Enhancer, Model, pick_device
 from dccrn_cli.engine.models import find_model
 from dccrn_cli.engine.options import EnhanceOptions
