@@ -1,0 +1,126 @@
+"""Variants of a network trained from scratch on the same budget of CPU time.
+
+    python benchmarks/ablation.py RUNS --clean SPEECH --noise NOISE --validation DATA --budget 200 \
+        dual-path dccrn "one block=dual-path dual_path_blocks=1"
+
+A variant is a preset, or NAME=PRESET FIELD=VALUE … with fields of its configuration in TOML. Each is
+trained in one thread with the mixing, loss and optimizer of a recipe, on batches of 4 clips of 1 s along
+one cosine; how many steps fit in the budget is measured first. DATA holds pairs, noisy/ and clean/ (or
+main/ with both); every second one is measured. RUNS keeps a file of results for each variant and seed.
+CPU time is that of the process, mixing included, so that other load on the machine matters little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import torch
+from models import cell, labelled_pairs, measure, read_json, write_json
+
+from dccrn_cli.data.clips import ClipPool, find_clips
+from dccrn_cli.data.pairs import Pair
+from dccrn_cli.mixing.mixer import Mixer
+from dccrn_cli.nn.base import NetworkConfig
+from dccrn_cli.nn.build import build_network
+from dccrn_cli.nn.config import preset
+from dccrn_cli.nn.cost import count_parameters, macs_per_second
+from dccrn_cli.nn.network import SpectralNetwork
+from dccrn_cli.training.recipe import read_recipe
+from dccrn_cli.training.trainer import Trainer
+
+TRIAL, WARM = 16, 4
+"""Steps of the trial, and those of them that are not timed."""
+
+
+def parse_variant(text: str) -> tuple[str, NetworkConfig]:
+    """A preset, or `NAME=PRESET FIELD=VALUE …`, as a name and a configuration."""
+    name, equals, rest = text.partition("=")
+    if not equals:
+        return text, preset(text)
+    base, *fields = rest.split(" ")
+    return name, dataclasses.replace(preset(base), **tomllib.loads("\n".join(fields)))
+
+
+class Bench:
+    """What all runs share.
+
+    Args:
+        arguments: of the command line.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.recipe = read_recipe(arguments.recipe)
+        self.mixing = dataclasses.replace(self.recipe.mixing, seconds=arguments.clip_s)
+        self.speech, self.noise = (ClipPool(find_clips(paths)) for paths in (arguments.clean, arguments.noise))
+        self.rooms = ClipPool(find_clips(arguments.rooms)) if arguments.rooms else None
+        self.pairs: list[tuple[str, Pair]] = labelled_pairs(arguments.validation, 0)[::2]
+
+    def train(self, config: NetworkConfig, steps: int, seed: int, *, until: int | None = None) -> SpectralNetwork:
+        """A network after `until` of so many steps, which set the cosine."""
+        torch.manual_seed(seed)
+        mixer = Mixer(self.speech, self.noise, self.rooms, self.mixing, seed)
+        options = dataclasses.replace(
+            self.recipe.training, steps=steps, batch=4, warmup=50, ema=0.99, validate_every=10**9, seed=seed
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = Trainer(
+                build_network(config), mixer, [pair for _, pair in self.pairs[:1]], folder, options, self.recipe.loss
+            )
+            for progress in trainer.run(stop=lambda: trainer.progress.step == until):
+                if progress.step == WARM:
+                    self.started = time.process_time()
+        return trainer.average.model()
+
+    def run(self, config: NetworkConfig, budget_s: float, seed: int) -> dict[str, Any]:
+        """Train and measure."""
+        self.train(config, 10**6, seed, until=TRIAL)
+        step_s = (time.process_time() - self.started) / (TRIAL - WARM)
+        started, steps = time.process_time(), round(budget_s / step_s)
+        model = self.train(config, steps, seed)
+        spent_s = time.process_time() - started
+        return {"steps": steps, "cpu_s": spent_s, "figures": measure(self.pairs, model)["all"]}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, help="folder of the results; made if missing")
+    parser.add_argument("variants", nargs="+")
+    parser.add_argument("--clean", type=Path, nargs="+", required=True)
+    parser.add_argument("--noise", type=Path, nargs="+", required=True)
+    parser.add_argument("--rooms", type=Path, nargs="+")
+    parser.add_argument("--validation", type=Path, required=True)
+    parser.add_argument("--recipe", default="general")
+    parser.add_argument("--budget", type=float, default=200.0, help="CPU seconds of each run")
+    parser.add_argument("--clip-s", type=float, default=1.0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    arguments.runs.mkdir(parents=True, exist_ok=True)
+    bench = Bench(arguments)
+    print("| variant | seed | parameters M | MMAC/s | steps | CPU s | SI-SNR dB | PESQ-WB | STOI |\n|" + "---|" * 9)
+    for name, config in map(parse_variant, arguments.variants):
+        with torch.device("meta"):
+            parameters = count_parameters(build_network(config)) / 1e6
+        for seed in arguments.seeds:
+            path = arguments.runs / f"{name}.{seed}.json"
+            record = read_json(path) or bench.run(config, arguments.budget, seed)
+            write_json(path, record)
+            figures = record["figures"]
+            cells = [
+                name, f"{seed}", cell(parameters), f"{macs_per_second(config) / 1e6:.0f}", f"{record['steps']}",
+                f"{record['cpu_s']:.0f}", cell(figures["si_snr"]), cell(figures["pesq_wb"], 3),
+                cell(figures["stoi"], 3),
+            ]  # fmt: skip
+            print(f"| {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
