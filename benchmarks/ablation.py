@@ -4,8 +4,8 @@
         dual-path dccrn "one block=dual-path dual_path_blocks=1"
 
 A variant is a preset, or NAME=PRESET FIELD=VALUE … with fields of its configuration in TOML. Each is
-trained in one thread with the mixing, loss and optimizer of a recipe, on batches of 4 clips of 1 s along
-one cosine; how many steps fit in the budget is measured first. DATA holds pairs, noisy/ and clean/ (or
+trained in one thread with the mixing, loss and optimizer of a recipe, on batches of 4 clips of 1 s, until
+the budget is spent; the learning rate falls along a cosine of the time spent. DATA holds pairs, noisy/ and clean/ (or
 main/ with both); every second one is measured. RUNS keeps a file of results for each variant and seed.
 CPU time is that of the process, mixing included, so that other load on the machine matters little.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import tempfile
 import time
 import tomllib
@@ -30,12 +31,29 @@ from dccrn_cli.nn.base import NetworkConfig
 from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.config import preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
-from dccrn_cli.nn.network import SpectralNetwork
+from dccrn_cli.training.options import TrainOptions
 from dccrn_cli.training.recipe import read_recipe
 from dccrn_cli.training.trainer import Trainer
 
-TRIAL, WARM = 16, 4
-"""Steps of the trial, and those of them that are not timed."""
+WARMUP_STEPS = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class TimedOptions(TrainOptions):
+    """Options of a run that ends when its CPU time is spent."""
+
+    budget_s: float = 0.0
+    started_s: float = 0.0
+
+    def spent(self) -> float:
+        """Share of the budget."""
+        return min((time.process_time() - self.started_s) / self.budget_s, 1.0)
+
+    def learning_rate(self, step: int) -> float:
+        """Along a cosine of the time spent."""
+        return (
+            self.lr * min(1.0, (step + 1) / WARMUP_STEPS) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.spent())))
+        )
 
 
 def parse_variant(text: str) -> tuple[str, NetworkConfig]:
@@ -61,30 +79,22 @@ class Bench:
         self.rooms = ClipPool(find_clips(arguments.rooms)) if arguments.rooms else None
         self.pairs: list[tuple[str, Pair]] = labelled_pairs(arguments.validation, 0)[::2]
 
-    def train(self, config: NetworkConfig, steps: int, seed: int, *, until: int | None = None) -> SpectralNetwork:
-        """A network after `until` of so many steps, which set the cosine."""
-        torch.manual_seed(seed)
-        mixer = Mixer(self.speech, self.noise, self.rooms, self.mixing, seed)
-        options = dataclasses.replace(
-            self.recipe.training, steps=steps, batch=4, warmup=50, ema=0.99, validate_every=10**9, seed=seed
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = Trainer(
-                build_network(config), mixer, [pair for _, pair in self.pairs[:1]], folder, options, self.recipe.loss
-            )
-            for progress in trainer.run(stop=lambda: trainer.progress.step == until):
-                if progress.step == WARM:
-                    self.started = time.process_time()
-        return trainer.average.model()
-
     def run(self, config: NetworkConfig, budget_s: float, seed: int) -> dict[str, Any]:
         """Train and measure."""
-        self.train(config, 10**6, seed, until=TRIAL)
-        step_s = (time.process_time() - self.started) / (TRIAL - WARM)
-        started, steps = time.process_time(), round(budget_s / step_s)
-        model = self.train(config, steps, seed)
-        spent_s = time.process_time() - started
-        return {"steps": steps, "cpu_s": spent_s, "figures": measure(self.pairs, model)["all"]}
+        torch.manual_seed(seed)
+        mixer = Mixer(self.speech, self.noise, self.rooms, self.mixing, seed)
+        settings = dataclasses.asdict(self.recipe.training) | {
+            "steps": 10**9, "batch": 4, "ema": 0.99, "validate_every": 10**9, "seed": seed,
+            "budget_s": budget_s, "started_s": time.process_time(),
+        }  # fmt: skip
+        options = TimedOptions(**settings)
+        with tempfile.TemporaryDirectory() as folder:
+            pairs = [pair for _, pair in self.pairs[:1]]
+            trainer = Trainer(build_network(config), mixer, pairs, folder, options, self.recipe.loss)
+            for progress in trainer.run(stop=lambda: options.spent() == 1.0):
+                steps = progress.step
+        spent_s = time.process_time() - options.started_s
+        return {"steps": steps, "cpu_s": spent_s, "figures": measure(self.pairs, trainer.average.model())["all"]}
 
 
 def main() -> None:
