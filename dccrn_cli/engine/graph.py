@@ -47,7 +47,7 @@ class GraphTimeline(Timeline):
         """The frames kept from earlier blocks, then the new ones."""
         slot = next(self._slots)
         if slot.delay or future:  # else no frame of the signal sees one outside of it that is not zero
-            x = torch.where(self.inside(slot.delay), x, torch.zeros(()))
+            x = x * self.inside(slot.delay).float()  # onnxruntime takes longer to select
         return self._behind_kept(x, past + future)
 
     def align(self, x: Tensor, delayed: Tensor) -> Tensor:
