@@ -229,12 +229,12 @@ def test_files_are_enhanced_by_exported_models(tiny_onnx: Path, tiny_model_file:
     results = []
     for name, model in (("onnx", tiny_onnx), ("torch", tiny_model_file)):
         target = tmp_path / f"{name}.wav"
-        run = CliRunner().invoke(app, ["enhance", str(tmp_path / "a.wav"), "-o", str(target), "--model", str(model)])
+        arguments = ["enhance", str(tmp_path / "a.wav"), "-o", str(target), "--model", str(model)]
+        run = CliRunner().invoke(app, [*arguments, "--precision", "fp32"])
         assert run.exit_code == 0, run.output
         results.append(soundfile.read(target)[0])
     assert results[0].shape == results[1].shape
-    # The torch engine may use bf16 here.
-    np.testing.assert_allclose(*results, atol=1e-2)
+    np.testing.assert_allclose(*results, atol=TOLERANCE)
 
 
 def test_exported_models_run_on_the_cpu(tiny_onnx: Path) -> None:
