@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from dccrn_cli.engine.batch import enhance
     from dccrn_cli.engine.enhancer import Enhancer
+    from dccrn_cli.engine.export import export_onnx
     from dccrn_cli.errors import DccrnError
     from dccrn_cli.metrics.pair import score_pair
     from dccrn_cli.nn.checkpoint import load_model
@@ -24,13 +25,23 @@ if TYPE_CHECKING:
 _HOMES = {
     "Enhancer": "dccrn_cli.engine.enhancer",
     "enhance": "dccrn_cli.engine.batch",
+    "export_onnx": "dccrn_cli.engine.export",
     "DccrnError": "dccrn_cli.errors",
     "load_model": "dccrn_cli.nn.checkpoint",
     "score_folders": "dccrn_cli.scoring.folder",
     "score_pair": "dccrn_cli.metrics.pair",
 }
 
-__all__ = ["DccrnError", "Enhancer", "__version__", "enhance", "load_model", "score_folders", "score_pair"]
+__all__ = [
+    "DccrnError",
+    "Enhancer",
+    "__version__",
+    "enhance",
+    "export_onnx",
+    "load_model",
+    "score_folders",
+    "score_pair",
+]
 
 
 def __getattr__(name: str) -> Any:

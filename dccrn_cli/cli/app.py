@@ -8,7 +8,7 @@ import sys
 import typer
 
 from dccrn_cli import __version__
-from dccrn_cli.cli import convert, enhance, finetune, mix, models, score, train
+from dccrn_cli.cli import convert, enhance, export, finetune, mix, models, score, train
 from dccrn_cli.cli.console import set_debug
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command()(train.train)
 app.command()(mix.mix)
 app.command()(score.score)
 app.command()(convert.convert)
+app.command()(export.export)
 
 
 def _print_version(wanted: bool) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dccrn_cli.audio.atomic import remove_leftovers
 from dccrn_cli.audio.plan import Job
+from dccrn_cli.engine.models import find_model, is_onnx
 from dccrn_cli.engine.options import EnhanceOptions, Workers
 from dccrn_cli.engine.processes import on_cluster, on_this_machine
 from dccrn_cli.engine.results import FileResult
@@ -59,7 +60,7 @@ def enhance_batch(
         return
     remove_leftovers(target for job in jobs for target in job.targets)
     count = workers.processes(lengths, options.threads)
-    if _is_gpu_wanted(options.device):
+    if _is_gpu_wanted(options.device) and not is_onnx(find_model(options.model)):
         yield from _on_gpu(jobs, lengths, options, workers.jobs or GPU_FILES, interrupt, board)
     elif count == 1:
         yield from _in_turn(jobs, options, interrupt, board)
@@ -106,14 +107,18 @@ def _on_gpu(
 ) -> Iterator[FileResult]:
     """Each file in a thread; their calls of the network are gathered into batches."""
     from dccrn_cli.engine.dynamic_batching import DynamicBatching
-    from dccrn_cli.engine.file import FileEnhancer, Stopped, open_network
+    from dccrn_cli.engine.enhancer import open_network
+    from dccrn_cli.engine.file import FileEnhancer, Stopped
+    from dccrn_cli.engine.stream import StreamingNetwork
     from dccrn_cli.engine.worker import prepare_torch
 
     prepare_torch(options.threads)
+    network = open_network(options.model, options.device, options.precision)
+    assert isinstance(network, StreamingNetwork)
     kept = threading.local()
     closed = threading.Event()
 
-    with DynamicBatching(open_network(options), max_batch=count) as shared:
+    with DynamicBatching(network, max_batch=count) as shared:
 
         def work(index: int) -> FileResult | None:
             if not hasattr(kept, "enhance"):

@@ -11,7 +11,8 @@ from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.engine.dynamic_batching import DynamicBatching
 from dccrn_cli.engine.fold import Precision
-from dccrn_cli.engine.models import find_model
+from dccrn_cli.engine.models import find_model, is_onnx
+from dccrn_cli.engine.onnx_network import OnnxEnhancer, OnnxNetwork
 from dccrn_cli.engine.options import HighBand
 from dccrn_cli.engine.overlap_add import SpectralEnhancer
 from dccrn_cli.engine.stream import StreamingNetwork
@@ -20,7 +21,7 @@ from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.network import SpectralNetwork
 
-Model = SpectralNetwork | StreamingNetwork | DynamicBatching
+Model = SpectralNetwork | StreamingNetwork | DynamicBatching | OnnxNetwork
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 2_000, 768_000
 
@@ -41,6 +42,24 @@ def pick_device(name: str | torch.device) -> torch.device:
     return torch.device(name)
 
 
+def open_network(
+    model: str | os.PathLike[str] | None, device: str | torch.device, precision: Precision
+) -> StreamingNetwork | OnnxNetwork:
+    """The network of a bundled model or a model file, also one that `dccrn export` wrote.
+
+    Raises:
+        CheckpointError: it cannot be loaded.
+        OptionError: the device is not there, or an exported model cannot use it.
+        MissingDependency: it takes `onnxruntime`, which is not installed.
+    """
+    path = find_model(model)
+    if not is_onnx(path):
+        return StreamingNetwork(load_model(path)[0], pick_device(device), precision)
+    if str(device) not in ("auto", "cpu") or precision == "bf16":
+        raise OptionError("an exported model runs on the CPU, in fp32", path)
+    return OnnxNetwork(path, torch.get_num_threads())
+
+
 class Enhancer:
     """Removes noise from speech.
 
@@ -50,7 +69,8 @@ class Enhancer:
 
     Args:
         model: name of a bundled model, path of a model file, or a network; None for the default.
-            A `StreamingNetwork` or a `DynamicBatching` may serve many enhancers, on its own device.
+            A `StreamingNetwork`, a `DynamicBatching` or an `OnnxNetwork` may serve many enhancers, on its
+            own device.
         sample_rate: of the audio in Hz. The network works at 16 kHz; other rates are resampled.
         high_band: what happens above 8 kHz at higher rates: "gate" scales it by the gain that
             the network gives to 4 to 8 kHz, "keep" leaves it, "drop" removes it.
@@ -64,6 +84,7 @@ class Enhancer:
     Raises:
         CheckpointError: the model cannot be loaded.
         OptionError: an argument that cannot be meant.
+        MissingDependency: an exported model takes `onnxruntime`, which is not installed.
     """
 
     def __init__(
@@ -86,14 +107,14 @@ class Enhancer:
         if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
             raise OptionError(f"a sample rate of {sample_rate} Hz is not supported")
         if not isinstance(model, Model):
-            model = load_model(find_model(model))[0]
+            model = open_network(model, device, precision)
         if isinstance(model, SpectralNetwork):
             model = StreamingNetwork(model, pick_device(device), precision)
         self.sample_rate = sample_rate
         self.high_band = high_band
         floor = 0.0 if attenuation_limit_db is None else 10 ** (-attenuation_limit_db / 20)
         self._dry = 1.0 - mix * (1.0 - floor)
-        self._core = SpectralEnhancer(model)
+        self._core = model.open() if isinstance(model, OnnxNetwork) else SpectralEnhancer(model)
         self._pipe: _Pipe | None = None
 
     @property
@@ -166,7 +187,14 @@ class _Pipe:
     """
 
     def __init__(
-        self, core: SpectralEnhancer, sample_rate: int, high_band: HighBand, channels: int, *, dry: float, mono: bool
+        self,
+        core: SpectralEnhancer | OnnxEnhancer,
+        sample_rate: int,
+        high_band: HighBand,
+        channels: int,
+        *,
+        dry: float,
+        mono: bool,
     ) -> None:
         self._core = core
         self._rate = sample_rate

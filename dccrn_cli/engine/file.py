@@ -21,13 +21,10 @@ from dccrn_cli.audio.reader import Reader, open_sound
 from dccrn_cli.audio.remux import remux
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
-from dccrn_cli.engine.enhancer import Enhancer, Model, pick_device
-from dccrn_cli.engine.models import find_model
+from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.results import EXISTS, FileResult
-from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
-from dccrn_cli.nn.checkpoint import load_model
 
 BLOCK_S = 3.0
 """Audio per block of the pipe, seconds."""
@@ -66,7 +63,7 @@ class FileEnhancer:
         self, options: EnhanceOptions, model: Model | None = None, stop: Callable[[], bool] = lambda: False
     ) -> None:
         self.options = options
-        self._model = model or open_network(options)
+        self._model = model or open_network(options.model, options.device, options.precision)
         self._stop = stop
         self._enhancers: dict[int, Enhancer] = {}
 
@@ -233,17 +230,6 @@ class FileEnhancer:
             except OptionError as error:
                 raise AudioError(error.message) from None
         return self._enhancers[sample_rate]
-
-
-def open_network(options: EnhanceOptions) -> StreamingNetwork:
-    """The network that the options name, on their device.
-
-    Raises:
-        CheckpointError: the model cannot be loaded.
-        OptionError: the device is not there.
-    """
-    device = pick_device(options.device)
-    return StreamingNetwork(load_model(find_model(options.model))[0], device, options.precision)
 
 
 class _Sink:

@@ -55,6 +55,21 @@ def find_model(model: str | os.PathLike[str] | None = None) -> Path:
     raise CheckpointError(f"no model {wanted!r}: neither a file nor a bundled model ({names})")
 
 
+def is_onnx(path: Path) -> bool:
+    """Whether a model file is one that `dccrn export` wrote, by its beginning; its name does not matter.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise CheckpointError(f"cannot be read ({error.strerror})", path) from None
+    # A safetensors file begins with eight bytes of length and JSON, an ONNX file with its version as field 1.
+    return start[8:9] != b"{" and (start[:1] == b"\x08" or path.suffix.lower() == ".onnx")
+
+
 def bundled_models() -> list[BundledModel]:
     """All bundled models, the default first."""
     from dccrn_cli.nn.checkpoint import read_metadata

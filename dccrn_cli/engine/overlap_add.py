@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dccrn_cli.engine.dynamic_batching import DynamicBatching
 from dccrn_cli.engine.stream import StreamingNetwork
-from dccrn_cli.nn.base import SAMPLE_RATE
+from dccrn_cli.nn.base import SAMPLE_RATE, NetworkConfig
 from dccrn_cli.nn.stft import frame_count
 
 FRAMES_PER_STEP = 192
@@ -17,8 +17,22 @@ FRAMES_PER_STEP = 192
 GATE_BAND_HZ = (4000.0, 8000.0)
 """Band whose gain is that of everything above it in a full-band recording."""
 
-_EPS = 1e-8
+WEIGHT_EPS = 1e-8
+"""Added to the summed windows before the division by them."""
+
 _TINY = 1e-20
+
+
+def gate_band(config: NetworkConfig) -> slice:
+    """The bins of `GATE_BAND_HZ`."""
+    low, high = (round(hz * config.n_fft / SAMPLE_RATE) for hz in GATE_BAND_HZ)
+    return slice(low, high + 1)
+
+
+def band_gain(estimate: Tensor, spectrum: Tensor, band: slice) -> Tensor:
+    """Amplitude ratio of the estimate to the noisy spectrum within a band, `(channels, frames, 1)`, at most 1."""
+    out, plain = (s[:, :, band].square().sum((1, 2)) for s in (estimate, spectrum))
+    return (out / (plain + _TINY)).sqrt().clamp_max(1.0)[..., None]
 
 
 class SpectralEnhancer:
@@ -35,8 +49,7 @@ class SpectralEnhancer:
     def __init__(self, network: StreamingNetwork | DynamicBatching) -> None:
         self.config, self.device, self._stft = network.config, network.device, network.stft
         self._stream = network.open()
-        low, high = (round(hz * self.config.n_fft / SAMPLE_RATE) for hz in GATE_BAND_HZ)
-        self._gate = slice(low, high + 1)
+        self._gate = gate_band(self.config)
         self.reset()
 
     @property
@@ -87,7 +100,7 @@ class SpectralEnhancer:
         parts.append(self._overlap_add(*self._stream.flush()))
         # The frames overlap beyond the end; what lies there is under fewer windows.
         total, gain, weight = self._tails_or_zeros(channels)
-        parts.append((total / (weight + _EPS), gain / (weight + _EPS)))
+        parts.append((total / (weight + WEIGHT_EPS), gain / (weight + WEIGHT_EPS)))
         enhanced, gate = self._collect(parts, channels, until=self._received)
         self.reset()
         return enhanced, gate
@@ -118,7 +131,7 @@ class SpectralEnhancer:
         if frames == 0:
             return tails[0][:, :0], tails[1][:, :0]
         power = self._stft.power.expand(channels, frames, -1)
-        layers = [self._stft.frames(estimate), power * self._band_gain(estimate, spectrum), power]
+        layers = [self._stft.frames(estimate), power * band_gain(estimate, spectrum, self._gate), power]
         size = frames * self.config.hop_length
         sums = []
         for tail, layer in zip(tails, layers, strict=True):
@@ -126,13 +139,8 @@ class SpectralEnhancer:
             added[:, : tail.shape[1]] += tail
             sums.append(added)
         self._tails = [added[:, size:].clone() for added in sums]
-        weight = sums[2][:, :size] + _EPS
+        weight = sums[2][:, :size] + WEIGHT_EPS
         return sums[0][:, :size] / weight, sums[1][:, :size] / weight
-
-    def _band_gain(self, estimate: Tensor, spectrum: Tensor) -> Tensor:
-        """Amplitude ratio out to in within the gate band, `(channels, frames, 1)`, at most 1."""
-        out, plain = (s[:, :, self._gate].square().sum((1, 2)) for s in (estimate, spectrum))
-        return (out / (plain + _TINY)).sqrt().clamp_max(1.0)[..., None]
 
     def _tails_or_zeros(self, channels: int) -> list[Tensor]:
         if self._tails is None:

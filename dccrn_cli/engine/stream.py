@@ -218,6 +218,20 @@ class _Probe(Timeline):
         self.slots.append(Slot(self._frames - x.shape[-1], (x.new_zeros(*x.shape[:-1], frames),)))
 
 
+def find_slots(network: SpectralNetwork, device: torch.device) -> list[Slot]:
+    """What a stream through a network keeps at each call of its timeline.
+
+    Args:
+        network: of any architecture, in evaluation mode.
+        device: of its weights.
+    """
+    probe = _Probe(network.config.look_ahead + 1)
+    with _exact():
+        spectrum = torch.zeros(1, 2, network.config.n_fft // 2 + 1, network.config.look_ahead + 1, device=device)
+        network.estimate(spectrum, probe)
+    return probe.slots
+
+
 class StreamingNetwork:
     """The inference copy of a trained network, for any number of streams; each keeps its own state.
 
@@ -239,12 +253,7 @@ class StreamingNetwork:
     @functools.cached_property
     def slots(self) -> list[Slot]:
         """What each stream keeps."""
-        frames = self.config.look_ahead + 1
-        probe = _Probe(frames)
-        with _exact():
-            spectrum = torch.zeros(1, 2, self.config.n_fft // 2 + 1, frames, device=self.device)
-            self._network.estimate(spectrum, probe)
-        return probe.slots
+        return find_slots(self._network, self.device)
 
     def fresh_state(self, rows: int) -> State:
         """The state of a stream of so many channels at the start of a signal."""

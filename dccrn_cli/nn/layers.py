@@ -9,6 +9,7 @@ imaginary kernel and runs as one real layer with the kernels set in blocks
 from __future__ import annotations
 
 import itertools
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -256,8 +257,7 @@ class ComplexLSTM(nn.Module):
 
     @staticmethod
     def _run(lstm: nn.Module, parts: Tensor, timeline: Timeline) -> Tensor:
-        assert isinstance(lstm, nn.LSTM)
-        y = timeline.run_lstm(lstm, parts.flatten(0, 1))
+        y = timeline.run_lstm(cast(nn.LSTM, lstm), parts.flatten(0, 1))
         return y.reshape(*parts.shape[:3], -1)
 
 

@@ -68,7 +68,10 @@ class STFT(nn.Module):
 
     def analyse(self, padded: Tensor) -> Tensor:
         """`(batch, samples)`, already padded → spectrum `(batch, 2, n_fft / 2 + 1, frames)`."""
-        frames = padded.unfold(-1, self.config.win_length, self.config.hop_length)
+        return self.spectrum(padded.unfold(-1, self.config.win_length, self.config.hop_length))
+
+    def spectrum(self, frames: Tensor) -> Tensor:
+        """Frames of samples `(batch, frames, win_length)` → spectrum `(batch, 2, n_fft / 2 + 1, frames)`."""
         spectrum = frames @ self.analysis
         return torch.stack(spectrum.chunk(2, dim=-1), dim=1).transpose(2, 3)
 

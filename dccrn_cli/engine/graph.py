@@ -1,0 +1,182 @@
+"""A network from samples to samples whose memory goes in and comes out, for export.
+
+The layers are those of the network; its timeline is one more beside that of `engine.stream`, in which nothing depends
+on the value of a tensor: what is traced for one block holds for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dccrn_cli.engine.fold import fold
+from dccrn_cli.engine.graph_lstm import GraphLSTM, replace_lstms
+from dccrn_cli.engine.onnx_metadata import GraphState
+from dccrn_cli.engine.overlap_add import WEIGHT_EPS, band_gain, gate_band
+from dccrn_cli.engine.stream import Slot, find_slots
+from dccrn_cli.nn.level import tracked_level
+from dccrn_cli.nn.network import SpectralNetwork, Timeline
+from dccrn_cli.nn.stft import frame_count
+
+
+class GraphTimeline(Timeline):
+    """Time of one block of a signal of one channel.
+
+    Frames outside of the signal are made silent wherever a later one would see them.
+
+    Args:
+        slots: of the network.
+        state: their tensors before this block, without the empty ones.
+        index: of each frame of the block in the signal, `(frames,)`.
+        total: frames of the signal, `(1,)`.
+    """
+
+    def __init__(self, slots: Sequence[Slot], state: Sequence[Tensor], index: Tensor, total: Tensor) -> None:
+        self._slots = iter(slots)
+        self._before = iter(state)
+        self._index = index
+        self._total = total
+        self.after: list[Tensor] = []
+        """The tensors after this block."""
+
+    def extend(self, x: Tensor, past: int, future: int) -> Tensor:
+        """The frames kept from earlier blocks, then the new ones."""
+        slot = next(self._slots)
+        if slot.delay or future:  # else no frame of the signal sees one outside of it that is not zero
+            x = x * self.inside(slot.delay).float()  # onnxruntime takes longer to select
+        return self._behind_kept(x, past + future)
+
+    def align(self, x: Tensor, delayed: Tensor) -> Tensor:
+        """The frames that waited for the delayed ones."""
+        slot = next(self._slots)
+        return self._behind_kept(x, slot.fresh[0].shape[-1])[..., : x.shape[-1]]
+
+    def level(self, spectrum: Tensor, hop_length: int) -> Tensor:
+        """Goes on from the level after the block before."""
+        (fresh,) = next(self._slots).fresh
+        level = tracked_level(spectrum, hop_length, next(self._before) + fresh)
+        self.after.append(level[:, -1] - fresh)  # zero at the start, like all that is kept
+        return level.exp()[:, None, None]
+
+    def run_lstm(self, lstm: nn.LSTM, x: Tensor) -> Tensor:
+        """Goes on from the state after the block before; frames before the signal leave it as it is."""
+        slot = next(self._slots)
+        state = tuple(next(self._before) for _ in slot.fresh)
+        closed = (self._index < slot.delay).float() if slot.delay else None
+        y, state = cast(GraphLSTM, lstm)(x, state, closed)
+        self.after += state
+        return cast(Tensor, y)
+
+    def inside(self, delay: int) -> Tensor:
+        """Which frames belong to the signal where it arrives so many frames late, `(frames,)`."""
+        index = self._index - delay
+        return (index >= 0) & (index < self._total)
+
+    def _behind_kept(self, x: Tensor, count: int) -> Tensor:
+        if count == 0:
+            return x
+        x = torch.cat([next(self._before), x], dim=-1)
+        self.after.append(x[..., -count:])
+        return x
+
+
+class StreamGraph(nn.Module):
+    """The inference copy of a network, in float32, for one block of a signal of one channel.
+
+    Args:
+        model: a trained network of any architecture.
+        block: samples at once, a multiple of the hop.
+    """
+
+    places: Tensor
+
+    def __init__(self, model: SpectralNetwork, block: int) -> None:
+        super().__init__()
+        self.config, self.block = model.config, block
+        cpu = torch.device("cpu")
+        self.network = fold(model, cpu)
+        # Copies, since what is made in inference mode cannot be traced.
+        self.slots = [
+            Slot(slot.delay, tuple(part.clone() for part in slot.fresh), slot.dim)
+            for slot in find_slots(self.network, cpu)
+        ]
+        replace_lstms(self.network)
+        starts = torch.arange(0, block, self.config.hop_length)
+        self.register_buffer("places", (starts[:, None] + torch.arange(self.config.win_length)).flatten())
+
+    @property
+    def latency(self) -> int:
+        """Samples by which the output is behind the input."""
+        return self.config.look_ahead * self.config.hop_length + self.config.overlap
+
+    @property
+    def states(self) -> tuple[GraphState, ...]:
+        """What goes in and comes out beside the samples."""
+        overlap = self.config.overlap
+        return (
+            GraphState("position", (1,), "int64"),
+            GraphState("heard", (1, overlap)),
+            GraphState("overlap", (1, 3, overlap)),
+            *(
+                GraphState(f"{name}_{place}", tuple(part.shape))
+                for place, slot in enumerate(self.slots)
+                for name, part in zip(_names(slot), slot.fresh, strict=True)
+                if part.numel()
+            ),
+        )
+
+    def forward(
+        self, samples: Tensor, length: Tensor, position: Tensor, heard: Tensor, overlap: Tensor, *state: Tensor
+    ) -> tuple[Tensor, ...]:
+        """One block.
+
+        Args:
+            samples: `(1, block)`, zeros after the end of the signal.
+            length: samples of the whole signal, or `UNKNOWN_LENGTH` before the block with its end, `(1,)`.
+            position: samples before this block, `(1,)`.
+            heard: the newest of them, `(1, overlap)`.
+            overlap: what earlier frames add to this block: signal, gain and windows, `(1, 3, overlap)`.
+            state: of the network.
+
+        Returns:
+            enhanced samples and at each of them the network's gain in the gate band (0 to 1), both `(1, block)`
+            and `latency` samples late; then the states after this block.
+        """
+        cfg = self.config
+        signal = torch.cat([heard, samples], dim=1)
+        index = position // cfg.hop_length + torch.arange(self.block // cfg.hop_length)
+        total = frame_count(cfg, cast(int, length))
+        timeline = GraphTimeline(self.slots, state, index, cast(Tensor, total))
+        stft = self.network.stft
+        frames = signal.index_select(1, self.places).reshape(1, -1, cfg.win_length)
+        estimate, noisy = self.network.estimate(stft.spectrum(frames), timeline)
+        power = stft.power.expand(1, len(index), -1)
+        gains = power * band_gain(estimate, noisy, gate_band(cfg))
+        layers = torch.stack([stft.frames(estimate), gains, power], dim=1)
+        layers = torch.where(timeline.inside(cfg.look_ahead)[:, None], layers, torch.zeros(()))
+        added = _overlap_add(layers, cfg.hop_length) + F.pad(overlap, (0, self.block))
+        enhanced, gain, weight = added[..., : self.block].unbind(1)
+        enhanced, gain = enhanced / (weight + WEIGHT_EPS), gain / (weight + WEIGHT_EPS)
+        if cfg.clamp:
+            enhanced = enhanced.clamp(-1.0, 1.0)
+        after = position + self.block, signal[:, self.block :], added[..., self.block :]
+        return enhanced, gain, *after, *timeline.after
+
+
+def _names(slot: Slot) -> tuple[str, ...]:
+    if len(slot.fresh) == 2:
+        return "hidden", "cell"
+    return ("level",) if slot.fresh[0].dim() == 1 else ("frames",)
+
+
+def _overlap_add(pieces: Tensor, hop_length: int) -> Tensor:
+    """`(..., frames, win_length)` → `(..., (frames - 1) * hop_length + win_length)`."""
+    frames, win_length = pieces.shape[-2:]
+    count = -(-win_length // hop_length)
+    hops = F.pad(pieces, (0, count * hop_length - win_length)).reshape(*pieces.shape[:-1], count, hop_length)
+    moved = [F.pad(hops[..., k, :], (0, 0, k, count - 1 - k)) for k in range(count)]
+    return torch.stack(moved).sum(0).flatten(-2)[..., : (frames - 1) * hop_length + win_length]

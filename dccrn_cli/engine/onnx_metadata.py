@@ -1,0 +1,118 @@
+"""What an exported model says about itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dccrn_cli.errors import CheckpointError
+from dccrn_cli.nn.base import SAMPLE_RATE, NetworkConfig
+from dccrn_cli.nn.config import config_from_dict
+
+FORMAT = "dccrn-onnx-1"
+
+SAMPLES, LENGTH = "samples", "length"
+"""Names of the inputs beside the states."""
+
+ENHANCED, GAIN = "enhanced", "gain"
+"""Names of the outputs beside the states."""
+
+UNKNOWN_LENGTH = 1 << 62
+"""Length of a signal whose end has not come yet."""
+
+
+@dataclass(frozen=True)
+class GraphState:
+    """One tensor that goes out of a block and into the next; it is all zeros before the first.
+
+    Attributes:
+        name: of the input.
+        shape: always the same.
+        dtype: `float32` or `int64`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def output(self) -> str:
+        """Name of the output, which is the next block's input."""
+        return f"next_{self.name}"
+
+
+@dataclass(frozen=True)
+class OnnxMetadata:
+    """The metadata of an exported model.
+
+    Attributes:
+        config: of the network.
+        block: samples at once.
+        latency: samples by which the output is behind the input; so many of the first ones are to be left out.
+        states: in the order of the inputs and outputs that follow the samples.
+        name: of the model.
+        provenance: where its weights come from.
+    """
+
+    config: NetworkConfig
+    block: int
+    latency: int
+    states: tuple[GraphState, ...]
+    name: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of all inputs, in order."""
+        return [SAMPLES, LENGTH, *(state.name for state in self.states)]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of all outputs, in order."""
+        return [ENHANCED, GAIN, *(state.output for state in self.states)]
+
+    def to_properties(self) -> dict[str, str]:
+        """As the strings that an ONNX file holds."""
+        states = [
+            {"input": state.name, "output": state.output, "shape": state.shape, "dtype": state.dtype}
+            for state in self.states
+        ]
+        return {
+            "format": FORMAT,
+            "model": self.name,
+            "licence": str(self.provenance.get("licence") or "not stated"),
+            "sample_rate": str(SAMPLE_RATE),
+            "block_samples": str(self.block),
+            "hop_length": str(self.config.hop_length),
+            "latency_samples": str(self.latency),
+            "states": json.dumps(states),
+            "config": json.dumps(self.config.to_dict()),
+            "provenance": json.dumps(dict(self.provenance), ensure_ascii=False).encode(errors="replace").decode(),
+        }
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str]) -> OnnxMetadata:
+        """Inverse of `to_properties`.
+
+        Raises:
+            CheckpointError: not a model of this package, or damaged.
+        """
+        if properties.get("format") != FORMAT:
+            raise CheckpointError("not a model that `dccrn export` wrote")
+        try:
+            states = tuple(
+                GraphState(state["input"], tuple(state["shape"]), state["dtype"])
+                for state in json.loads(properties["states"])
+            )
+            return cls(
+                config_from_dict(json.loads(properties["config"])),
+                int(properties["block_samples"]),
+                int(properties["latency_samples"]),
+                states,
+                properties["model"],
+                json.loads(properties["provenance"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"unreadable metadata ({error})") from None
