@@ -21,6 +21,7 @@ from dccrn_cli.mixing.noises import KINDS, coloured, hum, synthetic_noise
 from dccrn_cli.mixing.options import AS_THEY_ARE
 from dccrn_cli.mixing.pauses import Pauses, draw_pauses, spread
 from dccrn_cli.mixing.tonal import TONAL_KINDS, mains, tonal_noise
+from dccrn_cli.training.training_data import find_data
 
 PLAIN = {**AS_THEY_ARE, "speed": 0.4}
 
@@ -132,6 +133,15 @@ def test_examples_of_noise_alone(data: Path) -> None:
         noisy, clean = made.example(number)
         assert rms(noisy) > 1e-3
         assert rms(clean) < 0.02 * rms(noisy)
+
+
+def test_pairs_to_validate_on_have_speech(data: Path) -> None:
+    options = MixingOptions(seconds=0.5, noise_only=1.0, snr_db=(0.0, 0.0))
+    made = find_data([data / "speech"], [data / "noise"], None, None, options, 0)
+    assert len(made.pairs) == 64
+    assert np.median([active_rms(pair.clean) / rms(pair.noisy) for pair in made.pairs]) > 0.3
+    noisy, clean = made.mixer.example(0)
+    assert rms(clean) < 0.02 * rms(noisy)
 
 
 def test_other_talkers_are_fainter_than_the_target(data: Path) -> None:
