@@ -38,13 +38,13 @@ import soundfile
 import torch
 
 from dccrn_cli.audio.plan import make_plan
+from dccrn_cli.data.levels import active_rms, rms
 from dccrn_cli.engine.file import FileEnhancer
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.errors import DccrnError, MetricError
 from dccrn_cli.metrics import METRICS
 from dccrn_cli.metrics.dnsmos import find_model, load_network
-from dccrn_cli.metrics.signals import Signals
-from dccrn_cli.training.mixing.effects import active_rms, rms
+from dccrn_cli.metrics.inputs import Signals
 
 RATE = 16_000
 MADE_PAIRS = 24

@@ -14,10 +14,10 @@ import pytest
 import soundfile
 from conftest import voice
 
+from dccrn_cli.data.levels import active_rms, rms
 from dccrn_cli.errors import OptionError
-from dccrn_cli.training.mixing.effects import active_rms, rms
 
-_PATH = Path(__file__).parents[1] / "benchmarks" / "validation.py"
+_PATH = Path(__file__).parents[2] / "benchmarks" / "validation.py"
 NOISES = ("babble", "vacuum", "vacuum", "quasar")
 
 
