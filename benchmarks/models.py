@@ -55,7 +55,8 @@ WITH = " with "
 
 PLAIN: Mapping[str, object] = {
     "snr_db": (-5.0, 20.0), "clean": 0.0, "second_noise": 0.0, "synthetic": 0.0, "equaliser": 0.0, "band_limit": 0.0,
-    "clipping": 0.0, "codec": 0.0, "speed": 0.0,
+    "clipping": 0.0, "codec": 0.0, "speed": 0.0, "noise_only": 0.0, "lead_in": 0.0, "pauses": 0.0, "tonal": 0.0,
+    "talkers": 0.0,
 }  # fmt: skip
 """Speech and noise as they are, as the papers mix them."""
 

@@ -52,9 +52,9 @@ def score(
         list[str] | None,
         typer.Option(
             metavar="A,B,…",
-            help="si_snr, si_snr_improvement, snr, segmental_snr, pesq_wb, pesq_nb, pesq_raw, stoi, estoi, lsd, csig, "
-            "cbak, covl, dnsmos_sig, dnsmos_bak, dnsmos_ovrl; or all, which leaves out what needs files not given. "
-            "May be repeated.",
+            help="si_snr, si_snr_improvement, snr, segmental_snr, pesq_wb, pesq_nb, pesq_raw, stoi, estoi, lsd, "
+            "pause_attenuation, csig, cbak, covl, dnsmos_sig, dnsmos_bak, dnsmos_ovrl; or all, which leaves out what "
+            "needs files not given. May be repeated.",
             show_default="si_snr,pesq_wb,stoi; with --noisy si_snr_improvement too",
             rich_help_panel=MEASURES,
         ),

@@ -65,9 +65,14 @@ def dnsmos_scores(estimate: np.ndarray, sample_rate: int = RATE, model: str | Pa
     if is_silent(estimate):
         raise MetricError("the estimate is silent")
     session = load_network(find_model(model))
+    period = len(estimate)
     while len(estimate) < WINDOW:
         estimate = np.concatenate([estimate, estimate])
-    raw = np.array([_run(session, estimate[start : start + WINDOW]) for start in _starts(len(estimate))])
+    starts = list(_starts(len(estimate)))
+    # Of a signal joined to itself some windows are alike.
+    windows = {start % period: estimate[start : start + WINDOW] for start in starts}
+    scores = {place: _run(session, window) for place, window in windows.items()}
+    raw = np.array([scores[start % period] for start in starts])
     sig, bak, ovrl = (float(np.polyval(curve, raw[:, i]).mean()) for i, curve in enumerate((_SIG, _BAK, _OVRL)))
     return Dnsmos(sig, bak, ovrl)
 

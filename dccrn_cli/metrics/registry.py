@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.inputs import Signals
+from dccrn_cli.metrics.pauses import pause_attenuation
 from dccrn_cli.metrics.perceptual import estoi, raw_from_nb, stoi
 from dccrn_cli.metrics.ratios import segmental_snr, si_snr, si_snr_improvement, snr
 from dccrn_cli.metrics.spectral import lsd
@@ -64,6 +65,10 @@ METRICS: dict[str, Metric] = {
         Metric("stoi", "", "STOI", 3, lambda s: stoi(*s.pair)),
         Metric("estoi", "", "ESTOI", 3, lambda s: estoi(*s.pair)),
         Metric("lsd", "dB", "Log-spectral distance", 2, lambda s: lsd(*s.pair), higher_is_better=False),
+        Metric(
+            "pause_attenuation", "dB", "Attenuation in pauses", 1, lambda s: pause_attenuation(*s.triple),
+            higher_is_better=False, needs_noisy=True,
+        ),
         Metric("csig", "", "CSIG (MOS)", 2, lambda s: s.composite.csig, _WIDE),
         Metric("cbak", "", "CBAK (MOS)", 2, lambda s: s.composite.cbak, _WIDE),
         Metric("covl", "", "COVL (MOS)", 2, lambda s: s.composite.covl, _WIDE),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +16,19 @@ from dccrn_cli.mixing.decays import early_part, from_direct_sound
 from dccrn_cli.mixing.effects import Equaliser, change_speed, clip_peaks, filtered, low_pass
 from dccrn_cli.mixing.noises import synthetic_noise
 from dccrn_cli.mixing.options import MixingOptions
+from dccrn_cli.mixing.pauses import Pauses, draw_pauses, spread
 from dccrn_cli.mixing.rooms import LEAD, RoomBank
 from dccrn_cli.mixing.source import ExampleSource
+from dccrn_cli.mixing.tonal import tonal_noise
 from dccrn_cli.nn.config import SAMPLE_RATE
 
 __all__ = ["Mixer", "MixingOptions"]
+
+NOBODY = -1
+"""In place of the number of a group: no one speaks."""
+
+_TALKERS_ALONE = 0.4
+"""Of the examples with other talkers, those without any other noise."""
 
 
 class _Room(NamedTuple):
@@ -58,26 +68,47 @@ class Mixer(ExampleSource):
         """Example `number`: noisy and clean, float32 `(samples,)`."""
         options = self.options
         rng = np.random.default_rng((self.seed, number))
-        speech, speaker = self._speech(rng)
+        speaker = NOBODY if rng.random() < options.noise_only else self.speech.draw_group(rng)
+        pauses = draw_pauses(options, rng)
         room = self._room(rng) if rng.random() < options.reverb else None
-        responses = [room.speech, room.target] if room else [None, None]
-        heard, clean = filtered(speech, responses, self._equaliser(rng))
-        level = active_rms(heard) + TINY
-        floor_db = rng.uniform(*options.floor_db)
-        floor = 10 ** (floor_db / 20) * rng.standard_normal(len(speech), dtype=np.float32)
-        heard, clean = heard / level + floor, clean / level + floor
-        if rng.random() < options.clean:
-            noisy = heard
+        heard, clean = self._target(rng, speaker, pauses, room)
+        if speaker == NOBODY or rng.random() >= options.clean:
+            noisy = heard + self._interference(rng, speaker, pauses, room)
         else:
-            noise = self._noises(rng, speaker, room)
-            snr_db = rng.uniform(*options.snr_db)
-            noisy = heard + noise * (10 ** (-snr_db / 20) / (rms(noise) + TINY))
+            noisy = heard
         if rng.random() < options.band_limit:
             cutoff_hz = rng.uniform(3000, 7000)
             noisy, clean = low_pass(noisy, cutoff_hz), low_pass(clean, cutoff_hz)
         gain = 10 ** (rng.uniform(*options.level_db) / 20)
         gain = min(gain, 0.99 / (float(np.abs(noisy).max()) + TINY))
-        return self._recorded((noisy * gain).astype(np.float32), (clean * gain).astype(np.float32), rng)
+        noisy, clean = ((signal * gain).astype(np.float32) for signal in (noisy, clean))
+        noisy[: pauses.silent] = clean[: pauses.silent] = 0
+        return self._recorded(noisy, clean, rng)
+
+    def _target(
+        self, rng: np.random.Generator, speaker: int, pauses: Pauses, room: _Room | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Speech as it is heard and what is to be kept of it, at an active RMS of 1, over a faint noise."""
+        floor_db = rng.uniform(*self.options.floor_db)
+        floor = np.float32(10 ** (floor_db / 20)) * rng.standard_normal(self.options.samples, dtype=np.float32)
+        if speaker == NOBODY:
+            return floor, floor
+        speech = self._speech(rng, speaker, pauses)
+        heard, clean = filtered(speech, [room.speech, room.target] if room else [None, None], self._equaliser(rng))
+        level = active_rms(heard) + TINY
+        return heard / level + floor, clean / level + floor
+
+    def _interference(self, rng: np.random.Generator, speaker: int, pauses: Pauses, room: _Room | None) -> np.ndarray:
+        """All that is to be removed, relative to speech with an active RMS of 1, `(samples,)`."""
+        options = self.options
+        talkers: np.ndarray | float = 0.0
+        if speaker != NOBODY and rng.random() < options.talkers and len(self.speech.groups) > 1:
+            talkers = self._talkers(rng, speaker, pauses, room)
+            if rng.random() < _TALKERS_ALONE:
+                return np.asarray(talkers)
+        snr_db = rng.uniform(*(options.low_snr_db if rng.random() < options.low_snr else options.snr_db))
+        noise, least_db = self._noises(rng, speaker, room, snr_db)
+        return talkers + noise * (10 ** (-max(snr_db, least_db) / 20) / (rms(noise) + TINY))
 
     def _recorded(
         self, noisy: np.ndarray, clean: np.ndarray, rng: np.random.Generator
@@ -90,35 +121,33 @@ class Mixer(ExampleSource):
             noisy, clean = codec.apply(noisy, rng), codec.band(clean)
         return noisy, clean
 
-    def _speech(self, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-        """Speech of one group with gaps, `(samples,)`, and the group."""
-        length = self.options.samples
+    def _speech(self, rng: np.random.Generator, speaker: int, pauses: Pauses) -> np.ndarray:
+        """Speech of a group with pauses, `(samples,)`, active parts with an RMS of about 1."""
+        length = self.options.samples - pauses.total + pauses.search
         for _ in range(8):
-            speaker = self.speech.draw_group(rng)
             pieces: list[np.ndarray] = []
             total = 0
             while total < length:
-                piece = self._piece(self.speech, rng, speaker, first=total == 0)
+                piece = self._piece(rng, speaker, length if total == 0 else None)
                 gap = int(rng.uniform(0, 0.6) * SAMPLE_RATE)
                 pieces += [piece * np.float32(10 ** (rng.uniform(-2, 2) / 20)), np.zeros(gap, np.float32)]
                 total += len(piece) + gap
             joined = np.concatenate(pieces)
             start = int(rng.integers(len(joined) - length + 1))
-            segment = joined[start : start + length]
-            if rms(segment) > 0.05:  # active speech has an RMS of 1: not mainly a pause
+            segment = spread(joined[start : start + length], pauses, rng)
+            if rms(segment) > 0.05:  # not mainly a pause
                 break
-        return segment, speaker
+        return segment
 
-    def _piece(self, pool: ClipPool, rng: np.random.Generator, group: int, *, first: bool) -> np.ndarray:
-        """A clip of a group whose active parts have an RMS of 1; if first, no more of it than is needed."""
-        index = pool.pick(rng, group)
+    def _piece(self, rng: np.random.Generator, group: int, most: int | None) -> np.ndarray:
+        """A clip of a group whose active parts have an RMS of 1, or `most` samples of it from a random point on."""
+        index = self.speech.pick(rng, group)
         factor = self._speed(rng)
-        start, length = 0, pool.length(index)
-        needed = math.ceil(self.options.samples * factor)
-        if first and length > needed:
+        start, length = 0, self.speech.length(index)
+        if most is not None and length > (needed := math.ceil(most * factor)):
             start, length = int(rng.integers(length - needed + 1)), needed
-        piece = pool.cut(index, start, length) / np.float32(pool.active_rms(index) + TINY)
-        return piece if factor == 1 else change_speed(piece, factor)[: self.options.samples if first else None]
+        piece = self.speech.cut(index, start, length) / np.float32(self.speech.active_rms(index) + TINY)
+        return piece if factor == 1 else change_speed(piece, factor)[:most]
 
     def _speed(self, rng: np.random.Generator) -> float:
         if rng.random() >= self.options.speed:
@@ -128,44 +157,76 @@ class Mixer(ExampleSource):
     def _equaliser(self, rng: np.random.Generator) -> Equaliser | None:
         return Equaliser.draw(rng) if rng.random() < self.options.equaliser else None
 
-    def _noises(self, rng: np.random.Generator, speaker: int, room: _Room | None) -> np.ndarray:
-        noise = self._one_noise(rng, speaker)
+    def _noises(
+        self, rng: np.random.Generator, speaker: int, room: _Room | None, snr_db: float
+    ) -> tuple[np.ndarray, float]:
+        """One or two noises, and the least SNR in dB at which the target is still the loudest voice."""
+        noise, least_db = self._one_noise(rng, speaker, snr_db)
         if rng.random() < self.options.second_noise:
-            other = self._one_noise(rng, speaker)
+            other, _ = self._one_noise(rng, speaker, snr_db)
             noise = noise / (rms(noise) + TINY)
             noise = noise + other / (rms(other) + TINY) * 10 ** (rng.uniform(-12, 0) / 20)
         (noise,) = filtered(noise, [room.noise if room and rng.random() < 0.5 else None], self._equaliser(rng))
-        return noise
+        return noise, least_db
 
-    def _one_noise(self, rng: np.random.Generator, speaker: int) -> np.ndarray:
-        kind = rng.random()
-        if kind < self.options.babble:
+    def _one_noise(self, rng: np.random.Generator, speaker: int, snr_db: float) -> tuple[np.ndarray, float]:
+        options, kind = self.options, rng.random()
+        babble = 0.0 if speaker == NOBODY else babble_share(options, snr_db)
+        if kind < babble:
             return self._babble(rng, speaker)
-        if kind < self.options.babble + self.options.synthetic:
-            return synthetic_noise(self.options.samples, rng)
+        kind = (kind - babble) / (1 - babble) * (1 - options.babble)  # the others keep their shares of the rest
+        if kind < options.synthetic:
+            return synthetic_noise(options.samples, rng), -math.inf
+        if kind < options.synthetic + options.tonal:
+            return tonal_noise(options.samples, rng), -math.inf
         for _ in range(8):
-            noise = self._fill(self.noise, rng, self.noise.pick(rng))
+            index = self.noise.pick(rng)
+            noise = self._at_speed(rng, partial(self._stretch, self.noise, rng, index))
             if rms(noise) > 1e-4:
                 break
-        return noise
+        return noise, -math.inf
 
-    def _babble(self, rng: np.random.Generator, speaker: int) -> np.ndarray:
-        total = np.zeros(self.options.samples, np.float32)
-        for _ in range(int(rng.integers(3, 9))):
-            group = self.speech.draw_group(rng)
-            if group == speaker and len(self.speech.groups) > 1:
-                group = (group + 1) % len(self.speech.groups)
-            index = self.speech.pick(rng, group)
-            gain = 10 ** (rng.uniform(-6, 0) / 20) / (self.speech.active_rms(index) + TINY)
-            total += self._fill(self.speech, rng, index) * np.float32(gain)
-        return total
+    def _babble(self, rng: np.random.Generator, speaker: int) -> tuple[np.ndarray, float]:
+        """Three to ten voices; the loudest is as loud as the target at the SNR in dB that is returned."""
+        levels = 10 ** (rng.uniform(-6, 0, int(rng.integers(3, 11))) / 20)
+        babble = self._voices(rng, speaker, levels)
+        return babble, 20 * math.log10(float(levels.max()) / (rms(babble) + TINY))
 
-    def _fill(self, pool: ClipPool, rng: np.random.Generator, index: int) -> np.ndarray:
-        """A stretch of a clip as long as the example; a short clip is repeated from a random point."""
+    def _talkers(self, rng: np.random.Generator, speaker: int, pauses: Pauses, room: _Room | None) -> np.ndarray:
+        """One to four voices elsewhere in the room, fainter than the target; they let it begin."""
+        levels = 10 ** (-rng.uniform(*self.options.talkers_db, int(rng.integers(1, 5))) / 20)
+        voices = self._voices(rng, speaker, levels)
+        voices[: pauses.lead] = 0
+        (heard,) = filtered(voices, [room.noise if room else None], self._equaliser(rng))
+        return heard if heard is voices else heard * np.float32(rms(voices) / (rms(heard) + TINY))
+
+    def _voices(self, rng: np.random.Generator, speaker: int, levels: np.ndarray) -> np.ndarray:
+        """The sum of voices of other groups than the speaker's, each at the RMS given for its active parts."""
+
+        def voices(length: int) -> np.ndarray:
+            total = np.zeros(length, np.float32)
+            for level in levels:
+                group = self.speech.draw_group(rng)
+                if group == speaker:
+                    group = (group + 1) % len(self.speech.groups)
+                index = self.speech.pick(rng, group)
+                total += self._stretch(self.speech, rng, index, length) * np.float32(
+                    level / (self.speech.active_rms(index) + TINY)
+                )
+            return total
+
+        return self._at_speed(rng, voices)
+
+    def _at_speed(self, rng: np.random.Generator, make: Callable[[int], np.ndarray]) -> np.ndarray:
+        """As much of a sound as an example is long, some of it at a changed speed."""
         factor = self._speed(rng)
-        length = math.ceil(self.options.samples * factor)
-        piece = pool.cut(index, draw_start(pool.length(index), length, rng), length)
-        return piece if factor == 1 else _to_length(change_speed(piece, factor), self.options.samples)
+        sound = make(math.ceil(self.options.samples * factor))
+        return sound if factor == 1 else _to_length(change_speed(sound, factor), self.options.samples)
+
+    @staticmethod
+    def _stretch(pool: ClipPool, rng: np.random.Generator, index: int, length: int) -> np.ndarray:
+        """A stretch of a clip; a short clip is repeated from a random point on."""
+        return pool.cut(index, draw_start(pool.length(index), length, rng), length)
 
     def _room(self, rng: np.random.Generator) -> _Room:
         """A simulated room, or if there are measured ones half of the time one of these."""
@@ -177,6 +238,13 @@ class Mixer(ExampleSource):
             speech, noise = (from_direct_sound(self.rooms.draw(rng, place)) for _ in range(2))
             direct = int(np.abs(speech).argmax())
         return _Room(speech, early_part(speech, direct, self.options.target), noise)
+
+
+def babble_share(options: MixingOptions, snr_db: float) -> float:
+    """How often a noise at this SNR is babble: twice as often at the low end of `snr_db`, half as often at the high."""
+    low, high = options.snr_db
+    place = 0.5 if high == low else min(max((snr_db - low) / (high - low), 0.0), 1.0)
+    return float(1 - (1 - options.babble) ** (2.0 ** (1 - 2 * place)))
 
 
 def _to_length(x: np.ndarray, length: int) -> np.ndarray:

@@ -18,7 +18,7 @@ def synthetic_noise(length: int, rng: np.random.Generator) -> np.ndarray:
 
 def coloured(length: int, rng: np.random.Generator) -> np.ndarray:
     """Noise with a spectral slope, steady or slowly modulated, `(length,)`."""
-    noise = _shaped(length, rng, 40.0, rng.uniform(-1.2, 0.3))
+    noise = shaped_noise(length, rng, 40.0, rng.uniform(-1.2, 0.3))
     if rng.random() < 0.4:
         depth, rate_hz = rng.uniform(0.3, 1), rng.uniform(0.2, 6)
         noise = noise * (1 + depth * np.sin(2 * np.pi * (rate_hz * _time(length) + rng.random())))
@@ -78,7 +78,7 @@ def clicks(length: int, rng: np.random.Generator) -> np.ndarray:
 
 def wind(length: int, rng: np.random.Generator) -> np.ndarray:
     """Low rumble in gusts, as of wind in a microphone, `(length,)`."""
-    noise = _shaped(length, rng, rng.uniform(40, 250), rng.uniform(-2.0, -1.2))
+    noise = shaped_noise(length, rng, rng.uniform(40, 250), rng.uniform(-2.0, -1.2))
     knots = rng.standard_normal(2 + int(rng.uniform(1, 5) * length / SAMPLE_RATE))
     gust_db = rng.uniform(4, 10) * np.interp(np.linspace(0, len(knots) - 1, length), np.arange(len(knots)), knots)
     return noise * 10 ** (gust_db / 20)
@@ -107,7 +107,7 @@ def _time(length: int) -> np.ndarray:
     return np.arange(length) / SAMPLE_RATE
 
 
-def _shaped(length: int, rng: np.random.Generator, corner_hz: float, slope: float) -> np.ndarray:
+def shaped_noise(length: int, rng: np.random.Generator, corner_hz: float, slope: float) -> np.ndarray:
     """Noise whose amplitude is flat up to a corner and goes with frequency to a power above."""
     size = fft_size(length)
     spectrum = np.fft.rfft(rng.standard_normal(size, dtype=np.float32))

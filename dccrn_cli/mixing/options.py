@@ -13,20 +13,29 @@ from dccrn_cli.utils.toml_options import from_table
 Target = Literal["reverberant", "early", "dry"]
 """What is kept of speech in a room."""
 
-_PROBABILITIES = (
-    "clean", "second_noise", "babble", "synthetic", "reverb", "equaliser", "band_limit", "clipping", "codec", "speed"
+PROBABILITIES = (
+    "low_snr", "clean", "noise_only", "lead_in", "digital_start", "pauses", "second_noise", "babble", "synthetic",
+    "tonal", "talkers", "reverb", "equaliser", "band_limit", "clipping", "codec", "speed",
 )  # fmt: skip
+"""Options that say how often something is done."""
 
 _LIMITS: Mapping[str, tuple[float, float]] = {
     "seconds": (0.1, 600.0),
     "snr_db": (-100.0, 100.0),
+    "low_snr_db": (-100.0, 100.0),
     "level_db": (-100.0, 0.0),
+    "lead_in_s": (0.0, 600.0),
+    "pause_s": (0.0, 600.0),
+    "talkers_db": (0.0, 100.0),
     "floor_db": (-200.0, 0.0),
     "clipping_db": (0.0, 60.0),
     "speed_range": (0.0, 0.5),
     "t60_s": (0.05, 20.0),
     "simulated_rooms": (1, 1_000_000),
 }
+
+AS_THEY_ARE: Mapping[str, float] = dict.fromkeys(PROBABILITIES, 0.0)
+"""Options for speech and recorded noise with nothing else done to them than mixing."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,24 @@ class MixingOptions:
     Attributes:
         seconds: length of an example.
         snr_db: range of the ratio of active speech to noise.
+        low_snr: share of the examples whose ratio is drawn from `low_snr_db` instead, where the most is to be learnt.
+        low_snr_db: their range.
         level_db: range of the level of active speech, dBFS.
         clean: no noise at all.
+        noise_only: no speech at all; the target is the faint noise of `floor_db`.
+        lead_in: noise alone before the speech begins, as in recordings.
+        lead_in_s: range of its length; half of the example at most.
+        digital_start: share of the lead-ins whose first part is digital silence, in the mixture and in the target.
+        pauses: a long pause in the midst of speech.
+        pause_s: range of its length; lead-in and pause take half of the example at most.
         second_noise: a second noise on top.
-        babble: several other speakers as the noise.
+        babble: three to ten other speakers as the noise, at the middle of `snr_db`; more often where the ratio
+            is lower. The ratio is raised where one of them would be louder than the target.
         synthetic: a generated noise as the noise, of those that babble leaves; see `noises`.
+        tonal: generated tones, motors and signals as the noise, of those that both leave; see `tonal`.
+        talkers: one to four other speakers beside the noise, or without it; silent in the lead-in. They need a
+            second group of speech.
+        talkers_db: range of how far each of them is below the target.
         reverb: speech, and half of the time the noise elsewhere, in a room.
         target: what the target holds of speech in a room: `reverberant` all of it, `early` the
             direct sound and the first 50 ms after it, `dry` the direct sound.
@@ -65,11 +87,22 @@ class MixingOptions:
 
     seconds: float = 4.0
     snr_db: tuple[float, float] = (-8.0, 22.0)
+    low_snr: float = 0.0
+    low_snr_db: tuple[float, float] = (-5.0, 5.0)
     level_db: tuple[float, float] = (-45.0, -15.0)
     clean: float = 0.04
+    noise_only: float = 0.03
+    lead_in: float = 0.33
+    lead_in_s: tuple[float, float] = (0.2, 1.5)
+    digital_start: float = 0.15
+    pauses: float = 0.15
+    pause_s: tuple[float, float] = (0.4, 1.5)
     second_noise: float = 0.25
     babble: float = 0.1
-    synthetic: float = 0.1
+    synthetic: float = 0.07
+    tonal: float = 0.15
+    talkers: float = 0.12
+    talkers_db: tuple[float, float] = (6.0, 24.0)
     reverb: float = 0.4
     target: Target = "reverberant"
     t60_s: tuple[float, float] = (0.15, 2.5)
@@ -84,7 +117,7 @@ class MixingOptions:
     floor_db: tuple[float, float] = (-80.0, -60.0)
 
     def __post_init__(self) -> None:
-        for name in _PROBABILITIES:
+        for name in PROBABILITIES:
             _check(name, getattr(self, name), 0.0, 1.0)
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)

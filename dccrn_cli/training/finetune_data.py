@@ -15,17 +15,14 @@ from dccrn_cli.data.pairs import Pair, find_couples, read_pair
 from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.align import CLEAR_CORRELATION, find_shift
 from dccrn_cli.mixing.mixer import Mixer
-from dccrn_cli.mixing.options import MixingOptions
+from dccrn_cli.mixing.options import AS_THEY_ARE, MixingOptions
 from dccrn_cli.mixing.source import Blend, ExampleSource, RecordedPairs, mixed_pairs
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.training.retention_set import CLIP_S, SNRS_DB
 
 PAIRS_PER_SNR = 6
 
-_PLAIN = MixingOptions(
-    seconds=CLIP_S, level_db=(-26.0, -26.0), clean=0.0, second_noise=0.0, babble=0.0, synthetic=0.0, reverb=0.0,
-    equaliser=0.0, band_limit=0.0, clipping=0.0, codec=0.0, speed=0.0,
-)  # fmt: skip
+_PLAIN = MixingOptions.from_table({**AS_THEY_ARE, "seconds": CLIP_S, "level_db": (-26.0, -26.0)})
 
 
 @dataclass(frozen=True)

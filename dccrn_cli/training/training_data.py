@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ def find_data(
     else:
         speech_clips, held_speech = set_aside(speech_clips, HELD_OUT_SPEECH, "speech")
         noise_clips, held_noise = set_aside(noise_clips, HELD_OUT_NOISE, "noise")
-        held = Mixer(ClipPool(held_speech), ClipPool(held_noise), room_pool, mixing, seed + 1)
+        with_speech = dataclasses.replace(mixing, noise_only=0.0)  # measures need some
+        held = Mixer(ClipPool(held_speech), ClipPool(held_noise), room_pool, with_speech, seed + 1)
         pairs = mixed_pairs(held, HELD_OUT_PAIRS)
     return TrainingData(Mixer(ClipPool(speech_clips), ClipPool(noise_clips), room_pool, mixing, seed), pairs)

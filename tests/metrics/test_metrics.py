@@ -29,6 +29,7 @@ from dccrn_cli.metrics import (
     estoi,
     lsd,
     measure_pair,
+    pause_attenuation,
     pesq_nb,
     pesq_raw,
     pesq_wb,
@@ -47,7 +48,7 @@ MEASURES: list[Measure] = [
     si_snr, snr, segmental_snr, pesq_wb, pesq_nb, pesq_raw, stoi, estoi, lsd, csig, cbak, covl
 ]  # fmt: skip
 NEED_SOUND: list[Measure] = [si_snr, pesq_wb, pesq_nb, pesq_raw, stoi, estoi, csig, cbak, covl]
-WITHOUT_NETWORK = [name for name in METRICS if not name.startswith("dnsmos")]
+WITHOUT_NETWORK = [name for name in METRICS if not name.startswith(("dnsmos", "pause"))]
 
 
 @pytest.fixture
@@ -114,6 +115,24 @@ def test_log_spectral_distance() -> None:
     assert lsd(clean, clean) == 0
     assert lsd(clean, 10 * clean) == pytest.approx(20, abs=0.01)
     assert lsd(clean, 10 * clean, 48_000) == pytest.approx(20, abs=0.01)
+
+
+def test_attenuation_in_pauses(rng: np.random.Generator) -> None:
+    clean = speechlike(32_000)[:, 0] * (np.arange(32_000) % 8192 < 5120)
+    noise = 0.1 * rng.standard_normal(32_000)
+    assert pause_attenuation(clean, clean + 0.1 * noise, clean + noise) == pytest.approx(-20, abs=0.01)
+    assert pause_attenuation(clean, 0.5 * (clean + noise), clean + noise) == pytest.approx(-6.02, abs=0.01)
+    assert pause_attenuation(clean, clean, clean + noise) == -120
+    faint = clean + 1e-6 * rng.standard_normal(32_000)
+    assert pause_attenuation(faint, clean + 0.1 * noise, clean + noise) == pytest.approx(-20, abs=0.1)
+    loud_start = clean + noise * (np.arange(32_000) < 4096)
+    assert pause_attenuation(clean, clean, clean + 0.1 * noise + loud_start - clean) == -120
+    with pytest.raises(MetricError, match="no noise in pauses"):
+        pause_attenuation(noise, noise, noise)
+    with pytest.raises(MetricError, match="no noise in pauses"):
+        pause_attenuation(clean, clean, clean)
+    with pytest.raises(MetricError, match="shorter than 32 ms"):
+        pause_attenuation(noise[:511], noise[:511], noise[:511])
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -212,10 +231,10 @@ def test_more_than_pesq_holds_is_refused() -> None:
 def test_registry() -> None:
     assert tuple(METRICS) == (
         "si_snr", "si_snr_improvement", "snr", "segmental_snr", "pesq_wb", "pesq_nb", "pesq_raw", "stoi", "estoi",
-        "lsd", "csig", "cbak", "covl", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl",
+        "lsd", "pause_attenuation", "csig", "cbak", "covl", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl",
     )  # fmt: skip
     assert [metric.name for metric in select_metrics(reversed(DEFAULT_METRICS))] == list(DEFAULT_METRICS)
-    assert {name for name, metric in METRICS.items() if not metric.higher_is_better} == {"lsd"}
+    assert {name for name, metric in METRICS.items() if not metric.higher_is_better} == {"lsd", "pause_attenuation"}
     assert len({metric.title for metric in METRICS.values()}) == len(METRICS)
     with pytest.raises(OptionError, match="unknown metric mos, pesq; there are si_snr, "):
         select_metrics(["stoi", "pesq", "mos"])
@@ -346,7 +365,7 @@ def test_dnsmos_needs_no_reference(network: FakeNetwork, rng: np.random.Generato
     names = ["dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl"]
     values = score_pair(None, rng.standard_normal((88_200, 2)), 44_100, names, dnsmos_model="model.onnx")
     assert all(values.values())
-    assert len(network.windows) == 2 * 7  # of 2 s, repeated up to 16 s, once for all three scores
+    assert len(network.windows) == 2 * 2  # of 2 s, repeated: those of odd and of even seconds, for all three scores
     score = measure_pair(None, np.zeros(16_000), 16_000, names, dnsmos_model="model.onnx")
     assert set(score.reasons.values()) == {"the estimate is silent"}
     with pytest.raises(MetricError, match="16000 Hz"):

@@ -16,13 +16,14 @@ from dccrn_cli.data.levels import active_rms, rms
 from dccrn_cli.errors import OptionError
 from dccrn_cli.mixing.codecs import CODECS, Codec, draw_codec
 from dccrn_cli.mixing.effects import Equaliser, change_speed, clip_peaks, convolve, fft_size, filtered, low_pass
-from dccrn_cli.mixing.mixer import MixingOptions
+from dccrn_cli.mixing.mixer import MixingOptions, babble_share
 from dccrn_cli.mixing.noises import KINDS, coloured, hum, synthetic_noise
+from dccrn_cli.mixing.options import AS_THEY_ARE
+from dccrn_cli.mixing.pauses import Pauses, draw_pauses, spread
+from dccrn_cli.mixing.tonal import TONAL_KINDS, mains, tonal_noise
+from dccrn_cli.training.training_data import find_data
 
-PLAIN = {
-    "clean": 0.0, "reverb": 0.0, "equaliser": 0.0, "band_limit": 0.0, "clipping": 0.0, "codec": 0.0, "babble": 0.0,
-    "synthetic": 0.0, "second_noise": 0.0,
-}  # fmt: skip
+PLAIN = {**AS_THEY_ARE, "speed": 0.4}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_mixtures_have_the_ratio_and_level_asked_for(data: Path) -> None:
         assert decibels(level / rms(noisy - clean)) == pytest.approx(5, abs=0.5)
 
 
-KIND_NAMES = ["babble", "synthetic", "reverb", "clean", "band_limit", "equaliser", "second_noise", "clipping", "codec"]
+KIND_NAMES = sorted(AS_THEY_ARE.keys() - {"digital_start", "noise_only"})
 
 
 @pytest.mark.parametrize("kind", KIND_NAMES)
@@ -78,6 +79,101 @@ def test_every_kind_of_example(kind: str, data: Path) -> None:
         assert np.abs(clean).max() > 1e-4
         assert np.array_equal(noisy, clean) == (kind == "clean")
         np.testing.assert_array_equal(again.example(number)[0], noisy)
+
+
+def test_noise_alone_leads_in(data: Path) -> None:
+    """Half of an example at most; noise from its first sample to its last, speech after the lead-in alone."""
+    options = PLAIN | {"lead_in": 1.0, "seconds": 2.0, "floor_db": (-150.0, -150.0), "snr_db": (0.0, 0.0)}
+    leads = []
+    for number in range(24):
+        noisy, clean = mixer(data, **options).example(number)
+        lead = int(np.flatnonzero(np.abs(clean) > 1e-3 * np.abs(clean).max())[0])
+        leads.append(lead / 16_000)
+        parts = [rms(part) for part in np.split(noisy - clean, 20)]
+        assert min(parts) > 0.2 * max(parts)
+        assert rms(clean[lead:]) > 0.1 * rms(noisy)
+    assert 0.2 <= min(leads) < 0.4
+    assert 0.8 < max(leads) < 1.6  # the test speech has pauses of its own
+    short = mixer(data, **options | {"seconds": 0.3})
+    assert all(active_rms(short.example(number)[1]) > 1e-4 for number in range(12))
+
+
+def test_recordings_may_start_with_digital_silence(data: Path) -> None:
+    options = PLAIN | {"lead_in": 1.0, "lead_in_s": (0.5, 0.5), "digital_start": 1.0, "seconds": 2.0}
+    for number in range(8):
+        noisy, clean = mixer(data, **options).example(number)
+        start = int(np.flatnonzero(noisy)[0])
+        assert 800 <= start <= 7200
+        assert not clean[:start].any()
+        assert rms(noisy[start:8000]) > 10 * rms(clean[start:8000])
+
+
+def test_speech_has_long_pauses(rng: np.random.Generator) -> None:
+    speech = (1 + rng.random(40_000)).astype(np.float32)
+    speech[17_000:17_400] *= 0.01  # an onset within reach of some cuts
+    at_onset = 0
+    for _ in range(30):
+        parted = spread(speech, Pauses(inner=8000), rng)
+        silent = np.flatnonzero(parted == 0)
+        assert (len(parted), len(silent)) == (48_000, 8000)
+        assert silent[-1] - silent[0] == 7999
+        np.testing.assert_array_equal(np.delete(parted, silent)[:5000], speech[:5000])
+        np.testing.assert_array_equal(parted[-5000:], speech[-5000:])
+        at_onset += 17_000 <= silent[0] < 17_400
+    assert at_onset > 2
+    options = MixingOptions(seconds=2.0, lead_in=1.0, pauses=1.0)
+    drawn = [draw_pauses(options, rng) for _ in range(200)]
+    assert all(pauses.total <= 16_000 and pauses.silent <= pauses.lead for pauses in drawn)
+    assert max(pauses.inner for pauses in drawn) > 9000
+
+
+def test_examples_of_noise_alone(data: Path) -> None:
+    made = mixer(data, noise_only=1.0, clean=1.0, babble=1.0, talkers=1.0, reverb=0.5)
+    for number in range(12):
+        noisy, clean = made.example(number)
+        assert rms(noisy) > 1e-3
+        assert rms(clean) < 0.02 * rms(noisy)
+
+
+def test_pairs_to_validate_on_have_speech(data: Path) -> None:
+    options = MixingOptions(seconds=0.5, noise_only=1.0, snr_db=(0.0, 0.0))
+    made = find_data([data / "speech"], [data / "noise"], None, None, options, 0)
+    assert len(made.pairs) == 64
+    assert np.median([active_rms(pair.clean) / rms(pair.noisy) for pair in made.pairs]) > 0.3
+    noisy, clean = made.mixer.example(0)
+    assert rms(clean) < 0.02 * rms(noisy)
+
+
+def test_other_talkers_are_fainter_than_the_target(data: Path) -> None:
+    options = PLAIN | {"talkers": 1.0, "lead_in": 0.5, "seconds": 2.0, "snr_db": (60.0, 60.0)}
+    ratios = []
+    for number in range(40):
+        noisy, clean = mixer(data, **options | {"equaliser": 0.5, "reverb": 0.5}).example(number)
+        ratios.append(decibels(active_rms(clean) / active_rms(noisy - clean)))
+    assert min(ratios) > -1  # four of 6 dB each would be as loud
+    assert max(ratios) > 18
+    alone = mixer(data, **options)
+    alone.speech.groups = [list(range(16))]
+    noisy, clean = alone.example(0)
+    assert decibels(rms(clean) / rms(noisy - clean)) > 40  # no other speaker is left
+
+
+def test_the_target_is_the_loudest_voice_in_babble(data: Path) -> None:
+    low = PLAIN | {"babble": 1.0, "snr_db": (-20.0, -20.0)}
+    for number in range(12):
+        noisy, clean = mixer(data, **low).example(number)
+        assert -9 < decibels(active_rms(clean) / rms(noisy - clean)) < 3
+    options = MixingOptions(babble=0.2, snr_db=(-10.0, 20.0))
+    shares = [babble_share(options, snr_db) for snr_db in (-10.0, 5.0, 20.0)]
+    assert shares == pytest.approx([0.36, 0.2, 1 - 0.8**0.5])
+    assert babble_share(MixingOptions(babble=0.2, snr_db=(0.0, 0.0)), 0.0) == pytest.approx(0.2)
+
+
+def test_low_ratios_may_come_more_often(data: Path) -> None:
+    options = PLAIN | {"snr_db": (20.0, 21.0), "low_snr": 0.5, "low_snr_db": (-2.0, 2.0)}
+    made = [mixer(data, **options).example(number) for number in range(40)]
+    low = sum(decibels(active_rms(clean) / rms(noisy - clean)) < 4 for noisy, clean in made)
+    assert 8 < low < 32
 
 
 def test_clipping_cuts_the_mixture_and_not_the_target(data: Path) -> None:
@@ -160,7 +256,7 @@ def test_codecs_are_drawn_by_weight_and_long_signals_coded() -> None:
     assert vorbis.apply(x, rng).shape == x.shape
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*KINDS, *TONAL_KINDS], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("length", [1, 333, 16_000])
 def test_generated_noises(kind: Callable[[int, np.random.Generator], np.ndarray], length: int) -> None:
     for seed in range(5):
@@ -180,6 +276,24 @@ def test_generated_noises_are_of_all_kinds() -> None:
     assert max(crests) > 22  # clicks
     spectrum = np.abs(np.fft.rfft(hum(16_000, np.random.default_rng(0))))
     assert any(abs(spectrum.argmax() / base - round(spectrum.argmax() / base)) < 0.03 for base in (50, 60))
+
+
+def test_tonal_noises_have_lines_in_their_spectrum() -> None:
+    assert sum(TONAL_KINDS.values()) == pytest.approx(1)
+    for kind in TONAL_KINDS:
+        shares = []
+        for seed in range(12):
+            noise = kind(32_000, np.random.default_rng(seed))
+            power = np.abs(np.fft.rfft(noise.reshape(16, 2000) * np.hanning(2000))) ** 2 + 1e-6
+            ordered = np.sort(power, axis=1)[:, ::-1]
+            shares.append((ordered[:, :100].sum(axis=1) / ordered.sum(axis=1)).max())
+            assert power[:, 960:].sum() < 0.3 * power.sum()  # harmonics end below the top of the band
+        assert np.median(shares) > 0.5, kind.__name__  # of 1000 bins
+    rng = np.random.default_rng(0)
+    assert {synthetic.dtype for synthetic in (tonal_noise(4000, rng) for _ in range(40))} == {np.dtype(np.float32)}
+    hum_like = np.abs(np.fft.rfft(mains(160_000, np.random.default_rng(1)) * np.hanning(160_000)))
+    peak_hz = hum_like.argmax() / 10
+    assert min(abs(peak_hz / base - round(peak_hz / base)) for base in (50, 60)) < 0.05
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 47_999, 48_001, 79_999])
@@ -239,6 +353,9 @@ def test_options_from_a_table() -> None:
         ({"codec": 1.5}, "codec"),
         ({"codec": True}, "codec"),
         ({"clean": -0.1}, "clean"),
+        ({"noise_only": 1.1}, "noise_only"),
+        ({"lead_in_s": [2, 1]}, "lead_in_s"),
+        ({"talkers_db": [-3, 6]}, "talkers_db"),
         ({"clean": float("nan")}, "clean"),
         ({"seconds": 0}, "seconds"),
         ({"level_db": [-30, 3]}, "level_db"),

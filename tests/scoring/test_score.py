@@ -196,7 +196,7 @@ def test_usage_errors(sets: Path) -> None:
 def test_names_of_metrics() -> None:
     assert choose_metrics(None, False) == ("si_snr", "pesq_wb", "stoi")
     assert choose_metrics(None, True) == ("si_snr", "si_snr_improvement", "pesq_wb", "stoi")
-    assert len(choose_metrics(["all"], True)) == 13
+    assert len(choose_metrics(["all"], True)) == 14
     assert "si_snr_improvement" not in choose_metrics(["all"], False)
     with pytest.raises(OptionError, match="unknown metric all_of_them"):
         choose_metrics(["all_of_them"], True)

@@ -53,9 +53,9 @@ def test_the_default_is_what_it_was() -> None:
 
 
 def test_options_come_from_the_table_of_a_recipe() -> None:
-    table = {"si-snr": 0.025, "pesq": 1, "exponent": 0.5, "resolutions": [256, 512], "n_fft": 400}
+    table = {"si-snr": 0.025, "pesq": 1, "exponent": 0.5, "resolutions": [256, 512], "n_fft": 400, "over": 3}
     options = LossOptions.from_table(table)
-    assert options == LossOptions({"si-snr": 0.025, "pesq": 1.0}, 0.5, 400, (256, 512))
+    assert options == LossOptions({"si-snr": 0.025, "pesq": 1.0}, 0.5, 400, (256, 512), 3)
     assert LossOptions.from_table(options.to_dict()) == options
     assert LossOptions.from_table({}) == LossOptions() == LossOptions(terms=COMBINATIONS["default"])
     assert LossOptions.from_table({"exponent": 0.5}) == LossOptions(exponent=0.5)
@@ -75,6 +75,8 @@ def test_options_come_from_the_table_of_a_recipe() -> None:
         ({"snr": True}, "weight of the loss snr"),
         ({"snr": 0}, "no loss has a weight"),
         ({"exponent": 0}, "exponent"),
+        ({"over": 0}, "over of the loss"),
+        ({"over": True}, "over of the loss"),
         ({"n_fft": 511}, "frame of the loss is 511"),
         ({"n_fft": 512.0}, "frame of the loss"),
         ({"resolutions": 512}, "a list of samples"),
@@ -218,6 +220,65 @@ def test_values_and_gradients_are_finite(case: str, samples: int) -> None:
         assert torch.isfinite(loss), name
         assert estimate.grad is not None
         assert torch.isfinite(estimate.grad).all(), name
+
+
+def test_what_is_too_much_may_cost_more_than_what_is_too_little() -> None:
+    clean, noise = signals()
+    plain, over = (LossOptions(terms={"compressed-magnitude": 1.0}, over=weight) for weight in (1.0, 3.0))
+    for estimate, ratio in ((2 * clean, 3.0), (0.5 * clean, 1.0)):
+        costs = [values(estimate, clean, options=options)["compressed-magnitude"] for options in (plain, over)]
+        assert costs[1] / costs[0] == pytest.approx(ratio, rel=1e-3)
+    costs = [values(clean + noise, clean, options=options)["compressed-magnitude"] for options in (plain, over)]
+    assert 1 < costs[1] / costs[0] < 3
+
+
+@pytest.mark.parametrize("floor_db", [-math.inf, -100.0, -55.0])
+@pytest.mark.parametrize("name", TERMS)
+def test_losses_of_noise_alone_are_bounded(name: str, floor_db: float) -> None:
+    """They fall with what is left of the noise, and pull no harder than those of speech."""
+    speech, noise = signals(8000)
+    clean = 10 ** (floor_db / 20) * noise.flip(-1)
+    options = LossOptions(terms={name: 1.0})
+
+    def cost(share: float, clean: Tensor) -> tuple[float, float]:
+        estimate = (clean + share * noise).requires_grad_()
+        loss = training_loss(estimate, clean, options, clean + noise)
+        (gradient,) = torch.autograd.grad(loss, estimate)
+        assert torch.isfinite(gradient).all()
+        return float(loss.detach()), float(gradient.norm() * noise.norm())
+
+    losses, pulls = zip(*(cost(share, clean) for share in (1.0, 0.3, 0.1, 0.01, 1e-4)), strict=True)
+    if name in ("pmsqe", "pesq"):
+        assert losses == pulls == (0.0,) * 5
+    else:
+        assert list(losses) == sorted(losses, reverse=True)
+        assert losses[0] > losses[2]
+        faint, near = (cost(share, gain * speech) for share, gain in ((1.0, 0.3), (0.01, 1.0)))
+        assert losses[0] - losses[-1] < 7 * (faint[0] - near[0])
+        assert max(pulls[:4]) < (150 if name in ("lms", "multi-resolution") else 10) * max(faint[1], near[1])
+
+
+def test_no_speech_is_known_by_the_noisy_signal_alone() -> None:
+    """Faint speech is speech; without a noisy signal all is."""
+    clean, noise = signals()
+    options = LossOptions(terms={"pmsqe": 1.0, "pesq": 1.0})
+    for gain in (1.0, 1e-3):
+        heard = gain * clean
+        assert min(values(heard + 0.1 * gain * noise, heard, heard + gain * noise, options).values()) > 0.01
+    assert values(0.01 * noise, 1e-4 * clean, noise, options) == {"pmsqe": 0.0, "pesq": 0.0}
+    assert min(float(v) for v in loss_terms(0.01 * noise, 1e-4 * clean, options).values()) > 0.1
+
+
+def test_spectra_are_those_of_the_resynthesised_signal() -> None:
+    """What inverse transforms average out is not in the loss: a mask is judged by what is heard of it."""
+    clean, noise = signals()
+    window = torch.hann_window(512).sqrt()
+    spectrum = torch.stft(clean + noise, 512, 256, window=window, return_complex=True)
+    spectrum = spectrum * torch.from_numpy(np.random.default_rng(0).uniform(0, 1, spectrum.shape)).float()
+    estimate = torch.istft(spectrum, 512, 256, window=window, length=clean.shape[-1])
+    again = torch.istft(torch.stft(estimate, 512, 256, window=window, return_complex=True), 512, 256, window=window,
+                        length=clean.shape[-1])  # fmt: skip
+    assert values(estimate, clean) == pytest.approx(values(again, clean), rel=1e-3, abs=1e-4)
 
 
 def test_autocast_changes_nothing() -> None:

@@ -13,7 +13,7 @@ from dccrn_cli.training.losses import spectral, targets
 from dccrn_cli.training.losses.options import COMBINATIONS, NEED_NOISY, TERMS, LossOptions
 from dccrn_cli.training.losses.pesq import pesq_disturbance
 from dccrn_cli.training.losses.pmsqe import pmsqe
-from dccrn_cli.training.losses.waveform import CEILING, at_clean_level, level_db, si_snr_db, snr_db
+from dccrn_cli.training.losses.waveform import CEILING, has_speech, level_db, si_snr_db, snr_db, unit_gain
 
 __all__ = ["COMBINATIONS", "TERMS", "LossOptions", "loss_terms", "si_snr_db", "snr_db", "training_loss"]
 
@@ -22,14 +22,24 @@ MIN_SAMPLES = 256
 
 
 class _Signals:
-    """Signals at the level of the clean one, and what several terms need of them."""
+    """Signals at the level of the clean one, or where there is no speech of the noisy one; what terms need of them.
+
+    Attributes:
+        speech: whether there is any, `(batch,)`.
+        missing: power that clean signals lack to an RMS of one where there is no speech, else 0, `(batch,)`.
+    """
 
     def __init__(self, estimate: Tensor, clean: Tensor, noisy: Tensor | None, options: LossOptions) -> None:
         self.options = options
+        gain = unit_gain(clean)
+        self.speech = torch.ones_like(clean[..., 0], dtype=torch.bool)
         if noisy is not None:
-            noisy, _ = at_clean_level(noisy, clean)
-        self.noisy = noisy
-        self.estimate, self.clean = at_clean_level(estimate, clean)
+            speech = has_speech(clean, noisy) | (noisy.square().mean(-1, keepdim=True) == 0)
+            gain = torch.where(speech, gain, unit_gain(noisy))
+            self.speech = speech[..., 0]
+        self.noisy = None if noisy is None else noisy * gain
+        self.estimate, self.clean = estimate * gain, clean * gain
+        self.missing = torch.where(self.speech, 0.0, 1 - self.clean.square().mean(-1))
 
     @property
     def mixture(self) -> Tensor:
@@ -41,10 +51,18 @@ class _Signals:
         n_fft, exponent = self.options.n_fft, self.options.exponent
         return spectral.compressed(self.estimate, n_fft, exponent), spectral.compressed(self.clean, n_fft, exponent)
 
+    def of_speech(self, losses: Tensor) -> Tensor:
+        """Mean of `(batch,)` losses that say how well speech is heard, 0 where there is none."""
+        return torch.where(self.speech, losses, 0.0).mean()
+
 
 def _compressed_magnitude(signals: _Signals) -> Tensor:
     (_, got), (_, want) = signals.compressed
-    return (got - want).square().mean()
+    excess = got - want
+    error = excess.square()
+    if signals.options.over != 1:
+        error = torch.where(excess > 0, signals.options.over * error, error)
+    return error.mean()
 
 
 def _compressed_complex(signals: _Signals) -> Tensor:
@@ -53,19 +71,19 @@ def _compressed_complex(signals: _Signals) -> Tensor:
 
 
 _FUNCTIONS: dict[str, Callable[[_Signals], Tensor]] = {
-    "si-snr": lambda s: -si_snr_db(s.estimate, s.clean, CEILING).mean(),
-    "snr": lambda s: -snr_db(s.estimate, s.clean, CEILING).mean(),
+    "si-snr": lambda s: -si_snr_db(s.estimate, s.clean, CEILING, s.missing).mean(),
+    "snr": lambda s: -snr_db(s.estimate, s.clean, CEILING, s.missing).mean(),
     # A hyperbola: it neither pulls at what is nearly right nor lets one faint example rule a batch.
     "level": lambda s: ((1 + level_db(s.estimate, s.clean).square()).sqrt() - 1).mean(),
     "mse": lambda s: (s.estimate - s.clean).square().mean(),
     "mae": lambda s: (s.estimate - s.clean).abs().mean(),
-    "multi-resolution": lambda s: spectral.multi_resolution(s.estimate, s.clean, s.options.resolutions),
+    "multi-resolution": lambda s: spectral.multi_resolution(s.estimate, s.clean, s.options.resolutions, s.missing),
     "compressed-magnitude": _compressed_magnitude,
     "compressed-complex": _compressed_complex,
-    "log-spectral-mse": lambda s: spectral.log_spectral_mse(s.estimate, s.clean, s.options.n_fft),
+    "log-spectral-mse": lambda s: spectral.log_spectral_mse(s.estimate, s.clean, s.options.n_fft, s.missing),
     "lms": lambda s: spectral.log_mel(s.estimate, s.clean, s.options.n_fft),
-    "pmsqe": lambda s: pmsqe(s.estimate, s.clean).mean(),
-    "pesq": lambda s: pesq_disturbance(s.estimate, s.clean).mean(),
+    "pmsqe": lambda s: s.of_speech(pmsqe(s.estimate, s.clean)),
+    "pesq": lambda s: s.of_speech(pesq_disturbance(s.estimate, s.clean)),
     "csa": lambda s: targets.complex_spectrum(s.estimate, s.clean, s.options.n_fft),
     "msa": lambda s: targets.magnitude_spectrum(s.estimate, s.clean, s.options.n_fft),
     "crm": lambda s: targets.complex_ratio_mask(s.estimate, s.clean, s.mixture, s.options.n_fft),
@@ -76,13 +94,18 @@ _FUNCTIONS: dict[str, Callable[[_Signals], Tensor]] = {
 def loss_terms(estimate: Tensor, clean: Tensor, options: LossOptions, noisy: Tensor | None = None) -> dict[str, Tensor]:
     """Unweighted values of the terms that have a weight, by name; scalars.
 
-    All signals are scaled by the level of the clean one, and computed with in float32 even within autocast.
+    All signals are scaled by the level of the clean one, and computed with in float32 even within autocast. Spectra
+    are those of the estimate as a signal, so that what overlapping frames of a mask contradict each other in, and
+    resynthesis averages out, counts as it is heard.
+
+    An example whose clean signal is more than 26 dB below its noisy one has no speech: it is scaled by the level of
+    the noisy signal, its ratios are those to speech at that level, and the perceptual terms leave it out.
 
     Args:
         estimate: `(batch, samples)` at 16 kHz, at least `MIN_SAMPLES` of them.
         clean: of the same shape.
         options: terms and their parameters.
-        noisy: of the same shape; `crm` and `smm` need it.
+        noisy: of the same shape; `crm` and `smm` need it, and examples without speech.
 
     Raises:
         OptionError: a term lacks the noisy signal, or the signals are too short.

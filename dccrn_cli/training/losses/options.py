@@ -15,7 +15,7 @@ TERMS: Mapping[str, str] = {
     "mse": "mean squared error of samples",
     "mae": "mean absolute error of samples",
     "multi-resolution": "spectral convergence and log magnitudes at several frame lengths",
-    "compressed-magnitude": "mean squared error of magnitudes raised to `exponent`",
+    "compressed-magnitude": "mean squared error of magnitudes raised to `exponent`; too much weighs `over` times",
     "compressed-complex": "mean squared error of complex spectra with such magnitudes",
     "log-spectral-mse": "logarithm of the summed errors of real, imaginary and magnitude spectra",
     "lms": "log-mel spectra with 16, 32 and 64 bands",
@@ -62,6 +62,8 @@ class LossOptions:
         exponent: compression of the spectra of the `compressed-…` terms.
         n_fft: frame of all spectra but those of the perceptual terms and `multi-resolution`; the hop is half of it.
         resolutions: frames of `multi-resolution`, in samples; hops are a quarter of them.
+        over: weight, in `compressed-magnitude`, of magnitudes that are too large (noise left) against those that are
+            too small (speech lost).
 
     Raises:
         OptionError: names that are not known, negative weights, no terms, or parameters out of range.
@@ -71,6 +73,7 @@ class LossOptions:
     exponent: float = 0.3
     n_fft: int = 512
     resolutions: tuple[int, ...] = (512, 1024, 2048)
+    over: float = 1.0
 
     def __post_init__(self) -> None:
         for name, weight in self.terms.items():
@@ -82,6 +85,8 @@ class LossOptions:
             raise OptionError(f"no loss has a weight; there are {', '.join(TERMS)}")
         if not (_is_number(self.exponent) and 0 < self.exponent <= 1):
             raise OptionError(f"exponent of the loss is {self.exponent!r}: a number above 0 and up to 1 is meant")
+        if not (_is_number(self.over) and 0 < self.over < math.inf):
+            raise OptionError(f"over of the loss is {self.over!r}: a number above 0 is meant")
         for frame in (self.n_fft, *self.resolutions):
             if type(frame) is not int or frame not in range(16, 16_385, 4):
                 raise OptionError(
@@ -109,7 +114,7 @@ class LossOptions:
                     raise OptionError(
                         f"no combination of losses is called {value!r}; there are {', '.join(COMBINATIONS)}"
                     )
-            elif key in ("exponent", "n_fft"):
+            elif key in ("exponent", "over", "n_fft"):
                 parameters[key] = value
             elif key == "resolutions":
                 if not isinstance(value, list | tuple):
@@ -119,7 +124,8 @@ class LossOptions:
                 terms[key] = value
             else:
                 raise OptionError(
-                    f"[loss] knows no {key!r}; there are {', '.join(TERMS)}, combination, exponent, n_fft, resolutions"
+                    f"[loss] knows no {key!r}; there are {', '.join(TERMS)}, combination, exponent, over, "
+                    "n_fft, resolutions"
                 )
         if "combination" in table or not terms:
             terms = {**COMBINATIONS[str(table.get("combination", "default"))], **terms}
@@ -127,7 +133,9 @@ class LossOptions:
 
     def to_dict(self) -> dict[str, object]:
         """The options as JSON can hold them, and `from_table` reads them back."""
-        parameters = {"exponent": self.exponent, "n_fft": self.n_fft, "resolutions": list(self.resolutions)}
+        parameters = {
+            "exponent": self.exponent, "over": self.over, "n_fft": self.n_fft, "resolutions": list(self.resolutions)
+        }  # fmt: skip
         return {**self.terms, **parameters}
 
 

@@ -58,23 +58,29 @@ def compressed(signal: Tensor, n_fft: int, exponent: float) -> tuple[Tensor, Ten
     return spectra * (magnitudes / power.sqrt())[..., None], magnitudes
 
 
-def multi_resolution(estimate: Tensor, clean: Tensor, frames: Sequence[int]) -> Tensor:
-    """Spectral convergence plus mean absolute difference of log magnitudes (Yamamoto et al. 2020)."""
+def multi_resolution(estimate: Tensor, clean: Tensor, frames: Sequence[int], missing: Tensor | float = 0.0) -> Tensor:
+    """Spectral convergence plus mean absolute difference of log magnitudes (Yamamoto et al. 2020).
+
+    `missing` is added to the mean power of the clean signal where errors are set against it, `(batch,)`.
+    """
     total = estimate.new_zeros(())
     for n_fft in frames:
         got, want = (magnitude(unit_spectrum(x, n_fft, n_fft // 4), _RELATIVE_FLOOR) for x in (estimate, clean))
         error = (got - want).square().mean((1, 2))
-        convergence = ((error + _EPS) / want.square().mean((1, 2))).sqrt()
+        convergence = ((error + _EPS) / (want.square().mean((1, 2)) + missing)).sqrt()
         total = total + convergence.mean() + (got.log() - want.log()).abs().mean()
     return total / len(frames)
 
 
-def log_spectral_mse(estimate: Tensor, clean: Tensor, n_fft: int) -> Tensor:
-    """Logarithm of the errors of real, imaginary and magnitude spectra (Le et al. 2021), bounded at 35 dB."""
+def log_spectral_mse(estimate: Tensor, clean: Tensor, n_fft: int, missing: Tensor | float = 0.0) -> Tensor:
+    """Logarithm of the errors of real, imaginary and magnitude spectra (Le et al. 2021), bounded at 35 dB.
+
+    `missing` is as in `multi_resolution`.
+    """
     got, want = unit_spectrum(estimate, n_fft), unit_spectrum(clean, n_fft)
     floor = _RELATIVE_FLOOR
     error = (got - want).square().sum(-1) + (magnitude(got, floor) - magnitude(want, floor)).square()
-    least = CEILING * want.square().sum(-1).mean((1, 2)) + _EPS
+    least = CEILING * (want.square().sum(-1).mean((1, 2)) + missing) + _EPS
     return (error.mean((1, 2)) + least).log().mean()
 
 

@@ -9,29 +9,47 @@ _EPS = 1e-8
 _FAINT = 1e-3
 CEILING = 10**-3.5
 """A ratio above 35 dB earns nothing more, so that clean examples do not rule a batch."""
+LEAST_SPEECH = 10**-2.6
+"""Power of a clean signal over that of the noisy one below which the example has no speech: 26 dB."""
 
 
 def at_clean_level(estimate: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
     """Both signals with the gain that brings the clean one to an RMS of one."""
-    gain = 1.0 / (clean.square().mean(-1, keepdim=True).sqrt() + 1e-5)
+    gain = unit_gain(clean)
     return estimate * gain, clean * gain
 
 
-def si_snr_db(estimate: Tensor, clean: Tensor, ceiling: float = 0.0) -> Tensor:
-    """SI-SNR in dB with means removed, `(batch,)` (paper eq. 10; Le Roux et al. 2019)."""
+def unit_gain(signal: Tensor) -> Tensor:
+    """The gain that brings signals to an RMS of one, `(batch, 1)`."""
+    return 1.0 / (signal.square().mean(-1, keepdim=True).sqrt() + 1e-5)
+
+
+def has_speech(clean: Tensor, noisy: Tensor) -> Tensor:
+    """Whether the clean signal is more than next to nothing beside the noisy one, `(batch, 1)`."""
+    return clean.square().mean(-1, keepdim=True) > LEAST_SPEECH * noisy.square().mean(-1, keepdim=True)
+
+
+def si_snr_db(estimate: Tensor, clean: Tensor, ceiling: float = 0.0, missing: Tensor | float = 0.0) -> Tensor:
+    """SI-SNR in dB with means removed, `(batch,)` (paper eq. 10; Le Roux et al. 2019).
+
+    Args:
+        estimate, clean: `(batch, samples)`.
+        ceiling: energy of an error, over that of the signal, below which it does not count.
+        missing: mean power that is added to that of the signal, `(batch,)`, where there is no speech.
+    """
     estimate = estimate - estimate.mean(-1, keepdim=True)
     clean = clean - clean.mean(-1, keepdim=True)
     energy = clean.square().sum(-1, keepdim=True)
     target = (estimate * clean).sum(-1, keepdim=True) / (energy + _EPS) * clean
-    signal = target.square().sum(-1)
-    error = (estimate - target).square().sum(-1)
-    return 10 * torch.log10((signal + _EPS) / (error + ceiling * signal + _EPS))
+    return _ratio_db(target.square().sum(-1) + missing * clean.shape[-1], (estimate - target).square().sum(-1), ceiling)
 
 
-def snr_db(estimate: Tensor, clean: Tensor, ceiling: float = 0.0) -> Tensor:
-    """Plain signal-to-noise ratio in dB, `(batch,)`."""
-    signal = clean.square().sum(-1)
-    error = (estimate - clean).square().sum(-1)
+def snr_db(estimate: Tensor, clean: Tensor, ceiling: float = 0.0, missing: Tensor | float = 0.0) -> Tensor:
+    """Plain signal-to-noise ratio in dB, `(batch,)`; arguments as for `si_snr_db`."""
+    return _ratio_db(clean.square().sum(-1) + missing * clean.shape[-1], (estimate - clean).square().sum(-1), ceiling)
+
+
+def _ratio_db(signal: Tensor, error: Tensor, ceiling: float) -> Tensor:
     return 10 * torch.log10((signal + _EPS) / (error + ceiling * signal + _EPS))
 
 
