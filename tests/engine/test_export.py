@@ -30,7 +30,7 @@ from dccrn_cli.nn.config import PRESETS, CRNConfig, DCCRNConfig, LSTMConfig
 from dccrn_cli.nn.network import SpectralNetwork
 
 TOLERANCE = 1e-4
-EXAMPLE = Path(__file__).parents[1] / "examples" / "stream_onnx.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "stream_onnx.py"
 
 VARIANTS = SMALL_PRESETS | {
     "window-of-odd-hops": dataclasses.replace(TINY, win_length=500, hop_length=200),
@@ -126,7 +126,7 @@ def test_default_block_and_metadata(tmp_path: Path) -> None:
 
 def test_files_tell_nothing_of_the_machine_that_wrote_them(tiny_onnx: Path) -> None:
     content = tiny_onnx.read_bytes()
-    assert str(Path(__file__).parents[1]).encode() not in content
+    assert str(Path(__file__).parents[2]).encode() not in content
     assert sys.prefix.encode() not in content
 
 
