@@ -170,14 +170,14 @@ _DUAL_PATH = dataclasses.replace(
 )
 
 PRESETS: Mapping[str, NetworkConfig] = {
-    "dual-path": _DUAL_PATH,
+    "dccrn": _DUAL_PATH,
     "dccrn-live": dataclasses.replace(_DUAL_PATH, look_ahead=0),
     "dccrn-r": DCCRNConfig(mask="R"),
     "dccrn-c": DCCRNConfig(mask="C"),
     "dccrn-e": DCCRNConfig(mask="E"),
     "dccrn-cl": DCCRNConfig(channels=(32, 64, 128, 256, 256, 256), complex_rnn=True),
-    "dccrn": dataclasses.replace(_SMALL, channels=(32, 64, 128, 128, 256, 256), rnn_units=256),
     "dccrn-small": _SMALL,
+    "dccrn-lstm": dataclasses.replace(_SMALL, channels=(32, 64, 128, 128, 256, 256), rnn_units=256),
     "crn": CRNConfig(),
     "complex-crn": CRNConfig(
         n_fft=512,
@@ -193,7 +193,7 @@ PRESETS: Mapping[str, NetworkConfig] = {
     "lstm": LSTMConfig(),
     "dcunet": DCUNetConfig(),
 }
-"""Networks by name: those of the DCCRN paper, the two of this package, and those that the paper compares with."""
+"""Networks by name: those of this package, of the DCCRN paper, and those that the paper compares with."""
 
 
 def preset(name: str) -> NetworkConfig:

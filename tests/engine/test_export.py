@@ -60,7 +60,7 @@ def through(stage: OnnxEnhancer | SpectralEnhancer, x: np.ndarray, size: int = 1
     return enhanced, gain
 
 
-BLOCKS = [(name, 1 + place % 4) for place, name in enumerate(VARIANTS)] + [("lstm", 9), ("dual-path", 16)]
+BLOCKS = [(name, 1 + place % 4) for place, name in enumerate(VARIANTS)] + [("lstm", 9), ("dccrn", 16)]
 """Networks, each with a block in hops."""
 
 
@@ -132,7 +132,7 @@ def test_files_tell_nothing_of_the_machine_that_wrote_them(tiny_onnx: Path) -> N
 
 def test_latency_is_what_is_claimed(tmp_path: Path) -> None:
     """A change of the input moves the output no earlier than that, and with it by less than a hop."""
-    config = dataclasses.replace(SMALL_PRESETS["dual-path"], clamp=False)
+    config = dataclasses.replace(SMALL_PRESETS["dccrn"], clamp=False)
     model = lively(config)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -75,7 +75,7 @@ def test_latency_is_what_is_claimed(name: str) -> None:
 
 def test_live_presets_are_quick() -> None:
     """The default's latency is at most 96 ms, that of the live one 40 ms."""
-    assert PRESETS["dual-path"].latency_samples <= 0.096 * 16_000
+    assert PRESETS["dccrn"].latency_samples <= 0.096 * 16_000
     assert PRESETS["dccrn-live"].latency_samples <= 0.040 * 16_000
 
 

@@ -84,7 +84,7 @@ def test_cost_of_the_crn_is_that_of_its_authors_code() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:TF32")  # of looking at oneDNN's settings
-@pytest.mark.parametrize("name", ["dual-path", "dccrn-small", "dccrn-cl", *SYSTEMS])
+@pytest.mark.parametrize("name", ["dccrn", "dccrn-small", "dccrn-cl", *SYSTEMS])
 def test_cost_is_what_torch_counts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's counter sees convolutions and matrix products, by the same rule."""
     monkeypatch.setattr(layers, "_GAUSS_CHANNELS", 10**9)  # four real products for a complex one
