@@ -73,7 +73,9 @@ def finetune(
         ),
     ] = 0.3,
     seed: Annotated[int, typer.Option(min=0, help="Sets the examples.", rich_help_panel=WORK)] = 0,
-    device: Annotated[DeviceChoice, typer.Option(help="Where to train.", rich_help_panel=WORK)] = DeviceChoice.auto,
+    device: Annotated[
+        DeviceChoice, typer.Option(help="Where to train; auto is CUDA, else the CPU.", rich_help_panel=WORK)
+    ] = DeviceChoice.auto,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for one per core.", rich_help_panel=WORK)] = 0,
     check: Annotated[
         bool, typer.Option(help="First look through the data and name the worst files.", rich_help_panel=WORK)

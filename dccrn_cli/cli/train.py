@@ -132,7 +132,9 @@ def train(
             rich_help_panel=WORK,
         ),
     ] = False,
-    device: Annotated[DeviceChoice, typer.Option(help="Where to train.", rich_help_panel=WORK)] = DeviceChoice.auto,
+    device: Annotated[
+        DeviceChoice, typer.Option(help="Where to train; auto is CUDA, else the CPU.", rich_help_panel=WORK)
+    ] = DeviceChoice.auto,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for one per core.", rich_help_panel=WORK)] = 0,
     workers: Annotated[
         int,
