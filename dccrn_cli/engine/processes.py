@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dccrn_cli.audio.atomic import remove_leftovers
 from dccrn_cli.audio.plan import Job
 from dccrn_cli.engine.options import FILE_S, EnhanceOptions, Workers
 from dccrn_cli.engine.results import FileResult
 from dccrn_cli.errors import MissingDependency, OptionError
+from dccrn_cli.utils.atomic import remove_leftovers
 from dccrn_cli.utils.interrupt import Interrupt
+from dccrn_cli.utils.paths import is_missing
 from dccrn_cli.utils.processes import local_processes, map_in_processes
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _in_processes(
 ) -> Iterator[FileResult]:
     order = sorted(range(len(jobs)), key=lambda index: -lengths[index])
     # What this run has made while its process died is made again, for its figures.
-    tasks = [(index, jobs[index], not jobs[index].target.exists()) for index in order]
+    tasks = [(index, jobs[index], is_missing(jobs[index].target)) for index in order]
     work = [(lengths[task[0]] + FILE_S, task) for task in tasks]
     once, again = (functools.partial(_enhance, options, board, parent, repeated) for repeated in (False, True))
     left = set(order)
