@@ -17,6 +17,9 @@ from dccrn_cli.utils.csv_text import read_csv
 SIMULATED = "simulated"
 """In place of a room's file."""
 
+MAX_RATE_HZ, MAX_SECONDS, MAX_T60_S, MAX_SCALE = 768_000, 86_400, 10.0, 1e9
+"""What a row from a file may ask for at most."""
+
 _STEM = 32
 _TYPES = {"str": str, "int": int, "float": float}
 
@@ -179,7 +182,11 @@ def _parse(values: Mapping[str, str | None], path: Path, number: int) -> Row:
     sound = (
         row.sample_format in FORMATS
         and row.name == Path(row.name).name != ""
-        and min(row.samples, row.sample_rate) > 0
+        and 0 < row.sample_rate <= MAX_RATE_HZ
+        and 0 < row.samples <= MAX_SECONDS * row.sample_rate
+        and max(row.clean_offset, row.noise_offset) <= MAX_SECONDS * row.sample_rate
+        and row.t60_s <= MAX_T60_S
+        and max(abs(row.clean_scale), abs(row.noise_scale)) <= MAX_SCALE
         and min(row.clean_offset, row.noise_offset, row.room_seed) >= 0
         and (row.room != SIMULATED or row.t60_s > 0)
         and all(math.isfinite(value) for value in found.values() if isinstance(value, float))
