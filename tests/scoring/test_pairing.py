@@ -173,7 +173,8 @@ def test_columns_never_collide(systems: Path) -> None:
     lines = [f"{name},q{number},{number % 2}" for number, name in enumerate(names)]
     metadata.write_text("\n".join(["name,note,si_snr", *lines]))
     result = run("score", "--ref", systems / "clean", "--est", systems / "good", "--metrics", "snr,si_snr",
-                 "--by", "snr", "--by", "note", "--by", "si_snr", "--metadata", metadata, "--csv", systems / "out.csv")  # fmt: skip
+                 "--by", "snr", "--by", "note", "--by", "si_snr", "--metadata", metadata,
+                 "--csv", systems / "out.csv")  # fmt: skip
     assert result.exit_code == 0, result.output
     rows = list(csv.DictReader(io.StringIO((systems / "out.csv").read_text())))
     assert list(rows[0]) == ["file", "si_snr", "snr", "by_snr", "by_note", "by_si_snr", "note"]
