@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from dccrn_cli.engine.batch import enhance
     from dccrn_cli.engine.enhancer import Enhancer
     from dccrn_cli.engine.export import export_onnx
+    from dccrn_cli.engine.models import available_models, load_model
+    from dccrn_cli.engine.options import EnhanceOptions
     from dccrn_cli.errors import DccrnError
     from dccrn_cli.metrics.pair import score_pair
-    from dccrn_cli.nn.checkpoint import load_model
     from dccrn_cli.scoring.folder import score_folders
 
 _HOMES = {
@@ -27,15 +28,19 @@ _HOMES = {
     "enhance": "dccrn_cli.engine.batch",
     "export_onnx": "dccrn_cli.engine.export",
     "DccrnError": "dccrn_cli.errors",
-    "load_model": "dccrn_cli.nn.checkpoint",
+    "EnhanceOptions": "dccrn_cli.engine.options",
+    "available_models": "dccrn_cli.engine.models",
+    "load_model": "dccrn_cli.engine.models",
     "score_folders": "dccrn_cli.scoring.folder",
     "score_pair": "dccrn_cli.metrics.pair",
 }
 
 __all__ = [
     "DccrnError",
+    "EnhanceOptions",
     "Enhancer",
     "__version__",
+    "available_models",
     "enhance",
     "export_onnx",
     "load_model",

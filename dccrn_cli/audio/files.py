@@ -13,10 +13,10 @@ from types import TracebackType
 import numpy as np
 import soundfile
 
-from dccrn_cli.audio.atomic import AtomicFile, BusyError, is_nearly_full
 from dccrn_cli.audio.canonical_bytes import settle
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.errors import AudioError, UnreadableAudio, UnsupportedFormat
+from dccrn_cli.utils.atomic import AtomicFile, BusyError, is_nearly_full
 
 _EXACT_LENGTH = frozenset({"FLAC"})
 

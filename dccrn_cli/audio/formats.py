@@ -7,7 +7,7 @@ import io
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import soundfile
 
@@ -73,6 +73,15 @@ def container_suffix(name: str) -> str:
         names = ", ".join(sorted(known.lstrip(".") for known in FORMAT_OF_SUFFIX))
         raise OptionError(f"{name!r} cannot be written; choose among {names}")
     return suffix
+
+
+def contradicts(path: str | PurePath, container: str) -> bool:
+    """Whether the suffix of a file name stands for another container than `container`, itself a suffix or empty."""
+    suffix, container = PurePath(path).suffix.lower(), container.lower()
+    if not container or suffix not in FORMAT_OF_SUFFIX:
+        return False
+    # Opus is a codec in the Ogg container with a suffix of its own.
+    return FORMAT_OF_SUFFIX[suffix] != FORMAT_OF_SUFFIX[container] or (suffix == ".opus") != (container == ".opus")
 
 
 def sample_format(name: str, suffix: str = "") -> str:

@@ -6,6 +6,9 @@ import math
 
 import numpy as np
 
+EXCESS = 1e10
+"""Samples beyond this are no audio, and float32 has no room to compute with their powers."""
+
 
 class LevelMeter:
     """RMS level over blocks `(frames, channels)`, all channels together."""

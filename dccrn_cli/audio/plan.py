@@ -10,10 +10,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 from dccrn_cli.audio.folders import walk
-from dccrn_cli.audio.formats import FORMAT_OF_SUFFIX, SUFFIXES
+from dccrn_cli.audio.formats import FORMAT_OF_SUFFIX, SUFFIXES, contradicts
 from dccrn_cli.audio.media import MEDIA_SUFFIXES, is_sound
 from dccrn_cli.audio.remux import can_remux
 from dccrn_cli.errors import OptionError
+from dccrn_cli.utils.paths import is_folder, path_kind
 
 MEDIA_RESULT = ".flac"
 """Suffix of the result for a file whose own container cannot be written."""
@@ -81,6 +82,7 @@ class PlanOptions:
             raise OptionError(f"{self.name!r} is no template; the fields are {{stem}}, {{ext}}, {{folder}}") from None
         if not name or name.endswith(("/", os.sep)) or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
             raise OptionError(f"{self.name!r} gives {name!r}, which is no name for a result")
+        _check_container(name, self.suffix)
         return Path(name)
 
 
@@ -123,17 +125,23 @@ def make_plan(
     outputs = [path for path in (folder, options.noise_output) if path is not None]
     found = _find(inputs, outputs, options)
     for path, base in _listed(listed):
-        if path.is_file():
+        kind, why = path_kind(path)
+        if kind == "file":
             found.files.setdefault(os.path.abspath(path), (path, path.relative_to(base)))
         else:
-            found.leave(path, "is a folder; a list names files" if path.is_dir() else "no such file")
+            found.leave(path, "is a folder; a list names files" if kind == "folder" else why)
 
-    single = len(inputs) == 1 and not listed and len(found.files) == 1 and not Path(inputs[0]).is_dir()
+    single = len(inputs) == 1 and not listed and len(found.files) == 1 and not is_folder(inputs[0])
     to_file = False
     if folder is not None:
-        may_be_file = single and not as_folder and not folder.is_dir()
+        kind, why = path_kind(folder)
+        if kind == "unusable":
+            raise OptionError(why, folder)
+        may_be_file = single and not as_folder and kind != "folder"
         to_file = may_be_file and _names_a_file(folder, options, next(iter(found.files.values()))[0])
-        if folder.is_file() and not to_file:
+        if to_file:
+            _check_container(folder, options.suffix)
+        if kind == "file" and not to_file:
             raise OptionError("is a file; a folder is needed for the results", folder)
     jobs = []
     for source, relative in found.files.values():
@@ -148,6 +156,13 @@ def make_plan(
     jobs = _without_earlier_results(jobs, beside=folder is None)
     _check(jobs)
     return Plan(tuple(jobs), tuple(found.unusable), len(found.ignored))
+
+
+def _check_container(name: str | Path, suffix: str) -> None:
+    if contradicts(name, suffix):
+        raise OptionError(
+            f"{PurePath(name).name} is not a name for {suffix[1:].upper()}, which --format asks for; change one of them"
+        )
 
 
 def _names_a_file(output: Path, options: PlanOptions, source: Path) -> bool:
@@ -183,15 +198,15 @@ def _find(inputs: Sequence[str], outputs: Sequence[Path], options: PlanOptions) 
     mixed = not all(any(_is_within(path, out) for out in skipped) for _, matches in expanded for path, *_ in matches)
     for argument, matches in expanded:
         if not matches:
-            found.leave(Path(argument), "no such file or folder")
+            found.leave(Path(argument), path_kind(argument)[1] if argument else "no such file or folder")
         for path, base, named in matches:
             # A pattern, here or in the shell, finds earlier results too.
             is_result = mixed and any(_is_within(path, folder) for folder in skipped)
-            if is_result and (not named or path.is_dir()):
+            if is_result and (not named or is_folder(path)):
                 if named and os.path.realpath(path) not in skipped:
                     found.ignored.add(path)
                 continue
-            for file in walk(path, found.leave, skipped) if path.is_dir() else (path,):
+            for file in walk(path, found.leave, skipped) if is_folder(path) else (path,):
                 relative = file.relative_to(base)
                 if (named and file == path) or (is_sound(file) and options.takes(relative)):
                     found.files.setdefault(os.path.abspath(file), (file, relative))
@@ -237,9 +252,10 @@ def _expand(argument: str) -> list[tuple[Path, Path, bool]]:
     path = Path(argument)
     if not argument:
         return []
-    if path.is_dir():
+    kind = path_kind(path)[0]
+    if kind == "folder":
         return [(path, path, True)]
-    if path.exists() or path.is_symlink():
+    if kind in ("file", "other") or os.path.islink(path):
         return [(path, path.parent, True)]
     if not glob.has_magic(argument):
         return []

@@ -18,6 +18,7 @@ from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.media import AV_CLOCK_HZ, MediaReader, import_av, open_media, silence
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.errors import AudioError, UnsupportedFormat
+from dccrn_cli.utils.atomic import open_no_link
 
 _MUXERS = {
     ".mp4": ("mp4", "aac"), ".m4v": ("mp4", "aac"), ".mov": ("mov", "aac"), ".3gp": ("3gp", "aac"),
@@ -65,7 +66,7 @@ def remux(video: Path, audio: Path, target: Path) -> str:
             AudioReader(audio) as sound,
             open(video, "rb") as video_file,
             open_media(av, video_file) as source,
-            open(target, "wb") as target_file,
+            open(target, "wb", opener=open_no_link) as target_file,
             av.open(target_file, "w", format=muxer) as out,
         ):
             try:

@@ -17,7 +17,9 @@ from dccrn_cli.audio.plan import Job, Plan
 from dccrn_cli.audio.reader import Probe
 from dccrn_cli.cli.console import count, duration, error_line, printable
 from dccrn_cli.engine.results import EXISTS, FileResult
+from dccrn_cli.errors import StorageError
 from dccrn_cli.report.records import Record, RecordWriter
+from dccrn_cli.utils.csv_text import plain_data, plain_text
 
 _LISTED = 40
 _REASONS = 10
@@ -43,15 +45,23 @@ class BatchLog:
         self.seconds = 0.0
         self.reasons: Counter[str] = Counter()
         self.busy = 0
+        self.incomplete = False
         self._report = None
         if report is not None:
-            redone = {str(job.source) for job in jobs}
-            planned = redone | {str(job.source) for job in skipped}
+            redone = {plain_text(str(job.source)) for job in jobs}
+            planned = redone | {plain_text(str(job.source)) for job in skipped}
 
             def stale(row: Record) -> bool:
                 return row["source"] in redone or (row["source"] in planned and row["status"] != "done")
 
             self._report = RecordWriter(report, [field.name for field in fields(FileResult)], stale)
+
+    def __enter__(self) -> BatchLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._report is not None:
+            self._report.close()
 
     def start(self, plan: Plan, skipped: Sequence[Job], seconds: float) -> None:
         """Before the first file."""
@@ -75,20 +85,28 @@ class BatchLog:
             error_line(f"Note: {result.source}: {note}")
         record = result.to_record()
         self._event("file", **record)
-        kept = self._report is not None and result.status == "skipped" and record["source"] in self._report.kept
-        if self._report is not None and not kept:
+        self._note(record)
+
+    def _note(self, record: Record) -> None:
+        """The row of a file; a report that cannot be written costs no result."""
+        if self._report is None or self.incomplete:
+            return
+        if record["status"] == "skipped" and plain_text(record["source"]) in self._report.kept:
+            return
+        try:
             self._report.write(record)
+        except StorageError as error:
+            self.incomplete = True
+            error_line(f"FAILED the report is incomplete: {error}")
 
     def _event(self, event: str, **values: Any) -> None:
         if self._events:
-            typer.echo(json.dumps({"event": event, **values}))
+            typer.echo(json.dumps(plain_data({"event": event, **values})))
 
     def finish(self, elapsed_s: float, ignored: int, interrupted: bool) -> None:
         """After the last file: the summary."""
         self._event("end", **self.done, seconds=round(self.seconds, 3), elapsed_s=round(elapsed_s, 3),
                     interrupted=interrupted)  # fmt: skip
-        if self._report is not None:
-            self._report.close()
         if self._events or self._quiet:
             return
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -144,9 +162,9 @@ def plan_events(jobs: Sequence[Job], skipped: Sequence[Job], probes: Sequence[Pr
     for job, found in zip(jobs, probes, strict=True):
         noise = None if job.noise_target is None else str(job.noise_target)
         row = {"source": str(job.source), "target": str(job.target), "noise_target": noise, "action": "enhance"}
-        typer.echo(json.dumps({"event": "plan", **row, "seconds": round(found.seconds, 3)}))
+        typer.echo(json.dumps(plain_data({"event": "plan", **row, "seconds": round(found.seconds, 3)})))
     for job in skipped:
-        typer.echo(json.dumps({"event": "plan", "source": str(job.source), "target": str(job.target),
-                               "noise_target": None, "action": "skip", "seconds": None}))  # fmt: skip
+        row = {"source": str(job.source), "target": str(job.target), "noise_target": None, "action": "skip"}
+        typer.echo(json.dumps(plain_data({"event": "plan", **row, "seconds": None})))
     total = {"files": len(jobs), "skipped": len(skipped), "seconds": round(sum(p.seconds for p in probes), 3)}
     typer.echo(json.dumps({"event": "total", **total, "estimated_s": round(estimate_s, 1)}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, STANDARD, USAGE, cou
 
 if TYPE_CHECKING:
     from dccrn_cli.audio.plan import Job, Plan, PlanOptions
+    from dccrn_cli.audio.raw import RawFormat
     from dccrn_cli.engine.options import EnhanceOptions, Workers
 
 FILES, RESULTS, SOUND, WORK, MESSAGES, PIPES = (
@@ -202,7 +204,10 @@ def enhance(
         ),
     ] = 1,
     device: Annotated[
-        DeviceChoice, typer.Option(help="Where the network runs.", rich_help_panel=WORK)
+        DeviceChoice,
+        typer.Option(
+            help="Where the network runs; auto is CUDA if there is such a GPU, else the CPU.", rich_help_panel=WORK
+        ),
     ] = DeviceChoice.auto,
     precision: Annotated[
         PrecisionChoice,
@@ -242,8 +247,13 @@ def enhance(
         str | None,
         typer.Option(metavar="FORMAT", help="s16le, s24le, f32le, mulaw …", show_default="WAV", rich_help_panel=PIPES),
     ] = None,
-    rate: Annotated[int, typer.Option(metavar="HZ", help="Rate of raw samples.", rich_help_panel=PIPES)] = 16_000,
-    channels: Annotated[int, typer.Option(min=1, help="Channels of raw samples.", rich_help_panel=PIPES)] = 1,
+    rate: Annotated[
+        int | None,
+        typer.Option(metavar="HZ", help="Rate of raw samples.", show_default="16000", rich_help_panel=PIPES),
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, help="Channels of raw samples.", show_default="1", rich_help_panel=PIPES)
+    ] = None,
 ) -> None:
     """Remove noise from speech recordings.
 
@@ -256,6 +266,7 @@ def enhance(
     from dccrn_cli.audio.formats import container_suffix
     from dccrn_cli.audio.formats import sample_format as find_sample_format
     from dccrn_cli.audio.plan import PlanOptions
+    from dccrn_cli.audio.raw import RawFormat
     from dccrn_cli.engine.options import EnhanceOptions, Workers
     from dccrn_cli.errors import OptionError
 
@@ -282,12 +293,32 @@ def enhance(
         noise_output=noise_out,
     )
     workers = Workers(jobs, backend.value, scheduler)
+    if raw is None:
+        _refuse({"--rate": rate, "--channels": channels}, "without --raw")
     if STANDARD in (paths or ()) or output == STANDARD:
-        _pipe(paths or [], output, options, naming, None if raw is None else (raw, rate, channels), quiet,
-              unfit=bool(input_list or noise_out or report or dry_run or as_json or keep_video))  # fmt: skip
+        unfit = {
+            "--input-list": input_list, "--noise-out": noise_out, "--report": report, "--dry-run": dry_run,
+            "--json": as_json, "--keep-video": keep_video, "--include": include, "--exclude": exclude,
+            "--suffix": suffix, "--name": name, "--keep-mtime": keep_mtime, "--jobs": jobs,
+            "--backend": backend.value == "dask", "--scheduler": scheduler,
+            "--overwrite": overwrite and output in (None, STANDARD),
+        }  # fmt: skip
+        _refuse(unfit, "with standard input or output")
+        _pipe(
+            paths or [],
+            output,
+            options,
+            naming,
+            None if raw is None else RawFormat(raw, rate or 16_000, channels or 1),
+            quiet,
+        )
         return
     if raw is not None:
         raise OptionError("--raw is for standard input and output, each written as -")
+    if scheduler is not None and backend.value != "dask":
+        raise OptionError("--scheduler is for --backend dask")
+    if keep_video and container is not None:
+        raise OptionError("--keep-video keeps the container and --format changes it; use one")
     plan = _plan(paths or [], output, naming, input_list)
     if dry_run:
         _dry_run(plan, options, workers, as_json)
@@ -300,19 +331,27 @@ def _pipe(
     output: str | None,
     options: EnhanceOptions,
     naming: PlanOptions,
-    raw: tuple[str, int, int] | None,
+    raw: RawFormat | None,
     quiet: bool,
-    unfit: bool,
 ) -> None:
-    from dccrn_cli.audio.raw import RawFormat
     from dccrn_cli.cli.pipe import enhance_pipe
     from dccrn_cli.errors import OptionError
 
-    if unfit:
-        raise OptionError("with standard input or output there is no list, report, plan, JSON, noise or video")
     if raw is not None and options.sample_format is not None:
         raise OptionError("--raw says the sample format; --sample-format is for files")
-    enhance_pipe(paths, output, options, naming.suffix, None if raw is None else RawFormat(*raw), quiet)
+    enhance_pipe(paths, output, options, naming.suffix, raw, quiet)
+
+
+def _refuse(options: Mapping[str, object], where: str) -> None:
+    """Options that would have no effect are refused.
+
+    Raises:
+        OptionError: one of them is given.
+    """
+    from dccrn_cli.errors import OptionError
+
+    if given := [name for name, value in options.items() if value not in (None, False, "")]:
+        raise OptionError(f"{', '.join(given)} cannot be used {where}")
 
 
 def _template(name: str | None, suffix: str) -> str:
@@ -367,7 +406,9 @@ def _read_list(name: str) -> list[str]:
 
 def _split(plan: Plan, overwrite: bool) -> tuple[list[Job], list[Job]]:
     """What is to be done, and what is done already."""
-    done = [job for job in plan.jobs if not overwrite and all(target.is_file() for target in job.targets)]
+    from dccrn_cli.utils.paths import is_file
+
+    done = [job for job in plan.jobs if not overwrite and all(is_file(target) for target in job.targets)]
     known = set(done)
     return [job for job in plan.jobs if job not in known], done
 
@@ -400,7 +441,7 @@ def _enhance(
 
     jobs, skipped = _split(plan, options.overwrite)
     log = BatchLog(report, as_json, quiet, jobs, skipped)
-    with Interrupt() as interrupt:
+    with log, Interrupt() as interrupt:
         probes = probe([job.source for job in jobs])
         seconds = sum(found.seconds for found in probes)
         log.start(plan, skipped, seconds)
@@ -412,5 +453,5 @@ def _enhance(
         log.finish(progress.elapsed_s, plan.ignored, interrupt.requested)
     if interrupt.requested:
         raise typer.Exit(INTERRUPTED)
-    if log.done["failed"]:
+    if log.done["failed"] or log.incomplete:
         raise typer.Exit(SOME_FAILED)

@@ -73,7 +73,9 @@ def finetune(
         ),
     ] = 0.3,
     seed: Annotated[int, typer.Option(min=0, help="Sets the examples.", rich_help_panel=WORK)] = 0,
-    device: Annotated[DeviceChoice, typer.Option(help="Where to train.", rich_help_panel=WORK)] = DeviceChoice.auto,
+    device: Annotated[
+        DeviceChoice, typer.Option(help="Where to train; auto is CUDA, else the CPU.", rich_help_panel=WORK)
+    ] = DeviceChoice.auto,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for one per core.", rich_help_panel=WORK)] = 0,
     check: Annotated[
         bool, typer.Option(help="First look through the data and name the worst files.", rich_help_panel=WORK)
@@ -88,8 +90,6 @@ def finetune(
 
     Example:  dccrn finetune --clean speech/ --noise fan/ -o fan.safetensors
     """
-    import shutil
-
     import torch
 
     from dccrn_cli.engine.enhancer import pick_device
@@ -98,43 +98,47 @@ def finetune(
     from dccrn_cli.training.finetune import FineTuning
     from dccrn_cli.training.finetune_data import own_data
     from dccrn_cli.training.recipe import read_recipe
+    from dccrn_cli.utils.locks import RunLock
 
     say = _quiet if as_json else typer.echo
     _check_output(output)
-    folder = output.with_name(f"{output.name}.run")
-    if threads:
-        torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    changes: dict[str, Any] = {"training": {"seed": seed} | ({} if lr is None else {"lr": lr})}
-    recipe = read_recipe(RECIPE, changes)
-    start, provenance = load_model(find_model(model))
-    own = own_data(clean or [], noise or [], rooms, [pairs] if pairs else [], recipe.mixing, general, seed)
-    say(own.summary)
-    doubts = check_data(own.speech, own.noise, even_if=DOUBTS) if check else []
-    asked = {
-        "--model": model, "--general": general, "--seed": seed, "--lr": lr, "--steps": steps, "--minutes": minutes,
-    }  # fmt: skip
-    tuning = FineTuning(start, own, recipe, folder, pick_device(device.value), asked)
-    say(f"Before: {_means(tuning.own_before)} on your noise; {_means(tuning.elsewhere_before)} elsewhere")
-    trainer = tuning.begin(steps, minutes)
-    _train(trainer, say)
-    best, comparison = tuning.choose(trainer.average.model())
-    against_standing = _against_standing(tuning, comparison, output)
-    objections = doubts + comparison.objections() + against_standing
-    if as_json:
-        typer.echo(json.dumps(_plain(comparison, objections), indent=2))
-    else:
-        _print_table(comparison)
-    if objections:
-        for objection in objections:
-            error_line(f"Refused: {objection}")
-        error_line(f"Nothing was written; {output if against_standing else find_model(model)} stays the better model.")
-    else:
-        save_model(best, output, _provenance(provenance, start_name=model, trainer=trainer, comparison=comparison))
-        say(f"Wrote {output}; use it with  dccrn enhance --model {output} …")
-    shutil.rmtree(folder, ignore_errors=True)
-    if objections:
-        raise typer.Exit(SOME_FAILED)
+    with RunLock(output):
+        folder = output.with_name(f"{output.name}.run")
+        if threads:
+            torch.set_num_threads(threads)
+        torch.set_flush_denormal(True)
+        changes: dict[str, Any] = {"training": {"seed": seed} | ({} if lr is None else {"lr": lr})}
+        recipe = read_recipe(RECIPE, changes)
+        start, provenance = load_model(find_model(model))
+        own = own_data(clean or [], noise or [], rooms, [pairs] if pairs else [], recipe.mixing, general, seed)
+        say(own.summary)
+        doubts = check_data(own.speech, own.noise, even_if=DOUBTS) if check else []
+        asked = {
+            "--model": model, "--general": general, "--seed": seed, "--lr": lr, "--steps": steps, "--minutes": minutes,
+        }  # fmt: skip
+        tuning = FineTuning(start, own, recipe, folder, pick_device(device.value), asked)
+        say(f"Before: {_means(tuning.own_before)} on your noise; {_means(tuning.elsewhere_before)} elsewhere")
+        trainer = tuning.begin(steps, minutes)
+        _train(trainer, say)
+        best, comparison = tuning.choose(trainer.average.model())
+        against_standing = _against_standing(tuning, comparison, output)
+        objections = doubts + comparison.objections() + against_standing
+        if as_json:
+            typer.echo(json.dumps(_plain(comparison, objections), indent=2))
+        else:
+            _print_table(comparison)
+        if objections:
+            for objection in objections:
+                error_line(f"Refused: {objection}")
+            error_line(
+                f"Nothing was written; {output if against_standing else find_model(model)} stays the better model."
+            )
+        else:
+            save_model(best, output, _provenance(provenance, start_name=model, trainer=trainer, comparison=comparison))
+            say(f"Wrote {output}; use it with  dccrn enhance --model {output} …")
+        tuning.folder.remove()
+        if objections:
+            raise typer.Exit(SOME_FAILED)
 
 
 def _check_output(output: Path) -> None:

@@ -205,6 +205,7 @@ def mix(
     from dccrn_cli.testsets.rows import read_rows
     from dccrn_cli.testsets.sources import Sources
     from dccrn_cli.testsets.testset import MixtureSet, noise_sets
+    from dccrn_cli.utils.locks import RunLock
 
     _keep_apart(output, [*clean, *noise, *(rooms or ()), *(unseen_noise or ())])
     chosen = {
@@ -245,9 +246,10 @@ def mix(
         steps = [(numbered.get(n), partial(mixtures.make, n)) for n in range(total)]
     if differs:
         raise OptionError("tells of another test set; choose another folder, or --overwrite", metadata)
-    if overwrite:
-        _clear(output)
-    _run(output, steps, pools, keep_noise, overwrite, quiet)
+    with RunLock(output, inside=True):
+        if overwrite:
+            _clear(output)
+        _run(output, steps, pools, keep_noise, overwrite, quiet)
 
 
 def _clear(output: Path) -> None:

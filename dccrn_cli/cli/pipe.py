@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dccrn_cli.audio.files import AudioWriter
+from dccrn_cli.audio.formats import contradicts
 from dccrn_cli.audio.raw import RawFormat
 from dccrn_cli.audio.reader import open_sound
 from dccrn_cli.audio.stdio import STDIN, STDOUT, StreamReader, StreamWriter
@@ -18,6 +19,7 @@ from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.worker import prepare_torch
 from dccrn_cli.errors import AudioError, InvalidSamples, OptionError
 from dccrn_cli.utils.interrupt import Interrupt
+from dccrn_cli.utils.paths import path_kind
 
 
 def enhance_pipe(
@@ -45,10 +47,17 @@ def enhance_pipe(
     if len(inputs) != 1:
         raise OptionError("with standard input or output there is one input: a file or -")
     target = None if output in (None, STANDARD) else Path(str(output))
-    if target is not None and (target.is_dir() or str(output).endswith(("/", os.sep))):
+    kind, why = ("missing", "") if target is None else path_kind(target)
+    if kind == "unusable":
+        raise OptionError(why, target)
+    if target is not None and (kind == "folder" or str(output).endswith(("/", os.sep))):
         raise OptionError("is a folder; what comes from standard input needs the name of a file", target)
-    if target is not None and target.exists() and not options.overwrite:
+    if kind != "missing" and not options.overwrite:
         raise OptionError("exists already (--overwrite replaces it)", target)
+    if target is None and suffix not in ("", ".wav"):
+        raise OptionError(f"--format {suffix[1:]} is for files; standard output gets WAV, or --raw samples")
+    if target is not None and contradicts(target, suffix):
+        raise OptionError(f"the name does not fit --format {suffix[1:]}; change one of them", target)
     prepare_torch(options.threads)
     # The model comes first: what arrives while it loads would come out late.
     enhancer = FileEnhancer(options)

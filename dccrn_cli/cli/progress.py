@@ -41,8 +41,11 @@ class BatchProgress:
         self.board: ProgressBoard | None = None
         console = Console(stderr=True)
         if enabled and console.is_terminal and files:
-            self._folder = tempfile.TemporaryDirectory(prefix="dccrn-", ignore_cleanup_errors=True)
-            self.board = ProgressBoard(Path(self._folder.name) / "progress", files, create=True)
+            try:
+                self._folder = tempfile.TemporaryDirectory(prefix="dccrn-", ignore_cleanup_errors=True)
+                self.board = ProgressBoard(Path(self._folder.name) / "progress", files, create=True)
+            except OSError:  # the disk of temporary files is full: the work goes on without a bar
+                return
             self._bar = _Bar(self, console)
 
     @property

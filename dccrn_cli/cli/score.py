@@ -23,7 +23,9 @@ FILES, MEASURES, TABLE, PICTURES, WORK = "Which files", "Measures", "Table", "Pi
 def score(
     reference: Annotated[
         Path | None,
-        typer.Option("--ref", metavar="PATH", help="Folder of clean files, or one file.", show_default=False),
+        typer.Option(
+            "--ref", metavar="PATH", help="Folder of clean files, or one file. DNSMOS needs none.", show_default=False
+        ),
     ] = None,
     estimates: Annotated[
         list[Path] | None,
@@ -53,9 +55,9 @@ def score(
         typer.Option(
             metavar="A,B,…",
             help="si_snr, si_snr_improvement, snr, segmental_snr, pesq_wb, pesq_nb, pesq_raw, stoi, estoi, lsd, "
-            "pause_attenuation, csig, cbak, covl, dnsmos_sig, dnsmos_bak, dnsmos_ovrl; or all, which leaves out what "
-            "needs files not given. May be repeated.",
-            show_default="si_snr,pesq_wb,stoi; with --noisy si_snr_improvement too",
+            "pause_attenuation, csig, cbak, covl, dnsmos_sig, dnsmos_bak, dnsmos_ovrl (dnsmos for these three); or "
+            "all, which leaves out what needs files not given. May be repeated.",
+            show_default="si_snr,pesq_wb,stoi; with --noisy si_snr_improvement too; without --ref dnsmos",
             rich_help_panel=MEASURES,
         ),
     ] = None,
@@ -78,7 +80,12 @@ def score(
     ] = 0.1,
     dnsmos_model: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.onnx", help="Microsoft's sig_bak_ovr.onnx.", rich_help_panel=MEASURES),
+        typer.Option(
+            metavar="FILE.onnx",
+            help="Microsoft's sig_bak_ovr.onnx.",
+            show_default="that of an installed speechmos",
+            rich_help_panel=MEASURES,
+        ),
     ] = None,
     by: Annotated[
         list[str] | None,
@@ -146,14 +153,18 @@ def score(
 ) -> None:
     """Score results against clean references.
 
-    The table has the mean of each metric over files with its 95 % bootstrap
-    interval: a row for each group, and the row "all". With --noisy, the noisy
+    The table has the mean of each metric over files with its 95 % interval (BCa
+    bootstrap, Student's t below 15 files): a row for each group, and the row "all". With --noisy, the noisy
     files have rows of their own. Files pair by relative path, by that without
-    suffix, by name alone, or by the fileid_N of the DNS challenge. Signals that do
+    suffix, by name alone, by the name with a mark before or after it
+    (talk_enhanced.wav, enhanced_talk.wav, and what dccrn enhance --suffix or --name
+    makes), or by the fileid_N of the DNS challenge. Originals that lie beside such
+    results are left out. Signals that do
     not fit are repaired where that is honest (rate, a small difference in length,
     mono against stereo, with --align a delay), and every repair is said. A metric
     that is not defined for a file stays empty, with its reason, and out of the
-    mean. Several systems are compared over the files that all have.
+    mean. Several systems are compared over the files that all have, with Wilcoxon's
+    signed-rank test of their differences; with --by also group by group.
 
     Exit code: 0 all scored, 1 some files not scored or without partner, 2 wrong
     usage, 130 interrupted.
@@ -170,18 +181,23 @@ def score(
     from dccrn_cli.scoring.folder import choose_metrics, in_order, score_pairs
     from dccrn_cli.scoring.metadata import annotate, check_columns, find_metadata
     from dccrn_cli.utils.interrupt import Interrupt
+    from dccrn_cli.utils.storage import check_writable
 
     if as_json + as_latex + as_markdown > 1:
         raise OptionError("--json, --latex and --markdown are different forms of one table; choose one")
-    if csv is not None and not csv.absolute().parent.is_dir():
-        raise OptionError("there is no such folder", csv.parent)
+    if csv is not None:
+        check_writable(csv)
     if plot is not None or spectrograms is not None:
         from dccrn_cli.cli.score_pictures import check_pictures
 
         check_pictures(plot, spectrograms)
     pairing, systems = _pairing(reference, estimates or [], noisy, pairs)
     has_noisy = any(pair.noisy is not None for pair in pairing.pairs)
-    names = choose_metrics(_split(metrics), has_noisy, dnsmos_model)
+    has_reference = any(pair.reference is not None for pair in pairing.pairs) or bool(pairing.unmatched)
+    asked = _split(metrics)
+    names = choose_metrics(asked, has_noisy, dnsmos_model, has_reference)
+    if not quiet:
+        _tell_aliases(asked or ())
     table = metadata or find_metadata(pairing.pairs)
     columns = list(dict.fromkeys(by or ()))
     check_columns(columns, table)
@@ -199,11 +215,11 @@ def score(
         error_line("Interrupted." if no_cache else "Interrupted; the same command goes on.")
         raise typer.Exit(INTERRUPTED)
     records = annotate(in_order(found, systems), columns, table)
-    if csv is not None:
-        write_csv(csv, records, columns)
     tell(records, pairing, columns, quiet)
     form: Form = "json" if as_json else "latex" if as_latex else "markdown" if as_markdown else "screen"
     show(records, names, columns, form, long)
+    if csv is not None:  # after the table, which stays if this fails
+        write_csv(csv, records, columns)
     if plot is not None or spectrograms is not None:
         from dccrn_cli.cli.score_pictures import draw_all_spectrograms, plot_scores
 
@@ -236,7 +252,7 @@ def _pairing(
             raise OptionError("--pairs is of one system; give --est once, or not at all")
         pairing = read_pairs(table, reference, estimates[0] if estimates else None, noisy)
         return pairing, [pairing.pairs[0].system]
-    if reference is None or not estimates:
+    if not estimates:
         raise OptionError("say what to score: --ref CLEAN --est RESULTS, or --pairs FILE.csv")
     systems = label_folders(estimates)
     return pair_paths(reference, systems, noisy), list(systems)
@@ -245,4 +261,12 @@ def _pairing(
 def _split(names: Sequence[str] | None) -> list[str] | None:
     if names is None:
         return None
-    return [name.strip().replace("-", "_") for text in names for name in text.split(",") if name.strip()]
+    return [name.strip().lower().replace("-", "_") for text in names for name in text.split(",") if name.strip()]
+
+
+def _tell_aliases(names: Sequence[str]) -> None:
+    from dccrn_cli.metrics.registry import ALIASES
+
+    for name in dict.fromkeys(names):
+        if len(meant := ALIASES.get(name, ())) == 1:
+            error_line(f"Note: {name} is {meant[0]}: means removed, scale of the estimate free")

@@ -11,10 +11,13 @@ import soxr
 
 from dccrn_cli.audio.reader import open_sound
 from dccrn_cli.cli.console import error_line
-from dccrn_cli.errors import AudioError, MissingDependency, OptionError
+from dccrn_cli.errors import AudioError, MissingDependency, OptionError, StorageError
 from dccrn_cli.report.figure import check_form
 from dccrn_cli.report.scores import ScoredFile, ScoredSystem, draw_scores
 from dccrn_cli.report.spectrogram import draw_comparison
+from dccrn_cli.scoring.snr_classes import SnrClasses
+from dccrn_cli.utils.paths import below, path_kind
+from dccrn_cli.utils.storage import check_writable
 
 if TYPE_CHECKING:
     from dccrn_cli.scoring.files import Record
@@ -35,10 +38,10 @@ def check_pictures(plot: Path | None, spectrograms: Path | None) -> None:
         raise MissingDependency("matplotlib", "plots") from None
     if plot is not None:
         check_form(plot)
-        if not plot.absolute().parent.is_dir():
-            raise OptionError("there is no such folder", plot.parent)
-    if spectrograms is not None and spectrograms.exists() and not spectrograms.is_dir():
-        raise OptionError("is a file; a folder is needed for the spectrograms", spectrograms)
+        check_writable(plot)
+    if spectrograms is not None and path_kind(spectrograms)[0] not in ("folder", "missing"):
+        why = path_kind(spectrograms)[1] or "is a file"
+        raise OptionError(f"{why}; a folder is needed for the spectrograms", spectrograms)
 
 
 def plot_scores(records: Sequence[Record], names: Sequence[str], path: Path) -> None:
@@ -50,23 +53,26 @@ def plot_scores(records: Sequence[Record], names: Sequence[str], path: Path) -> 
             systems.setdefault(record["system"], []).append(scored)
     if not systems:
         raise OptionError("nothing was scored, so there is nothing to draw", path)
-    draw_scores([ScoredSystem(label, files) for label, files in systems.items()], names, path)
+    classes = SnrClasses.of_records(records)
+    draw_scores([ScoredSystem(label, files) for label, files in systems.items()], names, path, classes)
 
 
 def draw_all_spectrograms(records: Sequence[Record], folder: Path) -> None:
     """Noisy, clean and estimate above each other, one picture a file, in the tree of the files."""
     several = len({record["system"] for record in records}) > 1
     for record in records:
-        if record["estimate"] is None or record["reference"] is None:
+        if record["status"] == "unmatched" or record["estimate"] is None:
             continue
-        path = folder / (record["system"] if several else "") / f"{record['file']}.png"
+        path = below(folder / (record["system"] if several else ""), f"{record['file']}.png")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            reference, rate = _first_channel(record["reference"], None)
-            estimate, _ = _first_channel(record["estimate"], rate)
+            reference, rate = None, None
+            if record["reference"] is not None:
+                reference, rate = _first_channel(record["reference"], None)
+            estimate, rate = _first_channel(record["estimate"], rate)
             noisy = None if record["noisy"] is None else _first_channel(record["noisy"], rate)[0]
             draw_comparison(path, rate, noisy, reference, estimate, record["file"])
-        except (AudioError, OSError) as error:
+        except (AudioError, OSError, StorageError) as error:
             error_line(f"Note: no picture of {record['file']}: {error}")
 
 

@@ -13,13 +13,26 @@ from rich.console import Console
 from rich.table import Table
 
 from dccrn_cli.cli.console import count, error_line, printable
-from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.registry import METRICS
 from dccrn_cli.scoring.files import Record
 from dccrn_cli.scoring.metadata import SNR
 from dccrn_cli.scoring.pairing import Pairing
+from dccrn_cli.scoring.statistics import INTERVAL
 from dccrn_cli.scoring.table import Row, differences, summarize
-from dccrn_cli.scoring.text import Grid, difference_grid, file_table, latex, long_grid, markdown, mean_grid
+from dccrn_cli.scoring.text import (
+    GAP,
+    Grid,
+    difference_grid,
+    file_table,
+    head_lines,
+    latex,
+    long_grid,
+    markdown,
+    mean_grid,
+    narrowed,
+)
+from dccrn_cli.utils.csv_text import plain_data
+from dccrn_cli.utils.storage import write_whole
 
 Form = Literal["screen", "json", "latex", "markdown"]
 
@@ -39,6 +52,9 @@ def tell_unmatched(pairing: Pairing) -> None:
 def tell(records: Sequence[Record], pairing: Pairing, by: Sequence[str], quiet: bool) -> None:
     """Files that failed or have no partner; and, on request, what was done to the others."""
     tell_unmatched(pairing)
+    if pairing.originals and not quiet:
+        some = f"such as {pairing.originals[0]}"
+        error_line(f"Note: {count(len(pairing.originals), 'original')} beside the results not scored, {some}")
     failed = [record for record in records if record["status"] == "failed"]
     for record in failed[:_LISTED]:
         error_line(f"FAILED {record['estimate']}: {record['note']}")
@@ -62,19 +78,16 @@ def write_csv(path: Path, records: Sequence[Record], by: Sequence[str]) -> None:
     """One row for each file.
 
     Raises:
-        OptionError: it cannot be written.
+        StorageError: it cannot be written.
     """
-    try:
-        path.write_text(file_table(records, by), encoding="utf-8", errors="surrogateescape", newline="")
-    except OSError as error:
-        raise OptionError(f"cannot be written ({error.strerror})", path) from None
+    write_whole(path, file_table(records, by).encode())
 
 
 def show(records: Sequence[Record], metrics: Sequence[str], by: Sequence[str], form: Form, long: bool) -> None:
     """The table on stdout."""
     rows = summarize(records, by)
     systems = list(dict.fromkeys(record["system"] for record in records))
-    found = differences(records)
+    found = differences(records, by)
     if form == "json":
         unmatched = [record for record in records if record["status"] == "unmatched"]
         about = {
@@ -84,17 +97,18 @@ def show(records: Sequence[Record], metrics: Sequence[str], by: Sequence[str], f
         }  # fmt: skip
         data = {"metrics": about, "by": by, "files": [r for r in records if r["status"] != "unmatched"],
                 "unmatched": unmatched, "groups": rows, "differences": found}  # fmt: skip
-        typer.echo(json.dumps(data, indent=1, allow_nan=False))
+        typer.echo(json.dumps(plain_data(data), indent=1, allow_nan=False))
         return
     grids = [(long_grid if long else mean_grid)(rows, metrics, by)]
     if found:
-        grids.append(difference_grid(found, metrics))
+        grids.append(difference_grid(found, metrics, by))
     if form == "screen":
         console = Console(highlight=False, markup=False)
         if not console.is_terminal:  # a file has no edge to wrap at
             console.width = 1000
         for grid in grids:
-            console.print(_rich(grid))
+            for part in narrowed(grid, console.width):
+                console.print(_rich(part))
         for line in footnotes(rows, metrics, systems):
             console.print(line, style="dim")
     else:
@@ -103,10 +117,11 @@ def show(records: Sequence[Record], metrics: Sequence[str], by: Sequence[str], f
 
 def footnotes(rows: Sequence[Row], metrics: Sequence[str], systems: Sequence[str]) -> list[str]:
     """What the table does not say: its intervals, and values that are missing."""
-    lines = ["Mean over files ± half of its 95 % bootstrap interval."]
+    lines = [f"Mean over files ± half of its {INTERVAL}."]
     several = len(systems) > 1
     if several:
         lines.append("Each metric over the files that all systems have a value for.")
+        lines.append("p: Wilcoxon signed-rank test, two-sided, of the differences of the files.")
     for row in rows:
         if row["group"] or row["system"] not in systems:
             continue
@@ -117,9 +132,11 @@ def footnotes(rows: Sequence[Row], metrics: Sequence[str], systems: Sequence[str
 
 
 def _rich(grid: Grid) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold")
     for index, title in enumerate(grid.head):
-        table.add_column(title.replace(" (", "\n("), justify="left" if index < grid.texts else "right", overflow="fold")
+        table.add_column(
+            "\n".join(head_lines(title)), justify="left" if index < grid.texts else "right", overflow="fold"
+        )
     for index, row in enumerate(grid.body):
         if index in grid.sections:
             table.add_section()

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -132,7 +132,9 @@ def train(
             rich_help_panel=WORK,
         ),
     ] = False,
-    device: Annotated[DeviceChoice, typer.Option(help="Where to train.", rich_help_panel=WORK)] = DeviceChoice.auto,
+    device: Annotated[
+        DeviceChoice, typer.Option(help="Where to train; auto is CUDA, else the CPU.", rich_help_panel=WORK)
+    ] = DeviceChoice.auto,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for one per core.", rich_help_panel=WORK)] = 0,
     workers: Annotated[
         int,
@@ -156,6 +158,7 @@ def train(
     from dccrn_cli.training.recipe import DEFAULT_RECIPE, network_settings, read_recipe
     from dccrn_cli.training.trainer import Trainer
     from dccrn_cli.training.training_data import find_data
+    from dccrn_cli.utils.locks import RunLock
 
     changes: dict[str, Any] = {
         "mixing": {"seconds": seconds, "target": target},
@@ -174,7 +177,7 @@ def train(
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(chosen.training.seed)
-    with assemble(pick_device(device.value)) as team:
+    with assemble(pick_device(device.value)) as team, RunLock(output, inside=True) if team.leads else nullcontext():
         data = find_data(clean, noise, rooms, validation, chosen.mixing, chosen.training.seed)
         model, provenance = _network(chosen, start)
         trainer = Trainer(

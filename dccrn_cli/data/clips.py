@@ -24,6 +24,7 @@ from dccrn_cli.data.levels import active_rms
 from dccrn_cli.data.lists import LIST_SUFFIXES, read_list
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.nn.config import SAMPLE_RATE
+from dccrn_cli.utils.paths import is_file, path_kind
 
 INT16_FULL_SCALE = 32768.0
 
@@ -138,10 +139,11 @@ def find_clips(paths: Iterable[str | Path]) -> list[Clip]:
     """
     clips: list[Clip] = []
     for path in map(Path, paths):
-        if path.is_dir():
+        kind, why = path_kind(path)
+        if kind == "folder":
             clips += [Clip(file.relative_to(path).as_posix(), file) for file in _files_below(path)]
-        elif not path.is_file():
-            raise DataError("no such file or folder", path)
+        elif kind != "file":
+            raise DataError(why, path)
         elif path.suffix.lower() in _COMPRESSED:
             raise DataError("compressed archives cannot be read piece by piece; a plain .tar can", path)
         elif path.suffix.lower() == ".tar":
@@ -159,7 +161,7 @@ def _files_below(folder: Path) -> list[Path]:
     def refuse(unreadable: Path, why: str) -> None:
         raise DataError(why, unreadable)
 
-    return sorted(file for file in walk(folder, refuse) if is_audio(file) and file.is_file())
+    return sorted(file for file in walk(folder, refuse) if is_audio(file) and is_file(file))
 
 
 def _archived(path: Path) -> list[Clip]:

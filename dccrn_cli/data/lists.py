@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from dccrn_cli.errors import DataError
+from dccrn_cli.utils.paths import is_file
 
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".scp", ".csv"})
 """What a list is known by."""
@@ -32,7 +33,7 @@ def read_list(path: Path) -> list[tuple[str, Path]]:
     lines = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     folder = path.parent
     entries = _column(lines, folder) if path.suffix.lower() == ".csv" else [_entry(line, folder) for line in lines]
-    missing = [entry or "an empty line" for entry in entries if not _is_file(folder / entry)]
+    missing = [entry or "an empty line" for entry in entries if not is_file(folder / entry)]
     if missing:
         others = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise DataError(f"names what is not a file: {', '.join(missing[:_NAMED])}{others}", path)
@@ -45,25 +46,17 @@ def _column(lines: list[str], folder: Path) -> list[str]:
         return []
     header = [cell.strip().lower() for cell in rows[0]]
     place = next((header.index(name) for name in _COLUMNS if name in header), None)
-    if place is not None and not _is_file(folder / rows[0][place]):
+    if place is not None and not is_file(folder / rows[0][place]):
         rows = rows[1:]
     return [row[place or 0].strip() if len(row) > (place or 0) else "" for row in rows]
 
 
 def _entry(line: str, folder: Path) -> str:
     """The path in a line; what comes before it may be Kaldi's id."""
-    if _is_file(folder / line):
+    if is_file(folder / line):
         return line
     _, *rest = line.split(maxsplit=1)
-    return rest[0] if rest and _is_file(folder / rest[0]) else line
-
-
-def _is_file(path: Path) -> bool:
-    """Whether there is such a file; no text is too long to ask."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+    return rest[0] if rest and is_file(folder / rest[0]) else line
 
 
 def _name(entry: str, folder: Path) -> str:

@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dccrn_cli.audio.atomic import remove_leftovers
 from dccrn_cli.audio.plan import Job
 from dccrn_cli.engine.models import find_model, is_onnx
 from dccrn_cli.engine.options import EnhanceOptions, Workers
 from dccrn_cli.engine.processes import on_cluster, on_this_machine
 from dccrn_cli.engine.results import FileResult
 from dccrn_cli.errors import AudioError, OptionError
+from dccrn_cli.utils.atomic import remove_leftovers
 from dccrn_cli.utils.interrupt import Interrupt
 
 if TYPE_CHECKING:
@@ -150,24 +150,33 @@ def enhance(
 ) -> FileResult:
     """Enhance one audio file into another, its rate, channels, format and length kept.
 
+    The network runs on `options.threads` CPU threads; torch's own setting is put back afterwards.
+
     Args:
         source: any file that libsndfile reads, or a media file where PyAV is installed.
         target: the file to write; a suffix other than that of the source sets the container.
-        options: see `EnhanceOptions`.
-        changes: single fields of it, such as `model="dccrn-small"` or `overwrite=True`.
+        options: how; None for the defaults of `EnhanceOptions`.
+        changes: single fields of `EnhanceOptions`, such as `model="dccrn-small"` or `overwrite=True`.
 
     Raises:
         AudioError: the file cannot be read, enhanced or written.
-        OptionError: the target exists, or an option cannot be meant.
+        OptionError: the target exists, or an invalid option.
         CheckpointError: the model cannot be loaded.
     """
+    import torch
+
     from dccrn_cli.engine.file import FileEnhancer
 
     try:
         options = replace(options or EnhanceOptions(), **changes)
     except TypeError as error:
         raise OptionError(str(error)) from None
-    result = FileEnhancer(options)(Job(Path(source), Path(target)))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(options.threads)
+    try:
+        result = FileEnhancer(options)(Job(Path(source), Path(target)))
+    finally:
+        torch.set_num_threads(threads)
     if result.status == "failed":
         raise AudioError(result.reason, source)
     if result.status == "skipped":

@@ -13,13 +13,24 @@ class ProgressBoard:
     Args:
         path: that file.
         files: how many there are in the batch.
-        create: make it.
+        create: make it, with all of its room on the disk: writing to a page that a full disk has no room
+            for would kill the process.
+
+    Raises:
+        OSError: there is no room for it.
     """
 
     def __init__(self, path: str | os.PathLike[str], files: int, *, create: bool = False) -> None:
         self.path = os.fspath(path)
         self.files = files
-        self._seconds = np.memmap(self.path, np.float64, "w+" if create else "r+", shape=(max(files, 1),))
+        if create:
+            with open(self.path, "wb") as file:
+                size = max(files, 1) * np.dtype(np.float64).itemsize
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+                else:
+                    file.write(bytes(size))
+        self._seconds = np.memmap(self.path, np.float64, "r+", shape=(max(files, 1),))
 
     def __reduce__(self) -> tuple[type[ProgressBoard], tuple[str, int]]:
         return ProgressBoard, (self.path, self.files)

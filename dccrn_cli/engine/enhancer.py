@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import threading
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from dccrn_cli.audio.arrays import as_frames, is_tensor
+from dccrn_cli.audio.levels import EXCESS
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.engine.dynamic_batching import DynamicBatching
 from dccrn_cli.engine.fold import Precision
 from dccrn_cli.engine.models import find_model, is_onnx
 from dccrn_cli.engine.onnx_network import OnnxEnhancer, OnnxNetwork
-from dccrn_cli.engine.options import HighBand
+from dccrn_cli.engine.options import HighBand, check_strength
 from dccrn_cli.engine.overlap_add import SpectralEnhancer
 from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import InvalidSamples, OptionError
@@ -27,7 +31,11 @@ MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 2_000, 768_000
 
 
 def pick_device(name: str | torch.device) -> torch.device:
-    """`auto`, `cpu`, `cuda` or `mps` as a device; `auto` takes the fastest there is.
+    """A device by its name.
+
+    Args:
+        name: `cpu`, `cuda`, `cuda:1` … or `mps`; `auto` is `cuda` where torch finds a CUDA device, else
+            `cpu`. It never takes `mps`, which has to be named. A `torch.device` is returned as it is.
 
     Raises:
         OptionError: unknown or not present.
@@ -37,7 +45,8 @@ def pick_device(name: str | torch.device) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not present.get(name.split(":")[0], False):
+    kind, _, index = name.partition(":")
+    if not present.get(kind, False) or (index and not (index.isdecimal() and int(index) < _device_count(kind))):
         raise OptionError(f"device {name!r} is not available here")
     return torch.device(name)
 
@@ -60,12 +69,37 @@ def open_network(
     return OnnxNetwork(path, torch.get_num_threads())
 
 
+def _device_count(kind: str) -> int:
+    return torch.cuda.device_count() if kind == "cuda" else 1
+
+
+class _Form(NamedTuple):
+    """How the caller's arrays look: the results look the same."""
+
+    mono: bool
+    axis: int
+    device: torch.device | None  # of tensors; None for numpy
+
+    @classmethod
+    def of(cls, audio: Any, axis: int | None) -> _Form:
+        return cls(np.ndim(audio) == 1, 0 if axis is None else axis % 2, audio.device if is_tensor(audio) else None)
+
+    def shape(self, frames: np.ndarray) -> Any:
+        """`(frames, channels)` as the caller's arrays are laid out."""
+        block = frames[:, 0] if self.mono else frames if self.axis == 0 else frames.T
+        return block if self.device is None else torch.from_numpy(np.ascontiguousarray(block)).to(self.device)
+
+
 class Enhancer:
     """Removes noise from speech.
 
     Whole signals: `enhancer(audio)`. Streams: `process` blocks as they come and `flush` at the
     end. All outputs joined are as long as all inputs joined, aligned with them, and the same for
     any way of cutting the input into blocks.
+
+    A signal belongs to the thread that began it: whole signals of several threads are enhanced one
+    after another, and a block out of another thread is an error. Threads that are to work side by
+    side need an `Enhancer` each.
 
     Args:
         model: name of a bundled model, path of a model file, or a network; None for the default.
@@ -74,7 +108,7 @@ class Enhancer:
         sample_rate: of the audio in Hz. The network works at 16 kHz; other rates are resampled.
         high_band: what happens above 8 kHz at higher rates: "gate" scales it by the gain that
             the network gives to 4 to 8 kHz, "keep" leaves it, "drop" removes it.
-        device: "auto", "cpu", "cuda" or "mps".
+        device: "cpu", "cuda" or "mps"; "auto" for CUDA where there is a device for it, else the CPU.
         attenuation_limit_db: nothing is made fainter by more than this: so much of the input is
             added to the output, in phase. None for no limit.
         mix: share of the result in what comes out; the rest is the input as it was, in phase.
@@ -83,7 +117,7 @@ class Enhancer:
 
     Raises:
         CheckpointError: the model cannot be loaded.
-        OptionError: an argument that cannot be meant.
+        OptionError: an invalid argument.
         MissingDependency: an exported model takes `onnxruntime`, which is not installed.
     """
 
@@ -98,12 +132,7 @@ class Enhancer:
         mix: float = 1.0,
         precision: Precision = "auto",
     ) -> None:
-        if attenuation_limit_db is not None and not attenuation_limit_db >= 0:
-            raise OptionError(f"attenuation_limit_db must be 0 or more, not {attenuation_limit_db}")
-        if not 0 <= mix <= 1:
-            raise OptionError(f"mix must be 0 to 1, not {mix}")
-        if high_band not in ("gate", "keep", "drop"):
-            raise OptionError(f"high_band must be gate, keep or drop, not {high_band!r}")
+        check_strength(mix, attenuation_limit_db, high_band)
         if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
             raise OptionError(f"a sample rate of {sample_rate} Hz is not supported")
         if not isinstance(model, Model):
@@ -116,6 +145,9 @@ class Enhancer:
         self._dry = 1.0 - mix * (1.0 - floor)
         self._core = model.open() if isinstance(model, OnnxNetwork) else SpectralEnhancer(model)
         self._pipe: _Pipe | None = None
+        self._form = _Form(True, 0, None)
+        self._lock = threading.RLock()
+        self._owner = 0
 
     @property
     def latency(self) -> int:
@@ -127,55 +159,83 @@ class Enhancer:
         back = Resampler(SAMPLE_RATE, self.sample_rate, 1).latency
         return core + there + -(-back * self.sample_rate // SAMPLE_RATE)
 
-    def __call__(self, audio: np.ndarray) -> np.ndarray:
+    def __call__(self, audio: Any, axis: int | None = None) -> Any:
         """Enhance a whole signal.
 
         Args:
-            audio: float `(frames,)` or `(frames, channels)`, full scale 1.0. Channels are
-                enhanced each by itself.
+            audio: `(frames,)` or `(frames, channels)`, numpy or torch: floating point with full scale
+                1.0, or PCM as int16, int32 or uint8. Channels are enhanced each by itself.
+            axis: of time: 0, or -1 for `(channels, frames)`. None for the first one; an array of more
+                channels than frames is then refused.
 
         Returns:
-            float32 of the same shape.
+            float32 with full scale 1.0, of the same shape; a tensor, on the same device, for a tensor.
 
         Raises:
-            InvalidSamples: NaN or infinite samples.
+            InvalidSamples: NaN, infinite or absurdly large samples.
+            OptionError: another shape or dtype, or another thread's signal is not at its end.
         """
-        self.reset()
-        try:
-            return np.concatenate([self.process(audio), self.flush()])
-        finally:
+        with self._lock:
+            self._check_owner()
             self.reset()
+            try:
+                frames = self._process(audio, axis)
+                return self._form.shape(np.concatenate([frames, self._flush()]))
+            finally:
+                self.reset()
 
-    def process(self, block: np.ndarray) -> np.ndarray:
-        """Take the next block, `(frames,)` or `(frames, channels)`; give what is final of the output.
+    def process(self, block: Any, axis: int | None = None) -> Any:
+        """Take the next block of a signal.
+
+        Args:
+            block: as for a whole signal. The first block sets the number of channels, and so is
+                refused if it has more channels than frames; with `axis` it may be as short as you like.
+            axis: as for a whole signal.
+
+        Returns:
+            what is final of the output, in the form of the block.
 
         Raises:
-            InvalidSamples: NaN or infinite samples.
+            InvalidSamples: NaN, infinite or absurdly large samples.
+            OptionError: another shape, dtype, number of channels or thread than before.
         """
-        block = np.asarray(block)
-        if block.ndim not in (1, 2) or (block.ndim == 2 and block.shape[1] == 0):
-            raise OptionError(f"audio must be (frames,) or (frames, channels), not {block.shape}")
-        if not np.issubdtype(block.dtype, np.floating):
-            raise OptionError(f"audio must be floating point with full scale 1.0, not {block.dtype}")
-        columns = block[:, None] if block.ndim == 1 else block
-        if self._pipe is None:
-            self._pipe = _Pipe(
-                self._core, self.sample_rate, self.high_band, columns.shape[1], dry=self._dry, mono=block.ndim == 1
-            )
-        return self._pipe.process(columns.astype(np.float32))  # a copy: the caller may reuse the block
+        with self._lock:
+            self._check_owner()
+            frames = self._process(block, axis)
+            return self._form.shape(frames)
 
-    def flush(self) -> np.ndarray:
+    def flush(self) -> Any:
         """The rest of the output, at the end of the signal; the next block starts a new one."""
-        if self._pipe is None:
-            return np.zeros(0, np.float32)
-        rest = self._pipe.flush()
-        self.reset()
-        return rest
+        with self._lock:
+            rest = self._form.shape(self._flush())
+            self.reset()
+            return rest
 
     def reset(self) -> None:
         """Forget the current signal."""
-        self._core.reset()
-        self._pipe = None
+        with self._lock:
+            self._core.reset()
+            self._pipe = None
+            self._owner = 0
+
+    def _check_owner(self) -> None:
+        if self._pipe is not None and self._owner != threading.get_ident():
+            raise OptionError("another thread's signal is in this Enhancer; each thread needs one of its own")
+
+    def _process(self, block: Any, axis: int | None) -> np.ndarray:
+        if self._pipe is not None and axis is None and np.ndim(block) == 2:
+            axis = 0  # how many channels there are is known by now
+        columns = as_frames(block, axis)
+        if self._pipe is None:
+            self._pipe = _Pipe(self._core, self.sample_rate, self.high_band, columns.shape[1], dry=self._dry)
+            self._owner = threading.get_ident()
+        self._form = _Form.of(block, axis)
+        with np.errstate(over="ignore"):  # what float32 has no room for is refused as infinite
+            columns = np.array(columns, np.float32, order="C")  # a copy: the caller may reuse the block
+        return self._pipe.process(columns)
+
+    def _flush(self) -> np.ndarray:
+        return np.zeros((0, 1), np.float32) if self._pipe is None else self._pipe.flush()
 
 
 class _Pipe:
@@ -194,14 +254,12 @@ class _Pipe:
         channels: int,
         *,
         dry: float,
-        mono: bool,
     ) -> None:
         self._core = core
         self._rate = sample_rate
         self._high_band = high_band
         self._channels = channels
         self._dry = dry
-        self._mono = mono
         self._full_band = sample_rate > SAMPLE_RATE and high_band != "drop"
         self._down = Resampler(sample_rate, SAMPLE_RATE, channels)
         self._up = Resampler(SAMPLE_RATE, sample_rate, channels * (3 if self._full_band else 1))
@@ -218,7 +276,7 @@ class _Pipe:
         if self._full_band or self._dry:
             self._input.push(block)
         low = self._down.process(block)
-        return self._shape(self._merge(self._up.process(self._stack(low, *self._core.process(low)))))
+        return self._merge(self._up.process(self._stack(low, *self._core.process(low))))
 
     def flush(self) -> np.ndarray:
         low = self._down.flush()
@@ -229,7 +287,7 @@ class _Pipe:
         lacking = self._received - self._emitted
         if lacking:
             out = np.concatenate([out, self._merge(np.zeros((lacking, self._up.channels), np.float32))])
-        return self._shape(out)
+        return out
 
     def _stack(self, low: np.ndarray, enhanced: np.ndarray, gain: np.ndarray) -> np.ndarray:
         if not self._full_band:
@@ -253,12 +311,10 @@ class _Pipe:
             merged = enhanced + high
         return self._dry * given + (1.0 - self._dry) * merged if self._dry else merged
 
-    def _shape(self, block: np.ndarray) -> np.ndarray:
-        return block[:, 0] if self._mono else block
-
     def _check_finite(self, block: np.ndarray) -> None:
-        good = np.isfinite(block).all(axis=1)
+        good = (np.abs(block) <= EXCESS).all(axis=1)
         if not good.all():
             first = int(np.argmin(good))
-            kind = "NaN" if np.isnan(block[first]).any() else "infinite"
+            peak = np.abs(block[first]).max()  # NaN if one is
+            kind = "NaN" if np.isnan(peak) else "infinite" if np.isinf(peak) else f"absurdly large ({peak:.0e})"
             raise InvalidSamples(f"{kind} sample at {(self._received + first) / self._rate:.3f} s")

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import numpy as np
 
-from dccrn_cli.audio.atomic import AtomicFile, BusyError, temporary_path
 from dccrn_cli.audio.files import AudioWriter
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.levels import LevelMeter
@@ -25,6 +24,8 @@ from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.results import EXISTS, FileResult
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
+from dccrn_cli.utils.atomic import AtomicFile, BusyError, temporary_path
+from dccrn_cli.utils.paths import is_file, is_missing, path_kind
 
 BLOCK_S = 3.0
 """Audio per block of the pipe, seconds."""
@@ -98,13 +99,16 @@ class FileEnhancer:
         """Those targets that are to be written."""
         missing = []
         for target in job.targets:
-            if target.is_file():
+            kind, why = path_kind(target)
+            if kind == "file":
                 if os.path.samefile(job.source, target):
                     raise AudioError("the result would overwrite the recording")
                 if not self.options.overwrite:
                     continue
-            elif target.is_dir():
+            elif kind == "folder":
                 raise AudioError(f"there is a folder named {target}")
+            elif kind == "unusable":
+                raise AudioError(f"{target}: {why}")
             missing.append(target)
         return missing
 
@@ -112,7 +116,7 @@ class FileEnhancer:
         self, job: Job, missing: list[Path], started: float, progress: Callable[[float], None] | None
     ) -> FileResult:
         is_video = job.target.suffix.lower() in MEDIA_SUFFIXES
-        mtime_ns = os.stat(job.source).st_mtime_ns if self.options.keep_mtime and job.source.exists() else None
+        mtime_ns = os.stat(job.source).st_mtime_ns if self.options.keep_mtime and not is_missing(job.source) else None
         with contextlib.ExitStack() as stack:
             reader: Reader = stack.enter_context(open_sound(job.source))
             info = reader.info
@@ -130,7 +134,7 @@ class FileEnhancer:
                 stack.enter_context(AudioWriter(path, wanted, reader.tags, mtime_ns)) if target in missing else None
                 for target, path in outputs.items()
             ]
-            if not self.options.overwrite and any(target.is_file() for target in missing):
+            if not self.options.overwrite and any(is_file(target) for target in missing):
                 raise BusyError("another run has just written it", job.target)
             levels = self.pump(reader, writers[0], writers[1] if len(writers) > 1 else None, progress)
         if is_video and writers[0] is not None:
@@ -195,7 +199,7 @@ class FileEnhancer:
                 before.add(block)
                 if noise is not None:
                     waiting.push(block)
-                emit(enhancer.process(block))
+                emit(enhancer.process(block, axis=0))
                 if progress is not None:
                     progress(reader.frames_read / info.sample_rate)
                 if self._stop():

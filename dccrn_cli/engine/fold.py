@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from dccrn_cli.engine.options import Precision as Precision
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv, PReLU
 from dccrn_cli.nn.network import ConvBlock, RealTimeConv, SpectralNetwork
-
-Precision = Literal["auto", "fp32", "bf16"]
 
 
 def pick_precision(precision: Precision, device: torch.device) -> torch.dtype:

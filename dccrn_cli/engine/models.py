@@ -12,6 +12,7 @@ from dccrn_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
     from dccrn_cli.nn.config import NetworkConfig
+    from dccrn_cli.nn.network import SpectralNetwork
 
 DEFAULT_MODEL = "dccrn"
 SUFFIX = ".safetensors"
@@ -68,6 +69,28 @@ def is_onnx(path: Path) -> bool:
         raise CheckpointError(f"cannot be read ({error.strerror})", path) from None
     # A safetensors file begins with eight bytes of length and JSON, an ONNX file with its version as field 1.
     return start[8:9] != b"{" and (start[:1] == b"\x08" or path.suffix.lower() == ".onnx")
+
+
+def load_model(name_or_path: str | os.PathLike[str] | None = None) -> SpectralNetwork:
+    """A network by the name of a bundled model or the path of a model file.
+
+    Args:
+        name_or_path: one of `available_models()`, or a path; None for the default.
+
+    Returns:
+        The network, in evaluation mode and full precision, on the CPU.
+
+    Raises:
+        CheckpointError: neither a bundled name nor a file, or a damaged file.
+    """
+    from dccrn_cli.nn import checkpoint
+
+    return checkpoint.load_model(find_model(name_or_path))[0]
+
+
+def available_models() -> list[str]:
+    """Names of the bundled models, the default first."""
+    return [model.name for model in bundled_models()]
 
 
 def bundled_models() -> list[BundledModel]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, SupportsFloat, get_args
+
+from dccrn_cli.errors import OptionError
 
 HighBand = Literal["gate", "keep", "drop"]
+Precision = Literal["auto", "fp32", "bf16"]
 
 FILE_S = 0.5
 """Audio that takes about as long as the work around each file."""
@@ -22,12 +26,19 @@ class EnhanceOptions:
 
     Attributes:
         model: name of a bundled model or path of a model file; None for the default.
-        high_band, attenuation_limit_db, mix, device, precision: as for `Enhancer`.
-        sample_format: of the results, in libsndfile's names; None for that of the source.
+        high_band: what happens above 8 kHz: "gate", "keep" or "drop".
+        attenuation_limit_db: nothing is made fainter by more than this; None for no limit.
+        mix: share of the result in what comes out, 0 to 1; the rest is the input as it was.
+        device: "cpu", "cuda" or "mps"; "auto" for CUDA where there is a device for it, else the CPU.
+        precision: of the network: "fp32", "bf16" or "auto".
+        sample_format: of the results, `s16`, `f32` … or in libsndfile's names; None for that of the source.
         sample_rate: of the results in Hz; None for that of the source.
         keep_mtime: results get the time of modification of their source.
         overwrite: replace targets that exist; else they are left as they are.
         threads: CPU threads of the network.
+
+    Raises:
+        OptionError: an invalid value.
     """
 
     model: str | None = None
@@ -35,12 +46,43 @@ class EnhanceOptions:
     attenuation_limit_db: float | None = None
     mix: float = 1.0
     device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     sample_format: str | None = None
     sample_rate: int | None = None
     keep_mtime: bool = False
     overwrite: bool = False
     threads: int = 1
+
+    def __post_init__(self) -> None:
+        check_strength(self.mix, self.attenuation_limit_db, self.high_band)
+        if self.precision not in get_args(Precision):
+            raise OptionError(f"precision must be auto, fp32 or bf16, not {self.precision!r}")
+        if self.sample_format is not None:
+            from dccrn_cli.audio.formats import sample_format
+
+            object.__setattr__(self, "sample_format", sample_format(self.sample_format))
+        for name, value, least in (("threads", self.threads, 1), ("sample_rate", self.sample_rate, 1)):
+            whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+            if value is not None and not (whole and value >= least):
+                raise OptionError(f"{name} must be a whole number from {least} on, not {value!r}")
+
+
+def check_strength(mix: float, attenuation_limit_db: float | None, high_band: str) -> None:
+    """Refuse invalid values of the options that say how much is removed.
+
+    Raises:
+        OptionError: one of them is invalid.
+    """
+    if attenuation_limit_db is not None and not _is_number(attenuation_limit_db, 0, math.inf):
+        raise OptionError(f"attenuation_limit_db must be 0 or more, not {attenuation_limit_db!r}")
+    if not _is_number(mix, 0, 1):
+        raise OptionError(f"mix must be 0 to 1, not {mix!r}")
+    if high_band not in get_args(HighBand):
+        raise OptionError(f"high_band must be gate, keep or drop, not {high_band!r}")
+
+
+def _is_number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, SupportsFloat) and not isinstance(value, str) and low <= float(value) <= high
 
 
 @dataclass(frozen=True)

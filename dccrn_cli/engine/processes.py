@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dccrn_cli.audio.atomic import remove_leftovers
 from dccrn_cli.audio.plan import Job
 from dccrn_cli.engine.options import FILE_S, EnhanceOptions, Workers
 from dccrn_cli.engine.results import FileResult
 from dccrn_cli.errors import MissingDependency, OptionError
+from dccrn_cli.utils.atomic import remove_leftovers
 from dccrn_cli.utils.interrupt import Interrupt
+from dccrn_cli.utils.paths import is_missing
 from dccrn_cli.utils.processes import local_processes, map_in_processes
 
 if TYPE_CHECKING:
@@ -23,9 +26,15 @@ if TYPE_CHECKING:
 CHUNK_S = 30.0
 """Audio that a worker is given at once, at most."""
 
+ANSWER_S = 15.0
+"""How long a dask scheduler may take to answer."""
+
+_ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx)://)?(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}|inproc://\S+")
+
 PATIENCE_S = 5.0
 """How long to wait until killed processes have let go of their files."""
 
+_imported = threading.Event()
 _DIED = "the process at work on it died twice; out of memory?"
 
 
@@ -53,7 +62,7 @@ def _in_processes(
 ) -> Iterator[FileResult]:
     order = sorted(range(len(jobs)), key=lambda index: -lengths[index])
     # What this run has made while its process died is made again, for its figures.
-    tasks = [(index, jobs[index], not jobs[index].target.exists()) for index in order]
+    tasks = [(index, jobs[index], is_missing(jobs[index].target)) for index in order]
     work = [(lengths[task[0]] + FILE_S, task) for task in tasks]
     once, again = (functools.partial(_enhance, options, board, parent, repeated) for repeated in (False, True))
     left = set(order)
@@ -73,12 +82,23 @@ def _enhance(
     repeated: bool,
     task: tuple[int, Job, bool],
 ) -> FileResult:
+    if parent is not None and not _imported.is_set():
+        threading.Thread(target=_end_unless_imported, args=(parent,), daemon=True).start()
     # Imported in the worker: the parent process does without torch.
     from dccrn_cli.engine.worker import enhance_file
+
+    _imported.set()  # from here on the worker watches for itself
 
     index, job, is_new = task
     overwrite = options.overwrite or (repeated and is_new)
     return enhance_file(index, job, replace(options, overwrite=overwrite), board, parent)
+
+
+def _end_unless_imported(parent: int) -> None:
+    """End this process if its parent dies while torch is imported, which takes seconds."""
+    while not _imported.wait(0.2):
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def on_cluster(
@@ -96,13 +116,12 @@ def on_cluster(
 
     if workers.scheduler is None:
         raise OptionError("--backend dask needs the --scheduler's address")
+    if not _ADDRESS.fullmatch(workers.scheduler):
+        raise OptionError(f"{workers.scheduler!r} is no address of a dask scheduler, such as tcp://host:8786")
     # Names as all machines see them.
     everywhere = [_absolute(job) for job in jobs]
     by_source = {there.source: here for there, here in zip(everywhere, jobs, strict=True)}
-    try:
-        client: Any = distributed.Client(workers.scheduler, set_as_default=False, timeout=10)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise OptionError(f"no dask scheduler at {workers.scheduler} ({error})") from None
+    client = _connect(distributed, workers.scheduler)
     with client:
         cores = sum(client.ncores().values())
         if cores == 0:
@@ -111,6 +130,32 @@ def on_cluster(
             for result in _in_processes(everywhere, lengths, workers.jobs or cores, options, interrupt, None, None):
                 here = by_source[result.source]
                 yield replace(result, source=here.source, target=here.target)
+
+
+def _connect(distributed: Any, address: str) -> Any:
+    """A client of the scheduler.
+
+    Raises:
+        OptionError: there is none, or it does not answer in time.
+    """
+    found: list[Any] = []
+
+    def connect() -> None:
+        try:
+            found.append(distributed.Client(address, set_as_default=False, timeout=ANSWER_S - 5))
+        except Exception as error:  # whatever the kind of address raises
+            found.append(error)
+
+    # In a thread, since what accepts a connection and then says nothing is waited for without end.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(ANSWER_S)
+    if not found:
+        raise OptionError(f"the dask scheduler at {address} does not answer within {ANSWER_S:g} s")
+    if isinstance(found[0], Exception):
+        reason = str(found[0]).partition("\n")[0] or type(found[0]).__name__
+        raise OptionError(f"no dask scheduler at {address} ({reason})")
+    return found[0]
 
 
 def _absolute(job: Job) -> Job:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
 
 MAX_DELAY_S = 1.0
 """How far a delay is searched, to both sides."""
@@ -12,7 +14,8 @@ MAX_DELAY_S = 1.0
 CLEAR_CORRELATION = 0.1
 """Below this, a peak says nothing."""
 
-_BETTER = 1.25  # by which another delay must correlate better than none
+CLEAR_GAIN_DB = 1.0
+"""By which the SNR that a correlation stands for must rise before a delay is believed."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,18 @@ class Shift:
 
 
 def find_shift(
-    reference: np.ndarray, estimate: np.ndarray, sample_rate: int, always: bool = True, below: float = 1.0
+    reference: np.ndarray, estimate: np.ndarray, sample_rate: int, believe_any: bool = True
 ) -> Shift | None:
     """The delay within ±1 s, and half the shorter signal, at which two signals correlate most.
+
+    The polarity is that of the highest peak: a delay of speech by some milliseconds may well make the
+    correlation at no delay negative.
 
     Args:
         reference, estimate: `(frames, channels)` of as many channels; lengths may differ.
         sample_rate: in Hz.
-        always: search whatever the correlation is without delay.
-        below: else search only where that is smaller in size.
+        believe_any: take the highest peak wherever it is; else only one that is clearly higher than the
+            correlation at no delay.
 
     Returns:
         None where nothing is clear: silence, NaN, or signals that have little in common.
@@ -49,27 +55,30 @@ def find_shift(
         return None
     length = min(len(reference), len(estimate))
     here = float(np.vdot(reference[:length], estimate[:length])) / norm
-    none = Shift(0, here < 0, abs(here)) if abs(here) >= CLEAR_CORRELATION else None
-    if not always and abs(here) >= below:
-        return none
     most = min(round(MAX_DELAY_S * sample_rate), length // 2)
     lags = np.arange(-most, most + 1)
     curve = _correlation(reference, estimate, most) / norm
     best = int(np.abs(curve).argmax())
     peak = float(curve[best])
     if abs(peak) < CLEAR_CORRELATION:
-        return none
-    if not always and abs(peak) < _BETTER * abs(here):
-        return none
-    return Shift(int(lags[best]), peak < 0, abs(peak))
+        return None
+    if believe_any or _snr_db(peak) >= _snr_db(here) + CLEAR_GAIN_DB:
+        return Shift(int(lags[best]), peak < 0, abs(peak))
+    return Shift(0, here < 0 and peak < 0, abs(here)) if abs(here) >= CLEAR_CORRELATION else None
+
+
+def _snr_db(correlation: float) -> float:
+    """The SNR of a signal that correlates so with what it should be; limited to ±100 dB."""
+    share = min(max(correlation**2, 1e-10), 1 - 1e-10)
+    return 10 * math.log10(share / (1 - share))
 
 
 def _correlation(reference: np.ndarray, estimate: np.ndarray, most: int) -> np.ndarray:
     """Sum over channels of the cross-correlation at the lags -most … most: `(2 most + 1,)`."""
-    size = 1 << (max(len(reference), len(estimate)) + most).bit_length()
+    size = int(scipy.fft.next_fast_len(max(len(reference), len(estimate)) + most + 1, real=True))
     total = np.zeros(2 * most + 1)
     for clean, scored in zip(reference.T, estimate.T, strict=True):
-        product = np.fft.rfft(scored.astype(np.float64), size) * np.fft.rfft(clean.astype(np.float64), size).conj()
-        curve = np.fft.irfft(product, size)
+        spectra = [scipy.fft.rfft(signal.astype(np.float64), size) for signal in (scored, clean)]
+        curve = scipy.fft.irfft(spectra[0] * spectra[1].conj(), size)
         total += np.concatenate([curve[size - most :], curve[: most + 1]])
     return total

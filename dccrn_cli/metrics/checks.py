@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from dccrn_cli.errors import MetricError
+from dccrn_cli.audio.arrays import as_floats
+from dccrn_cli.audio.levels import EXCESS
+from dccrn_cli.errors import MetricError, OptionError
 
-SILENCE, EXCESS = 1e-10, 1e10
-"""Peaks below the one count as silence; beyond the other no measure has the digits."""
+SILENCE = 1e-10
+"""Peaks below this count as silence."""
 
 
 def check_signal(signal: np.ndarray, name: str = "estimate") -> np.ndarray:
-    """One signal as float64 `(samples,)`.
+    """One signal as float64 `(samples,)`, full scale 1.0.
+
+    Args:
+        signal: numpy or torch, of any dtype that `dccrn_cli.audio.arrays.as_floats` takes.
+        name: what the signal is called in messages.
 
     Raises:
-        MetricError: another shape, whole numbers, no samples, NaN, infinite or absurdly large ones.
+        MetricError: another shape or dtype, no samples, NaN, infinite or absurdly large ones.
     """
-    array = np.asarray(signal)
+    try:
+        array = as_floats(signal)
+    except OptionError as error:
+        raise MetricError(f"the {name}: {error.message}") from None
     if array.ndim != 1 or not len(array):
         raise MetricError(f"the {name} has the shape {array.shape}; (samples,) is needed")
-    if array.dtype.kind != "f":
-        raise MetricError(f"the {name} holds {array.dtype} samples; floats between -1 and 1 are needed")
+    array = array.astype(np.float64, copy=False)
     if not np.isfinite(array).all():
         raise MetricError(f"NaN or infinite samples in the {name}")
     if np.abs(array).max() > EXCESS:
         raise MetricError(f"samples beyond {EXCESS:.0e} in the {name}")
-    return array.astype(np.float64, copy=False)
+    return array
 
 
 def is_silent(signal: np.ndarray) -> bool:

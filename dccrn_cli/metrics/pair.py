@@ -9,7 +9,8 @@ from statistics import fmean
 
 import numpy as np
 
-from dccrn_cli.errors import MetricError
+from dccrn_cli.audio.arrays import as_frames
+from dccrn_cli.errors import MetricError, OptionError
 from dccrn_cli.metrics.inputs import Signals
 from dccrn_cli.metrics.registry import DEFAULT_METRICS, Metric, select_metrics
 
@@ -34,26 +35,30 @@ def measure_pair(
     metrics: Iterable[str] = DEFAULT_METRICS,
     noisy: np.ndarray | None = None,
     dnsmos_model: str | PathLike[str] | None = None,
+    *,
+    axis: int | None = None,
 ) -> PairScore:
     """Measure each channel and average; resampled for the metrics that are not defined at the rate.
 
     Args:
-        reference: the clean signal: floats, full scale 1, `(samples,)` or `(samples, channels)`;
-            None leaves the metrics that need none.
+        reference: the clean signal, numpy or torch, `(samples,)` or `(samples, channels)`: floating
+            point with full scale 1.0, or PCM as int16, int32 or uint8. None leaves the metrics that
+            need none.
         estimate: what is scored, of the same shape.
         sample_rate: of all signals, in Hz.
         metrics: names out of `METRICS`.
         noisy: the signal that the estimate was made from, of the same shape, for `si_snr_improvement`.
         dnsmos_model: the ONNX file of DNSMOS, where it is asked for.
+        axis: of time in all signals. None for the first one; more channels than samples are then refused.
 
     Raises:
         OptionError: an unknown metric, or DNSMOS without its file.
-        MetricError: signals of different shapes.
+        MetricError: signals of different shapes, `(channels, samples)` without `axis`, or another dtype.
         CheckpointError, MissingDependency: DNSMOS cannot be loaded.
     """
     selected = select_metrics(metrics)
-    estimates = _columns(estimate)
-    references, noisies = (_columns_like(estimates, signal) for signal in (reference, noisy))
+    estimates = _columns(estimate, axis)
+    references, noisies = (_columns_like(estimates, signal, axis) for signal in (reference, noisy))
     channels = [
         _Channel(Signals(estimate, sample_rate, reference, noisy, dnsmos_model))
         for estimate, reference, noisy in zip(estimates, references, noisies, strict=True)
@@ -76,9 +81,18 @@ def score_pair(
     metrics: Iterable[str] = DEFAULT_METRICS,
     noisy: np.ndarray | None = None,
     dnsmos_model: str | PathLike[str] | None = None,
+    *,
+    axis: int | None = None,
 ) -> dict[str, float | None]:
-    """The values of `measure_pair` alone; None where a metric is not defined."""
-    return measure_pair(reference, estimate, sample_rate, metrics, noisy, dnsmos_model).values
+    """The values of an estimate by metric, averaged over channels; None where a metric is not defined.
+
+    Args:
+        reference, estimate, sample_rate, metrics, noisy, dnsmos_model, axis: as for `measure_pair`.
+
+    Raises:
+        OptionError, MetricError, CheckpointError, MissingDependency: as `measure_pair`.
+    """
+    return measure_pair(reference, estimate, sample_rate, metrics, noisy, dnsmos_model, axis=axis).values
 
 
 class _Channel:
@@ -105,21 +119,22 @@ def _average(metric: Metric, channels: list[_Channel]) -> float:
     return fmean(values)
 
 
-def _columns(signal: np.ndarray) -> np.ndarray:
+def _columns(signal: np.ndarray, axis: int | None) -> np.ndarray:
     """Float64 channels, one after the other in memory: `(channels, samples)`."""
-    signal = np.asarray(signal)
-    if signal.ndim not in (1, 2) or not signal.size:
-        raise MetricError(f"a signal of the shape {signal.shape}; (samples,) or (samples, channels) is needed")
-    if signal.dtype.kind != "f":
-        raise MetricError(f"{signal.dtype} samples; floats between -1 and 1 are needed")
-    return np.array(signal.T, np.float64, order="C", ndmin=2)
+    try:
+        frames = as_frames(signal, axis)
+    except OptionError as error:
+        raise MetricError(error.message) from None
+    if not frames.size:
+        raise MetricError(f"a signal of the shape {frames.shape} has no samples")
+    return np.array(frames.T, np.float64, order="C")
 
 
-def _columns_like(estimates: np.ndarray, signal: np.ndarray | None) -> Sequence[np.ndarray | None]:
+def _columns_like(estimates: np.ndarray, signal: np.ndarray | None, axis: int | None) -> Sequence[np.ndarray | None]:
     """The channels of another signal of the same shape, or so many times None."""
     if signal is None:
         return [None] * len(estimates)
-    columns = _columns(signal)
+    columns = _columns(signal, axis)
     if columns.shape != estimates.shape:
         (channels, samples), (others, length) = estimates.shape, columns.shape
         raise MetricError(

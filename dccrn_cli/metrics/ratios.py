@@ -5,6 +5,8 @@ Each function raises `MetricError` where it is not defined.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from dccrn_cli.errors import MetricError
@@ -12,7 +14,8 @@ from dccrn_cli.metrics.checks import check_pair, check_varying
 from dccrn_cli.metrics.frames import dots, framed_pair
 
 MIN_SEGMENT_DB, MAX_SEGMENT_DB = -10.0, 35.0
-_EPS = float(np.finfo(np.float64).eps)
+MAX_RATIO_DB = 150.0
+"""SI-SNR and SNR are limited to ± this: beyond it float64 has no digits left to tell a difference by."""
 
 
 def si_snr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) -> float:
@@ -69,10 +72,19 @@ def segmental_snr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int 
 def segment_snrs(reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
     """SNR of each frame, limited: frames `(frames, samples)` to `(frames,)`."""
     noise = reference - estimate
-    ratio_db = 10 * np.log10(dots(reference, reference) / (dots(noise, noise) + _EPS) + _EPS)
-    limited: np.ndarray = np.clip(ratio_db, MIN_SEGMENT_DB, MAX_SEGMENT_DB)
+    # An empty frame counts as the worst, as in the MATLAB code.
+    signal_energy, noise_energy = dots(reference, reference), dots(noise, noise)
+    least, most = 10 ** (MIN_SEGMENT_DB / 10), 10 ** (MAX_SEGMENT_DB / 10)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(signal_energy > 0, signal_energy / noise_energy, least)
+    limited: np.ndarray = 10 * np.log10(np.clip(ratio, least, most))
     return limited
 
 
 def _ratio_db(signal: np.ndarray, noise: np.ndarray) -> float:
-    return float(10 * np.log10((signal @ signal + _EPS) / (noise @ noise + _EPS)))
+    """Ratio of the energies, the same at any gain of both: nothing is added to either."""
+    signal_energy, noise_energy = float(signal @ signal), float(noise @ noise)
+    limit = 10 ** (MAX_RATIO_DB / 10)
+    if noise_energy * limit <= signal_energy:
+        return MAX_RATIO_DB
+    return max(10 * math.log10(signal_energy / noise_energy), -MAX_RATIO_DB) if signal_energy else -MAX_RATIO_DB

@@ -47,6 +47,13 @@ class Metric:
         return next((rate for rate in self.rates if rate > sample_rate), self.rates[-1])
 
 
+ALIASES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("si_sdr", "sisdr", "sisnr"), ("si_snr",)),
+    **dict.fromkeys(("si_sdr_improvement", "si_sdri", "sisdri", "si_snri", "sisnri"), ("si_snr_improvement",)),
+    "dnsmos": ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl"),
+}
+"""Other names that metrics are known by. SI-SDR (Le Roux et al. 2019) is SI-SNR where means are removed."""
+
 _WIDE, _BOTH = (16_000,), (8_000, 16_000)
 
 METRICS: dict[str, Metric] = {
@@ -80,12 +87,12 @@ METRICS: dict[str, Metric] = {
 
 
 def select_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
-    """The metrics of these names, each once, in the order of display.
+    """The metrics of these names, or of their `ALIASES`, each once, in the order of display.
 
     Raises:
         OptionError: a name that is not known.
     """
-    wanted = set(names)
+    wanted = {name for given in names for name in ALIASES.get(given, (given,))}
     if unknown := sorted(wanted - METRICS.keys()):
         raise OptionError(f"unknown metric {', '.join(unknown)}; there are {', '.join(METRICS)}")
     return tuple(metric for metric in METRICS.values() if metric.name in wanted)

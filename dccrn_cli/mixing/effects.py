@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import scipy.fft
 import soxr
 
 from dccrn_cli.nn.config import SAMPLE_RATE
@@ -94,15 +95,7 @@ def filtered(
 @lru_cache(maxsize=1024)
 def fft_size(length: int) -> int:
     """The smallest size of at least `length` that has no prime factors but 2, 3 and 5."""
-    best = 1 << max(length - 1, 0).bit_length()
-    five = 1
-    while five < best:
-        odd = five
-        while odd < best:
-            best = min(best, odd << max(-(-length // odd) - 1, 0).bit_length())
-            odd *= 3
-        five *= 5
-    return best
+    return int(scipy.fft.next_fast_len(max(length, 1), real=True))
 
 
 def clip_peaks(x: np.ndarray, depth_db: float) -> np.ndarray:

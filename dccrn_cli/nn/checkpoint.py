@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -138,10 +139,19 @@ def _read(path: str | os.PathLike[str], *, with_tensors: bool) -> tuple[dict[str
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"not a model file ({error})", path) from None
+        hint = "; `dccrn convert` reads those of the paper's authors" if is_pickled(path) else ""
+        raise CheckpointError(f"not a model file ({error}){hint}", path) from None
     if metadata.get("format") != FORMAT:
         raise CheckpointError("not a dccrn model; `dccrn convert` reads those of the paper's authors", path)
     return metadata, tensors
+
+
+def is_pickled(path: str | os.PathLike[str]) -> bool:
+    """A file as `torch.save` makes them, by its first bytes or its name."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        if file.read(4) in (b"PK\x03\x04", b"\x80\x02\x8a\x0a"):
+            return True
+    return Path(path).suffix.lower() in (".pth", ".pt", ".ckpt", ".bin")
 
 
 def _config(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> NetworkConfig:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dccrn_cli.errors import MissingDependency, OptionError
+from dccrn_cli.utils.storage import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +56,7 @@ def figure_at(path: str | os.PathLike[str], height: float, width: float = WIDTH)
     Raises:
         MissingDependency: matplotlib is not installed.
         OptionError: another form is asked for.
-        OSError: the picture cannot be written.
+        StorageError: the picture cannot be written.
     """
     check_form(path)
     try:
@@ -70,4 +71,4 @@ def figure_at(path: str | os.PathLike[str], height: float, width: float = WIDTH)
         # A character that the type lacks is a box in the picture; there is no more to say of it.
         warnings.filterwarnings("ignore", "Glyph")
         figure.savefig(picture, format=Path(path).suffix.lower()[1:], dpi=200)
-    Path(path).write_bytes(picture.getvalue())
+    write_whole(path, picture.getvalue())

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dccrn_cli.metrics.registry import Metric
-from dccrn_cli.report.summary import SnrClasses, mean_interval
+from dccrn_cli.scoring.snr_classes import SnrClasses
+from dccrn_cli.scoring.statistics import mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,8 +50,8 @@ class Series:
 
     def classed(self, classes: SnrClasses) -> list[np.ndarray]:
         """The known scores in each class."""
-        known = ~np.isnan(self.values)
-        return [self.values[known & members] for members in classes.members(self.snrs)]
+        found = np.array([classes.find(float(snr)) for snr in self.snrs], np.float64)  # None becomes NaN
+        return [self.values[~np.isnan(self.values) & (found == centre)] for centre in classes.centres]
 
 
 def against_snr(axis: Axes, metric: Metric, series: Sequence[Series], classes: SnrClasses) -> None:
@@ -65,7 +66,7 @@ def against_snr(axis: Axes, metric: Metric, series: Sequence[Series], classes: S
         axis.errorbar(
             centres[filled] + shift,
             [groups[index].mean() for index in filled],
-            [mean_interval(groups[index]) for index in filled],
+            np.transpose([_arms(groups[index]) for index in filled]),
             elinewidth=1,
             capsize=2,
             **_look(one),
@@ -74,6 +75,12 @@ def against_snr(axis: Axes, metric: Metric, series: Sequence[Series], classes: S
     if np.allclose(gaps, gaps[0]):
         axis.set_xticks(centres, _thinned(classes.centres))
     _finish(axis, metric, "Mean, 95 % CI", classes.label)
+
+
+def _arms(values: np.ndarray) -> tuple[float, float]:
+    """From the mean down and up to the ends of its interval; NaN for a single value."""
+    ends, mean = mean_interval(values), float(values.mean())
+    return (np.nan, np.nan) if ends is None else (max(mean - ends[0], 0.0), max(ends[1] - mean, 0.0))
 
 
 def sorted_scores(axis: Axes, metric: Metric, series: Sequence[Series], classes: SnrClasses) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import io
+import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
-from dccrn_cli.errors import OptionError
+from dccrn_cli.errors import OptionError, StorageError
+from dccrn_cli.utils.atomic import open_no_link
+from dccrn_cli.utils.csv_text import csv_line, plain_data, read_csv
+from dccrn_cli.utils.locks import RunLock
+from dccrn_cli.utils.paths import path_kind, reason
+from dccrn_cli.utils.storage import write_whole
 
 Record = Mapping[str, Any]
 
@@ -20,7 +26,8 @@ class RecordWriter:
     """A table on disk that is whole after every row, whatever happens next.
 
     A table that is there already goes on: its rows are kept but for those that are `stale`, and a
-    row cut off by a kill is dropped.
+    row cut off by a kill is dropped. Only one run at a time may write a table. Names of files are
+    written as `dccrn_cli.utils.csv_text` says.
 
     Args:
         path: `.jsonl` or `.csv`.
@@ -31,7 +38,8 @@ class RecordWriter:
         kept: first column of the earlier rows that stay.
 
     Raises:
-        OptionError: another suffix, something else under that name, or it cannot be written.
+        OptionError: another suffix, something else under that name, another run writes it, or it
+            cannot be written.
     """
 
     def __init__(self, path: Path, fields: Sequence[str], stale: Callable[[Record], bool]) -> None:
@@ -40,59 +48,75 @@ class RecordWriter:
         self._is_csv = path.suffix.lower() == ".csv"
         if not self._is_csv and path.suffix.lower() not in (".jsonl", ".ndjson"):
             raise OptionError("a report is .jsonl or .csv", path)
+        kind, why = path_kind(path)
+        if kind not in ("file", "missing"):
+            raise OptionError(why or "is a folder; a file name is needed", path)
+        try:
+            self._lock = RunLock(path)
+        except StorageError as error:
+            raise OptionError(error.message, path) from None
         try:
             before = [row for row in self._read() if not stale(row)]
             self.kept = {row[self._fields[0]] for row in before}
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            with _open(temporary, "w") as file:
-                self._begin(file, before)
-            os.replace(temporary, path)
-            self._file = _open(path, "a")
-        except OSError as error:
-            raise OptionError(f"cannot be written ({error.strerror})", path) from None
+            head = csv_line(self._fields) if self._is_csv else ""
+            write_whole(path, (head + "".join(map(self._line, before))).encode())
+            self._file: BinaryIO = open(path, "ab", buffering=0, opener=open_no_link)  # noqa: SIM115
+            self._whole = self._file.tell()
+        except (OSError, StorageError, OptionError) as error:
+            self._lock.release()
+            if isinstance(error, OptionError):
+                raise
+            message = error.message if isinstance(error, StorageError) else f"cannot be written ({reason(error)})"
+            raise OptionError(message, path) from None
 
     def _read(self) -> list[dict[str, Any]]:
-        if not self.path.exists():
+        if path_kind(self.path)[0] == "missing":
             return []
-        with _open(self.path, "r") as file:
-            text = file.read()
+        text = self.path.read_bytes().decode("utf-8", "surrogateescape")
         whole = text[: text.rfind("\n") + 1]
         if not whole:
             return []
+        rows: list[dict[str, Any]] = []
         try:
             if self._is_csv:
-                reader = csv.DictReader(io.StringIO(whole, newline=""))
-                rows, columns = list(reader), [list(reader.fieldnames or [])]
+                names, found = read_csv(whole)
+                rows, columns = [dict(row) for row in found], [names]
             else:
                 rows = [json.loads(line) for line in whole.split("\n") if line]
                 columns = [list(row) for row in rows]
-        except (ValueError, TypeError, csv.Error):
+        except (ValueError, TypeError, RecursionError, csv.Error):
             columns = [[]]
         if any(names != self._fields for names in columns):
             raise OptionError("is something else than an earlier report; choose another name", self.path)
         return rows
 
-    def _begin(self, file: TextIO, rows: Iterable[Record]) -> None:
+    def _line(self, row: Record) -> str:
         if self._is_csv:
-            csv.writer(file, lineterminator="\n").writerow(self._fields)
-        for row in rows:
-            self._put(file, row)
-
-    def _put(self, file: TextIO, row: Record) -> None:
-        if self._is_csv:
-            csv.DictWriter(file, self._fields, lineterminator="\n").writerow(row)
-        else:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            return csv_line(row[name] for name in self._fields)
+        return json.dumps(plain_data(dict(row)), ensure_ascii=False) + "\n"
 
     def write(self, row: Record) -> None:
-        """Add a row."""
-        self._put(self._file, row)
-        self._file.flush()
+        """Add a row.
+
+        Raises:
+            StorageError: the disk is full, say; what was written before is whole.
+        """
+        data = self._line(row).encode()
+        try:
+            written = self._file.write(data)
+            if written != len(data):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self._whole += len(data)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fileno(), self._whole)
+            raise StorageError(f"cannot be written: {reason(error)}", self.path) from error
 
     def close(self) -> None:
         """Close the table."""
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
+        self._lock.release()
 
     def __enter__(self) -> RecordWriter:
         return self
@@ -101,8 +125,3 @@ class RecordWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _open(path: Path, mode: str) -> TextIO:
-    # Names of files need not be text: what is not goes through as it came.
-    return open(path, mode, encoding="utf-8", errors="surrogateescape", newline="")  # type: ignore[return-value]

@@ -14,7 +14,7 @@ from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.registry import Metric, select_metrics
 from dccrn_cli.report.figure import NOTE, WIDTH, figure_at
 from dccrn_cli.report.panels import Series, against_noisy, against_snr, boxes, sorted_scores
-from dccrn_cli.report.summary import SnrClasses
+from dccrn_cli.scoring.snr_classes import SnrClasses
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +60,12 @@ class ScoredSystem:
     files: list[ScoredFile]
 
 
-def draw_scores(systems: Sequence[ScoredSystem], metrics: Iterable[str], path: str | os.PathLike[str]) -> None:
+def draw_scores(
+    systems: Sequence[ScoredSystem],
+    metrics: Iterable[str],
+    path: str | os.PathLike[str],
+    classes: SnrClasses | None = None,
+) -> None:
     """Write one picture of scores for a paper or a report.
 
     Each metric has a row: its mean with its 95 % interval at each input SNR, or all scores in order
@@ -72,6 +77,7 @@ def draw_scores(systems: Sequence[ScoredSystem], metrics: Iterable[str], path: s
         systems: one to about five.
         metrics: names out of `METRICS`.
         path: picture to write, .png, .pdf or .svg.
+        classes: of input SNRs, those of a table beside it; None for those of these files.
 
     Raises:
         OptionError: no system, no file, no metric or an unknown one, or a picture of another form.
@@ -82,7 +88,7 @@ def draw_scores(systems: Sequence[ScoredSystem], metrics: Iterable[str], path: s
         raise OptionError("there are no scores to draw", path)
     noisy = _noisy_system(systems, selected)
     shown = [*systems, noisy] if noisy.files else list(systems)
-    classes = SnrClasses.of(file.snr_db for system in systems for file in system.files)
+    classes = classes or SnrClasses.of(file.snr_db for system in systems for file in system.files)
     first = against_snr if classes.centres else sorted_scores
     is_grid = len(selected) > MAX_ROWS
     columns = _GRID_COLUMNS if is_grid else 3 if noisy.files else 2

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import sys
 import time
@@ -20,13 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from dccrn_cli import __version__
+from dccrn_cli.errors import OptionError, StorageError
 from dccrn_cli.metrics.registry import METRICS
 from dccrn_cli.scoring.files import Measurement, Repairs
+from dccrn_cli.utils.storage import write_whole
 
 KEPT_DAYS = 90
 """Days after which a measurement goes when others are made."""
 
-_FORMAT = 1  # to be raised whenever a value comes to be measured otherwise under the same version
+_FORMAT = 2  # to be raised whenever a value comes to be measured otherwise under the same version
 _FACTS = {"notes": list, "seconds": float, "sample_rate": int, "delay_samples": int | None}
 
 
@@ -61,7 +64,7 @@ class Store:
         """For measurements without alignment."""
         return Store(self.folder, replace(self.repairs, align=False), self.dnsmos_model)
 
-    def load(self, reference: Path, estimate: Path, noisy: Path | None, metrics: Iterable[str]) -> Measurement:
+    def load(self, reference: Path | None, estimate: Path, noisy: Path | None, metrics: Iterable[str]) -> Measurement:
         """As many of the metrics as are known; it is empty where none is."""
         entry = self._read(self._path(reference, estimate))
         found = Measurement(**{key: entry[key] for key in _FACTS}) if entry else Measurement()
@@ -73,7 +76,7 @@ class Store:
                     found.reasons[name] = why
         return found
 
-    def save(self, reference: Path, estimate: Path, noisy: Path | None, found: Measurement) -> None:
+    def save(self, reference: Path | None, estimate: Path, noisy: Path | None, found: Measurement) -> None:
         """Keep all values; where that is not possible, without a word."""
         path = self._path(reference, estimate)
         if path is None or found.error:
@@ -83,11 +86,8 @@ class Store:
             cells[self._cell(name, noisy)] = [value, found.reasons.get(name, "")]
         facts = asdict(found)
         text = json.dumps({**{key: facts[key] for key in _FACTS}, "cells": cells})
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
+        with contextlib.suppress(StorageError, OptionError):
+            write_whole(path, text.encode("utf-8", "surrogateescape"), durable=False)
 
     def prune(self) -> None:
         """Remove what is older than `KEPT_DAYS`."""
@@ -97,7 +97,7 @@ class Store:
                 if path.stat().st_mtime < oldest:
                     path.unlink()
 
-    def _path(self, reference: Path, estimate: Path) -> Path | None:
+    def _path(self, reference: Path | None, estimate: Path) -> Path | None:
         if self.folder is None:
             return None
         key = _digest(_FORMAT, _versions(), identity(reference), identity(estimate), asdict(self.repairs))
@@ -116,13 +116,22 @@ class Store:
             return {}
         try:
             entry = json.loads(path.read_bytes())
-            whole = all(isinstance(entry[key], kind) for key, kind in _FACTS.items()) and all(
-                isinstance(value, float | None) and isinstance(why, str) and (value is None) == bool(why)
-                for value, why in entry["cells"].values()
+            whole = (
+                all(isinstance(entry[key], kind) for key, kind in _FACTS.items())
+                and all(isinstance(note, str) for note in entry["notes"])
+                and math.isfinite(entry["seconds"])
+                and all(_is_cell(*cell) for cell in entry["cells"].values())
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {}
         return entry if whole else {}
+
+
+def _is_cell(value: object, why: object) -> bool:
+    """A finite value, or None and the reason."""
+    if value is None:
+        return isinstance(why, str) and why != ""
+    return isinstance(value, float) and math.isfinite(value) and why == ""
 
 
 def identity(path: Path | None) -> Sequence[object]:
@@ -140,7 +149,7 @@ def identity(path: Path | None) -> Sequence[object]:
 def _versions() -> tuple[str, ...]:
     """Of all that values come from."""
     versions = [__version__]
-    for package in ("numpy", "pesq", "pystoi", "soxr"):
+    for package in ("numpy", "scipy", "pesq", "pystoi", "soxr"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions.append(importlib.metadata.version(package))
     return tuple(versions)

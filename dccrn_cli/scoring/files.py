@@ -7,7 +7,7 @@ into JSON as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -24,9 +24,6 @@ from dccrn_cli.scoring.decoding import Sound, SoundCache
 MAX_LENGTH_DIFFERENCE_S = 0.1
 """How much longer one signal of a pair may be, if nothing else is said."""
 
-SUSPICIOUS_CORRELATION = 0.3
-"""Estimates that correlate less than this with their reference are searched for a delay."""
-
 
 class Record(TypedDict):
     """One row of a score.
@@ -40,7 +37,7 @@ class Record(TypedDict):
         noisy_values: the same of the noisy file itself, without `si_snr_improvement`; empty without one.
         snr_db: of the noisy file, or None; snr_source: `metadata`, `name`, `measured` or "".
         groups: value of each column of `--by`: numbers, text, or None where not known.
-        seconds, sample_rate: of the reference; 0 where it is not known.
+        seconds, sample_rate: of the reference, or of the estimate without one; 0 where it is not known.
         delay_samples: by which the estimate lagged behind, removed with `align`; else None.
         note: repairs, and the reasons for empty values.
     """
@@ -121,7 +118,7 @@ class Measurement:
 
 def measure_files(
     sounds: SoundCache,
-    reference: Path,
+    reference: Path | None,
     estimate: Path,
     noisy: Path | None,
     metrics: Iterable[str],
@@ -131,13 +128,16 @@ def measure_files(
     """Read, repair, measure; whatever is wrong with the files is told in the result.
 
     Resampled to the reference's rate, cut to the shorter one's length within the tolerance, a mono
-    reference held against each channel, a mono estimate against the mean of the reference's.
+    reference held against each channel, a mono estimate against the mean of the reference's. Without
+    a reference only the metrics that need none have values.
 
     Raises:
         OptionError, CheckpointError, MissingDependency: as `measure_pair`.
     """
     names = [metric.name for metric in select_metrics(metrics)]
     found = Measurement()
+    if reference is None:
+        return _measure_alone(sounds, estimate, names, dnsmos_model)
     try:
         clean, scored = _read(sounds, reference, "reference"), _read(sounds, estimate, "estimate")
         found.sample_rate, found.seconds = clean.sample_rate, len(clean.samples) / clean.sample_rate
@@ -150,7 +150,7 @@ def measure_files(
         return found
     rate = clean.sample_rate
     alone = [name for name in names if not METRICS[name].needs_noisy]
-    score = measure_pair(target, output, rate, alone, dnsmos_model=dnsmos_model)
+    score = measure_pair(target, output, rate, alone, dnsmos_model=dnsmos_model, axis=0)
     values, reasons = dict(score.values), dict(score.reasons)
     if len(alone) < len(names):
         rest = [name for name in names if METRICS[name].needs_noisy]
@@ -159,13 +159,27 @@ def measure_files(
                 raise MetricError("no noisy file")
             before = _fit_noisy(_read(sounds, noisy, "noisy file"), start, target, rate, repairs)
             length = len(before)  # what the noisy file lacks is missing from these metrics alone
-            score = measure_pair(target[:length], output[:length], rate, rest, before)
+            score = measure_pair(target[:length], output[:length], rate, rest, before, axis=0)
             values, reasons = values | score.values, reasons | score.reasons
         except MetricError as error:
             values |= dict.fromkeys(rest)
             reasons |= dict.fromkeys(rest, error.message)
     found.values, found.reasons = {name: values[name] for name in names}, reasons
     return found
+
+
+def _measure_alone(
+    sounds: SoundCache, estimate: Path, names: Sequence[str], dnsmos_model: Path | None
+) -> Measurement:
+    """Metrics that need no reference."""
+    try:
+        sound = _read(sounds, estimate, "estimate")
+    except MetricError as error:
+        return Measurement(dict.fromkeys(names), error=error.message)
+    score = measure_pair(None, sound.samples, sound.sample_rate, names, dnsmos_model=dnsmos_model, axis=0)
+    notes = [f"estimate: {sound.note}"] if sound.note else []
+    seconds = len(sound.samples) / sound.sample_rate
+    return Measurement(score.values, score.reasons, notes, seconds=seconds, sample_rate=sound.sample_rate)
 
 
 def _read(sounds: SoundCache, path: Path, what: str) -> Sound:
@@ -183,7 +197,7 @@ def _fit(clean: Sound, scored: Sound, found: Measurement, repairs: Repairs) -> t
         notes.append(f"estimate resampled from {scored.sample_rate} to {rate} Hz")
     target, output = _channels(target, output, notes)
     difference = len(output) - len(target)
-    shift = find_shift(target, output, rate, always=repairs.align, below=SUSPICIOUS_CORRELATION)
+    shift = find_shift(target, output, rate, believe_any=repairs.align)
     delay = 0
     if shift is not None:
         if shift.inverted:
@@ -250,5 +264,5 @@ def _channels(target: np.ndarray, output: np.ndarray, notes: list[str]) -> tuple
 
 
 def _lag(delay: int, rate: int) -> str:
-    where = "late" if delay > 0 else "early"
-    return f"{abs(delay)} samples {where} ({math.copysign(abs(delay) / rate * 1000, delay):+.3g} ms)"
+    where = "delayed" if delay > 0 else "advanced"
+    return f"{where} by {abs(delay)} samples ({math.copysign(abs(delay) / rate * 1000, delay):+.3g} ms)"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dccrn_cli.errors import CheckpointError, MissingDependency, OptionError
-from dccrn_cli.metrics.registry import DEFAULT_METRICS, METRICS, select_metrics
+from dccrn_cli.metrics.registry import ALIASES, DEFAULT_METRICS, METRICS, select_metrics
 from dccrn_cli.scoring.cache import Store, default_folder
 from dccrn_cli.scoring.decoding import SoundCache
 from dccrn_cli.scoring.files import MAX_LENGTH_DIFFERENCE_S, Measurement, Record, Repairs, measure_files
@@ -29,7 +30,7 @@ _DIED = "the process at work on it died; out of memory?"
 
 
 def score_folders(
-    reference: str | Path,
+    reference: str | Path | None,
     estimate: str | Path | Sequence[str | Path],
     noisy: str | Path | None = None,
     metrics: Iterable[str] | None = None,
@@ -44,11 +45,15 @@ def score_folders(
 ) -> list[Record]:
     """Score all files of a folder, or of several, against a folder of references.
 
+    Files pair by name: the same path, with or without its suffix or folders; names with a mark that
+    results have (`talk_clean.wav`, `enhanced_talk.wav`); or the numbers of the DNS challenge. Originals
+    that lie beside results made from them are left out.
+
     Args:
-        reference: folder or file.
+        reference: folder or file; None for metrics that need no reference (DNSMOS).
         estimate: folder or file, or several of them, one for each system.
         noisy: folder or file that the estimates were made from.
-        metrics: names out of `METRICS`; None for the usual ones.
+        metrics: names out of `METRICS`, or `all` for what there are files for; None for the usual ones.
         by: columns to group by: `snr`, `folder` or a column of the metadata.
         metadata: CSV file; None for a `metadata.csv` beside or above the files.
         align: remove a constant delay of each estimate.
@@ -58,7 +63,7 @@ def score_folders(
         cache: keep values, and use those of earlier runs.
 
     Returns:
-        A record for each file, those without partner too; `metrics.table.summarize` makes a table of them.
+        A record for each file, those without partner too; `scoring.table.summarize` makes a table of them.
 
     Raises:
         OptionError: paths or names that cannot be meant.
@@ -67,34 +72,61 @@ def score_folders(
     several = [estimate] if isinstance(estimate, str | Path) else estimate
     before = None if noisy is None else Path(noisy)
     systems = label_folders([Path(path) for path in several])
-    pairing = pair_paths(Path(reference), systems, before)
+    pairing = pair_paths(None if reference is None else Path(reference), systems, before)
     table = Path(metadata) if metadata else find_metadata(pairing.pairs)
     model = None if dnsmos_model is None else Path(dnsmos_model)
-    names = choose_metrics(metrics, noisy is not None, model)
+    names = choose_metrics(metrics, noisy is not None, model, reference is not None)
     store = Store(default_folder() if cache else None, Repairs(max_length_difference_s, align), model)
     records = list(score_pairs(pairing, names, store, jobs, Interrupt()))
     return annotate(in_order(records, systems), by, table)
 
 
-def choose_metrics(names: Iterable[str] | None, with_noisy: bool, dnsmos_model: Path | None = None) -> tuple[str, ...]:
+def choose_metrics(
+    names: Iterable[str] | None, with_noisy: bool, dnsmos_model: Path | None = None, with_reference: bool = True
+) -> tuple[str, ...]:
     """Metrics in the order of display: those named, or the usual ones, or with `all` what there are files for.
 
+    Args:
+        names: out of `METRICS` or `ALIASES`, or `all`; None for the usual ones.
+        with_noisy, with_reference: there are such files.
+        dnsmos_model: the ONNX file of DNSMOS; None for that of an installed `speechmos`.
+
     Raises:
-        OptionError: an unknown name, or one that needs the noisy files where there are none.
+        OptionError: an unknown name, or one that needs files which are not there.
     """
     if names is None:
-        names = (*DEFAULT_METRICS, "si_snr_improvement") if with_noisy else DEFAULT_METRICS
+        usual = (*DEFAULT_METRICS, "si_snr_improvement") if with_noisy else DEFAULT_METRICS
+        names = usual if with_reference else ALIASES["dnsmos"]
     names = set(names)
     every = ALL in names
     if every:
-        names = (names - {ALL}) | {
-            name for name in METRICS if dnsmos_model is not None or not name.startswith("dnsmos")
-        }
+        with_dnsmos = has_dnsmos(dnsmos_model)
+        names = (names - {ALL}) | {name for name in METRICS if with_dnsmos or not name.startswith("dnsmos")}
     chosen = tuple(metric.name for metric in select_metrics(names))
-    without = tuple(name for name in chosen if with_noisy or not METRICS[name].needs_noisy)
-    if without != chosen and not every:
-        raise OptionError(f"{', '.join(sorted(set(chosen) - set(without)))} needs the noisy files")
-    return without
+    lacking = {
+        "the noisy files": [name for name in chosen if METRICS[name].needs_noisy and not with_noisy],
+        "reference files": [name for name in chosen if METRICS[name].needs_reference and not with_reference],
+    }
+    if not every:
+        for what, those in lacking.items():
+            if those:
+                raise OptionError(f"{', '.join(sorted(those))} needs {what}")
+    left_out = {name for those in lacking.values() for name in those}
+    left = tuple(name for name in chosen if name not in left_out)
+    if not left:
+        raise OptionError("without reference files there is only dnsmos, whose model is not there (--dnsmos-model)")
+    return left
+
+
+def has_dnsmos(model: Path | None) -> bool:
+    """Whether DNSMOS can be measured: with this file, or with that of an installed `speechmos`."""
+    from dccrn_cli.metrics.dnsmos import find_model
+
+    try:
+        find_model(model)
+    except OptionError:
+        return False
+    return model is not None or importlib.util.find_spec("onnxruntime") is not None
 
 
 def in_order(records: Iterable[Record], systems: Iterable[str]) -> list[Record]:
@@ -170,7 +202,8 @@ def score_task(pairs: Sequence[Pair], metrics: Sequence[str], store: Store) -> l
         return found.select(wanted)
 
     reference, noisy = pairs[0].reference, pairs[0].noisy
-    before = None if noisy is None else measure(noisy, None, _of_noisy(metrics), store.unaligned())
+    names = _of_noisy(metrics, reference is not None)
+    before = None if noisy is None else measure(noisy, None, names, store.unaligned())
     return [_record(pair, measure(pair.estimate, noisy, metrics, store), before, metrics) for pair in pairs]
 
 
@@ -189,8 +222,9 @@ def _known(pairs: Sequence[Pair], metrics: Sequence[str], store: Store) -> list[
     reference, noisy = pairs[0].reference, pairs[0].noisy
     before = None
     if noisy is not None:
-        before = store.unaligned().load(reference, noisy, None, _of_noisy(metrics))
-        if len(before.values) < len(_of_noisy(metrics)):
+        names = _of_noisy(metrics, reference is not None)
+        before = store.unaligned().load(reference, noisy, None, names)
+        if len(before.values) < len(names):
             return None
     records = []
     for pair in pairs:
@@ -201,9 +235,10 @@ def _known(pairs: Sequence[Pair], metrics: Sequence[str], store: Store) -> list[
     return records
 
 
-def _of_noisy(metrics: Sequence[str]) -> list[str]:
-    """What is measured of the noisy file: its SNR in any case, for groups."""
-    return list(dict.fromkeys([*(name for name in metrics if not METRICS[name].needs_noisy), "snr"]))
+def _of_noisy(metrics: Sequence[str], with_reference: bool) -> list[str]:
+    """What is measured of the noisy file: its SNR in any case where it can be, for groups."""
+    snr = ["snr"] if with_reference else []
+    return list(dict.fromkeys([*(name for name in metrics if not METRICS[name].needs_noisy), *snr]))
 
 
 def _record(pair: Pair, found: Measurement, before: Measurement | None, metrics: Sequence[str]) -> Record:
@@ -214,7 +249,7 @@ def _record(pair: Pair, found: Measurement, before: Measurement | None, metrics:
     return {
         "file": pair.file,
         "system": pair.system,
-        "reference": str(pair.reference),
+        "reference": None if pair.reference is None else str(pair.reference),
         "estimate": str(pair.estimate),
         "noisy": None if pair.noisy is None else str(pair.noisy),
         "status": "scored" if any(value is not None for value in values.values()) else "failed",
@@ -254,14 +289,15 @@ def _tasks(pairs: Iterable[Pair]) -> list[list[Pair]]:
     tasks: dict[object, list[Pair]] = {}
     for pair in pairs:
         # Only systems share a task: many estimates of one reference are work for many.
-        tasks.setdefault((pair.reference, pair.noisy, pair.file if pair.noisy is None else ""), []).append(pair)
+        alone = pair.file if pair.noisy is None or pair.reference is None else ""
+        tasks.setdefault((pair.reference, pair.noisy, alone), []).append(pair)
     return list(tasks.values())
 
 
 def _weight(pairs: Sequence[Pair]) -> float:
     """About how much work, as bytes."""
     try:
-        size = os.stat(pairs[0].reference).st_size
+        size = os.stat(pairs[0].reference or pairs[0].estimate).st_size
     except OSError:
         size = 0
     return (size + _FILE_BYTES) * (len(pairs) + (pairs[0].noisy is not None))

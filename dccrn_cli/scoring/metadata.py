@@ -10,15 +10,11 @@ from pathlib import Path, PurePosixPath
 from dccrn_cli.errors import OptionError
 from dccrn_cli.scoring.files import Record
 from dccrn_cli.scoring.pairing import Pair, read_table
+from dccrn_cli.scoring.snr_classes import SnrClasses
+from dccrn_cli.utils.paths import is_file
 
 SNR, FOLDER = "snr", "folder"
 """Columns that need no metadata."""
-
-CLASS_DB = 5.0
-"""Width of the classes that SNRs are rounded to where they are not given as classes."""
-
-MAX_CLASSES = 24
-"""More SNRs than this are no classes."""
 
 METADATA = "metadata.csv"
 
@@ -80,7 +76,7 @@ def find_metadata(pairs: Sequence[Pair]) -> Path | None:
     for path in (pairs[0].noisy, pairs[0].reference):
         for folder in path.absolute().parents[:4] if path else ():
             candidate = folder / METADATA
-            if candidate in seen or not candidate.is_file():
+            if candidate in seen or not is_file(candidate):
                 continue
             seen.add(candidate)
             try:
@@ -111,7 +107,7 @@ def annotate(records: Sequence[Record], by: Sequence[str], metadata: Path | None
     """The same records with their SNR and their groups.
 
     SNRs come from the column `snr_db` of the metadata, else from names, else as they were
-    measured; as groups those measured, or of too many kinds, are rounded to classes of 5 dB.
+    measured; as groups they fall into `SnrClasses`.
 
     Raises:
         OptionError: a column that is not there.
@@ -132,11 +128,9 @@ def annotate(records: Sequence[Record], by: Sequence[str], metadata: Path | None
                 groups[column] = _typed(row.get(column, ""))
         done.append({**record, "snr_db": snr_db, "snr_source": source, "groups": groups})
     if SNR in by:
-        classes = {record["snr_db"] for record in done if record["snr_source"] != "measured"}
+        classes = SnrClasses.of_records(done)
         for record in done:
-            if (snr_db := record["snr_db"]) is not None:
-                rough = record["snr_source"] == "measured" or len(classes) > MAX_CLASSES
-                record["groups"][SNR] = CLASS_DB * round(snr_db / CLASS_DB) if rough else snr_db
+            record["groups"][SNR] = classes.find(record["snr_db"])
     return done
 
 

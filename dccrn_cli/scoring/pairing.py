@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import os
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +14,16 @@ from typing import TypeVar
 from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.media import is_sound
 from dccrn_cli.errors import OptionError
+from dccrn_cli.scoring.affixes import match_affixed
+from dccrn_cli.utils.csv_text import read_csv
+from dccrn_cli.utils.paths import path_kind
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An estimate with what it is held against.
+    """An estimate with what it is held against; without a reference only some metrics are defined.
 
     Attributes:
         file: its name for people: the estimate's path below its folder.
@@ -27,7 +32,7 @@ class Pair:
 
     file: str
     system: str
-    reference: Path
+    reference: Path | None
     estimate: Path
     noisy: Path | None = None
 
@@ -45,10 +50,15 @@ class Unmatched:
 
 @dataclass(frozen=True)
 class Pairing:
-    """All pairs, and all files that are in none."""
+    """All pairs, and all files that are in none.
+
+    Attributes:
+        originals: files in folders of estimates that lie beside results made from them.
+    """
 
     pairs: tuple[Pair, ...]
     unmatched: tuple[Unmatched, ...]
+    originals: tuple[Path, ...] = ()
 
 
 def _fileid(name: str) -> Hashable | None:
@@ -66,16 +76,24 @@ _RULES: tuple[Callable[[str], Hashable | None], ...] = (
 
 
 def match_names(left: Iterable[str], right: Iterable[str]) -> dict[str, str]:
-    """Partners by the first rule under which both are the only ones, of what earlier rules have left over."""
-    partners: dict[str, str] = {}
-    free_left, free_right = list(left), list(right)
+    """Partners by name: results marked as such first, then by the first rule under which both are the only ones."""
+    return match_results(left, right)[0]
+
+
+def match_results(left: Iterable[str], right: Iterable[str]) -> tuple[dict[str, str], set[str]]:
+    """Partners as `match_names`, and the originals that lie beside marked results, which have no partner."""
+    left, right = list(left), list(right)
+    partners, originals = match_affixed(left, right)
+    free_left = [name for name in left if name not in partners and name not in originals]
+    taken = set(partners.values())
+    free_right = [name for name in right if name not in taken]
     for rule in _RULES:
         ours, theirs = _unique(free_left, rule), _unique(free_right, rule)
         partners |= {name: theirs[key] for key, name in ours.items() if key in theirs}
         taken = set(partners.values())
         free_left = [name for name in free_left if name not in partners]
         free_right = [name for name in free_right if name not in taken]
-    return partners
+    return partners, originals
 
 
 def _unique(names: Iterable[str], rule: Callable[[str], Hashable | None]) -> dict[Hashable, str]:
@@ -86,51 +104,68 @@ def _unique(names: Iterable[str], rule: Callable[[str], Hashable | None]) -> dic
     return {key: same[0] for key, same in by_key.items() if len(same) == 1}
 
 
-def pair_paths(reference: Path, estimates: Mapping[str, Path], noisy: Path | None = None) -> Pairing:
+def pair_paths(reference: Path | None, estimates: Mapping[str, Path], noisy: Path | None = None) -> Pairing:
     """Match folders, or single files whatever their names are.
 
     Args:
-        reference: folder or file.
+        reference: folder or file; None for pairs without reference.
         estimates: folders or files by the label of their system.
         noisy: folder or file, matched with the estimates, else with the references.
 
     Raises:
         OptionError: a path that is missing, a file against a folder, or no audio file where there should be some.
     """
-    paths = [reference, *estimates.values(), *([noisy] if noisy else [])]
-    for path in paths:
-        if not path.exists():
-            raise OptionError("no such file or folder", path)
-    if not any(path.is_dir() for path in paths):
+    paths = [*([reference] if reference else []), *estimates.values(), *([noisy] if noisy else [])]
+    kinds = [path_kind(path) for path in paths]
+    for path, (kind, why) in zip(paths, kinds, strict=True):
+        if why:
+            raise OptionError(why, path)
+        if kind == "folder" and any(other == "file" for other, _ in kinds):
+            files = [path for path, (other, _) in zip(paths, kinds, strict=True) if other == "file"]
+            raise OptionError("is a file; give folders only, or files only", files[0])
+    if all(kind == "file" for kind, _ in kinds):
         return Pairing(tuple(Pair(p.name, label, reference, p, noisy) for label, p in estimates.items()), ())
-    for path in paths:
-        if not path.is_dir():
-            raise OptionError("is a file; give folders only, or files only", path)
-    references = find_files(reference)
-    noisies = find_files(noisy) if noisy else {}
-    pairs: list[Pair] = []
-    unmatched: list[Unmatched] = []
-    for label, folder in estimates.items():
-        found = find_files(folder)
-        partners = match_names(found, references)
-        before = match_names(found, noisies)
-        by_reference = match_names(references, noisies)
-        for name, path in found.items():
-            if name not in partners:
-                unmatched.append(Unmatched(name, label, None, path, _why(name, references, "reference")))
-                continue
-            partner = partners[name]
-            noise_name = before.get(name) or by_reference.get(partner)
-            pairs.append(
-                Pair(name, label, references[partner], path, None if noise_name is None else noisies[noise_name])
-            )
-        missing = references.keys() - set(partners.values())
-        unmatched += [
-            Unmatched(name, label, path, None, _why(name, found, "estimate"))
-            for name, path in references.items()
-            if name in missing
-        ]
-    return Pairing(tuple(pairs), tuple(unmatched))
+    locked: list[Unmatched] = []
+
+    def leave(path: Path, why: str) -> None:
+        locked.append(Unmatched(path.name, next(iter(estimates)), None, path, why))
+
+    references = find_files(reference, leave) if reference else None
+    noisies = find_files(noisy, leave) if noisy else {}
+    parts = [_pair_folder(label, find_files(folder, leave), references, noisies) for label, folder in estimates.items()]
+    pairs = tuple(itertools.chain.from_iterable(part[0] for part in parts))
+    unmatched = tuple(itertools.chain.from_iterable(part[1] for part in parts))
+    originals = tuple(itertools.chain.from_iterable(part[2] for part in parts))
+    return Pairing(pairs, (*unmatched, *locked), originals)
+
+
+def _pair_folder(
+    label: str, found: Mapping[str, Path], references: Mapping[str, Path] | None, noisies: Mapping[str, Path]
+) -> tuple[list[Pair], list[Unmatched], list[Path]]:
+    """Pairs of one system, its files and references without partner, and its originals."""
+    partners, originals = match_results(found, references if references is not None else noisies)
+    if references is None:
+        partners = {name: name for name in found if name not in originals}
+    # Results may lie beside what they were made from: no file is the noisy one of itself.
+    results = {os.path.realpath(found[name]) for name in partners}
+    noisies = {name: path for name, path in noisies.items() if os.path.realpath(path) not in results}
+    before = match_names(partners, noisies)
+    by_reference = match_names(references or (), noisies)
+    pairs, unmatched = [], []
+    for name, path in found.items():
+        if name in partners:
+            noise_name = before.get(name) or by_reference.get(partners[name])
+            noise = None if noise_name is None else noisies[noise_name]
+            pairs.append(Pair(name, label, None if references is None else references[partners[name]], path, noise))
+        elif name not in originals:
+            unmatched.append(Unmatched(name, label, None, path, _why(name, references or (), "reference")))
+    taken = set(partners.values())
+    unmatched += [
+        Unmatched(name, label, path, None, _why(name, found.keys() - originals, "estimate"))
+        for name, path in (references or {}).items()
+        if name not in taken
+    ]
+    return pairs, unmatched, [found[name] for name in found if name in originals]
 
 
 def _why(name: str, others: Iterable[str], kind: str) -> str:
@@ -139,17 +174,23 @@ def _why(name: str, others: Iterable[str], kind: str) -> str:
     return f"several files could be its {kind}: {', '.join(alike[:3])}" if len(alike) > 1 else f"no {kind}"
 
 
-def find_files(folder: Path) -> dict[str, Path]:
+def find_files(folder: Path, unreadable: Callable[[Path, str], None]) -> dict[str, Path]:
     """Audio files below a folder by their relative path, in the order of their names; links are followed.
 
+    Args:
+        folder: where to look.
+        unreadable: called with each folder below it that cannot be read, and the reason.
+
     Raises:
-        OptionError: no audio file, or a folder that cannot be read.
+        OptionError: no audio file, or the folder itself cannot be read.
     """
 
-    def refuse(unreadable: Path, why: str) -> None:
-        raise OptionError(why, unreadable)
+    def leave(path: Path, why: str) -> None:
+        if path == folder:
+            raise OptionError(why, path)
+        unreadable(path, why)
 
-    found = {path.relative_to(folder).as_posix(): path for path in walk(folder, refuse) if is_sound(path)}
+    found = {path.relative_to(folder).as_posix(): path for path in walk(folder, leave) if is_sound(path)}
     if not found:
         raise OptionError("no audio files", folder)
     return dict(sorted(found.items()))
@@ -172,10 +213,10 @@ def read_pairs(
     pairs = []
     for number, row in enumerate(rows, 1):
         found = {key: (base or path.parent) / row[key] for key, base in bases.items() if row.get(key)}
-        if "ref" not in found or "est" not in found:
+        if "est" not in found or ("ref" in row and "ref" not in found):
             raise OptionError(f"row {number} has no ref or no est", path)
         label = estimate.name if estimate else ""
-        pairs.append(Pair(row["est"], label, found["ref"], found["est"], found.get("noisy")))
+        pairs.append(Pair(row["est"], label, found.get("ref"), found["est"], found.get("noisy")))
     return Pairing(tuple(pairs), ())
 
 
@@ -187,7 +228,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
     """
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            rows = [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
+            rows = [{key: value or "" for key, value in row.items()} for row in read_csv(file.read())[1]]
     except OSError as error:
         raise OptionError(f"cannot be read ({error.strerror})", path) from None
     except csv.Error as error:

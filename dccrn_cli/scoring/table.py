@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from statistics import NormalDist, fmean, median
+from statistics import fmean, median
 from typing import TypedDict
 
-import numpy as np
-
 from dccrn_cli.scoring.files import Record
-
-RESAMPLES = 2000
-"""Of the bootstrap."""
-
-CONFIDENCE = 0.95
-"""Of all intervals."""
-
-MANY = 5000
-"""From so many values on the bootstrap of a mean is its normal approximation, and as good as never another."""
+from dccrn_cli.scoring.statistics import mean_interval, wilcoxon_p
 
 NOISY = "noisy"
 """Label of the row of the noisy files themselves."""
-
-_SEED = 0
-
 
 class Statistic(TypedDict):
     """A mean over files.
@@ -59,45 +46,36 @@ class Row(TypedDict):
     metrics: dict[str, Statistic]
 
 
+class DifferenceStatistic(Statistic):
+    """A mean difference over files.
+
+    Keys:
+        p_value: two-sided, of Wilcoxon's signed-rank test; None below two files.
+    """
+
+    p_value: float | None
+
+
 class Difference(TypedDict):
     """A system less the first one, over the files that all systems have values for.
 
     Keys:
+        group: value by column; columns that are summed over are missing.
         system, baseline: labels.
         metrics: of the differences, by name.
     """
 
+    group: dict[str, float | str | None]
     system: str
     baseline: str
-    metrics: dict[str, Statistic]
-
-
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % bootstrap interval of the mean, the same on every run; None for less than two values."""
-    n = len(values)
-    if n < 2:
-        return None
-    x = np.asarray(values, np.float64)
-    if n >= MANY:
-        half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * float(x.std(ddof=1)) / n**0.5
-        return float(x.mean()) - half, float(x.mean()) + half
-    rng = np.random.default_rng(_SEED)
-    at_once = max(1, 1_000_000 // n)
-    means = np.concatenate(
-        [
-            x[rng.integers(0, n, (min(at_once, RESAMPLES - start), n))].mean(axis=1)
-            for start in range(0, RESAMPLES, at_once)
-        ]
-    )
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    metrics: dict[str, DifferenceStatistic]
 
 
 def statistic(values: Iterable[float | None]) -> Statistic:
     """Of the values that are there."""
     every = list(values)
     found = [value for value in every if value is not None]
-    ends = interval(found)
+    ends = mean_interval(found)
     return {
         "mean": fmean(found) if found else None,
         "low": ends[0] if ends else None,
@@ -125,27 +103,42 @@ def summarize(records: Sequence[Record], by: Sequence[str] = ()) -> list[Row]:
     return [row for group, members in _rollup(paired, by) for row in _rows(group, members, systems, common)]
 
 
-def differences(records: Sequence[Record]) -> list[Difference]:
-    """Each further system less the first one, file by file, with the interval of the mean of that."""
+def differences(records: Sequence[Record], by: Sequence[str] = ()) -> list[Difference]:
+    """Each further system less the first one, file by file, with interval and test of the mean of that.
+
+    Args:
+        records: annotated with their groups.
+        by: columns out of these: rows by group, those of all files last, as in `summarize`.
+    """
     paired = [record for record in records if record["status"] != "unmatched"]
     systems = list(dict.fromkeys(record["system"] for record in records))
     common = shared(paired, systems)
     values = {(record["system"], key(record)): record["values"] for record in paired}
     first = systems[0] if systems else ""
 
-    def less(system: str, metric: str) -> list[float]:
-        pairs = ((values[system, file][metric], values[first, file][metric]) for file in sorted(common[metric]))
-        return [after - before for after, before in pairs if after is not None and before is not None]
+    def less(system: str, metric: str, files: set[str]) -> DifferenceStatistic:
+        pairs = (
+            (values[system, file][metric], values[first, file][metric]) for file in sorted(common[metric] & files)
+        )
+        found = [after - before for after, before in pairs if after is not None and before is not None]
+        return {**statistic(found), "p_value": wilcoxon_p(found)}
 
-    return [
-        {"system": system, "baseline": first, "metrics": {name: statistic(less(system, name)) for name in common}}
-        for system in systems[1:]
-    ]
+    rows: list[Difference] = []
+    for group, members in _rollup(paired, by) if len(systems) > 1 else ():
+        files = {key(record) for record in members}
+        rows += [
+            {
+                "group": group, "system": system, "baseline": first,
+                "metrics": {name: less(system, name, files) for name in common},
+            }
+            for system in systems[1:]
+        ]  # fmt: skip
+    return rows
 
 
 def key(record: Record) -> str:
     """What tells files apart across systems."""
-    return f"{record['reference']}\0{record['noisy'] or ''}"
+    return f"{record['reference'] or record['file']}\0{record['noisy'] or ''}"
 
 
 def shared(records: Sequence[Record], systems: Sequence[str]) -> dict[str, set[str]]:
@@ -228,7 +221,7 @@ def natural(value: float | str | None) -> tuple[int, list[tuple[int, float, str]
     return 1, [(0, float(part), "") if part.isdecimal() else (1, 0.0, part) for part in parts]
 
 
-def label(column: str, row: Row) -> str:
+def label(column: str, row: Row | Difference) -> str:
     """Text of a group in its column."""
     if column not in row["group"]:
         return "all"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dccrn_cli.metrics.registry import METRICS
 from dccrn_cli.scoring.files import Record
-from dccrn_cli.scoring.table import Difference, Row, Statistic, label
+from dccrn_cli.scoring.table import Difference, DifferenceStatistic, Row, Statistic, label
+from dccrn_cli.utils.csv_text import csv_line
 
 NONE = "–"
+
+GAP = 2
+"""Spaces between columns on a screen."""
 
 
 class Grid(NamedTuple):
@@ -40,7 +42,8 @@ def title(name: str) -> str:
 def mean_grid(rows: Sequence[Row], metrics: Sequence[str], by: Sequence[str]) -> Grid:
     """Each mean with half of its interval."""
     several = len({row["system"] for row in rows}) > 1
-    head = [*by, *(["system"] if several else []), "files", *map(title, metrics)]
+    fixed = [*(["system"] if several else []), "files", *map(title, metrics)]
+    head = [*unique_columns(by, fixed), *fixed]
     body = [
         [
             *(label(column, row) for column in by),
@@ -57,7 +60,8 @@ def mean_grid(rows: Sequence[Row], metrics: Sequence[str], by: Sequence[str]) ->
 
 def long_grid(rows: Sequence[Row], metrics: Sequence[str], by: Sequence[str]) -> Grid:
     """One row for each mean, with the ends of its interval, median and counts."""
-    head = [*by, "system", "metric", "mean", "from", "to", "median", "files", "without value"]
+    fixed = ["system", "metric", "mean", "from", "to", "median", "files", "without value"]
+    head = [*unique_columns(by, fixed), *fixed]
     body = []
     for row in rows:
         for name in metrics:
@@ -73,15 +77,62 @@ def long_grid(rows: Sequence[Row], metrics: Sequence[str], by: Sequence[str]) ->
     return Grid(head, body, len(by) + 2, sections)
 
 
-def difference_grid(found: Sequence[Difference], metrics: Sequence[str]) -> Grid:
-    """Paired differences, signed."""
-    head = [f"difference to {found[0]['baseline']}", "files", *map(title, metrics)]
+def difference_grid(found: Sequence[Difference], metrics: Sequence[str], by: Sequence[str] = ()) -> Grid:
+    """Paired differences, signed, with the p-value of Wilcoxon's test."""
+    fixed = [f"difference to {found[0]['baseline']}", "files", *map(title, metrics)]
     body = []
     for row in found:
         counts = sorted({row["metrics"][name]["count"] for name in metrics})
-        cells = [mean_text(row["metrics"][name], METRICS[name].decimals, signed=True) for name in metrics]
-        body.append([row["system"], "–".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1]))), *cells])
-    return Grid(head, body, 1)
+        files = "–".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1])))
+        cells = [_difference_text(row["metrics"][name], METRICS[name].decimals) for name in metrics]
+        body.append([*(label(column, row) for column in by), row["system"], files, *cells])
+    starts = (n for n in range(1, len(found)) if found[n]["group"] != found[n - 1]["group"])
+    return Grid([*unique_columns(by, fixed), *fixed], body, len(by) + 1, frozenset(starts) if by else frozenset())
+
+
+def _difference_text(it: DifferenceStatistic, decimals: int) -> str:
+    """`+0.31 ± 0.08 (p < 0.001)`."""
+    p = it["p_value"]
+    test = "" if p is None else " (p < 0.001)" if p < 0.001 else f" (p = {p:.3f})"
+    return mean_text(it, decimals, signed=True) + test
+
+
+def unique_columns(columns: Sequence[str], fixed: Sequence[str]) -> list[str]:
+    """Names for columns of a user's choice beside fixed ones: with `by_` before them where they would collide."""
+    taken, names = set(fixed), []
+    for column in columns:
+        name = column
+        while name in taken:
+            name = f"by_{name}"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def narrowed(grid: Grid, width: int) -> list[Grid]:
+    """A table in parts that fit so many characters, each with the columns of text and the first one of numbers."""
+    kept = grid.texts + 1
+    widths = [
+        max(max(map(len, head_lines(head))), *(len(row[n]) for row in grid.body), 0) + GAP
+        for n, head in enumerate(grid.head)
+    ]
+    parts: list[list[int]] = [[]]
+    for column in range(kept, len(grid.head)):
+        if parts[-1] and sum(widths[:kept]) + sum(widths[n] for n in [*parts[-1], column]) - GAP > width:
+            parts.append([])
+        parts[-1].append(column)
+    if len(parts) == 1:
+        return [grid]
+    shown = [[*range(kept), *part] for part in parts]
+    return [
+        Grid([grid.head[n] for n in part], [[row[n] for n in part] for row in grid.body], grid.texts, grid.sections)
+        for part in shown
+    ]
+
+
+def head_lines(head: str) -> list[str]:
+    """The title of a column on a screen, its unit or scale in a line of its own."""
+    return head.replace(" (", "\n(").split("\n")
 
 
 def mean_text(it: Statistic, decimals: int, signed: bool = False) -> str:
@@ -133,17 +184,17 @@ def _tex(cell: str) -> str:
 
 
 def file_table(records: Sequence[Record], by: Sequence[str] = ()) -> str:
-    """CSV with a row for each file: `file`, metrics, those of the noisy file, groups, `note`."""
+    """CSV with a row for each file: `file`, metrics, those of the noisy file, groups, `note`.
+
+    No two columns have one name: a group that is called like another column gets `by_` before its name.
+    """
     metrics = list(dict.fromkeys(name for record in records for name in record["values"]))
     before = [name for name in metrics if any(name in record["noisy_values"] for record in records)]
     several = len({record["system"] for record in records}) > 1
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        ["file", *(["system"] if several else []), *metrics, *(f"noisy_{name}" for name in before), *by, "note"]
-    )
-    for record in records:
-        writer.writerow(
+    fixed = ["file", *(["system"] if several else []), *metrics, *(f"noisy_{name}" for name in before)]
+    lines = [csv_line([*fixed, *unique_columns(by, [*fixed, "note"]), "note"])]
+    lines += [
+        csv_line(
             [
                 record["file"],
                 *([record["system"]] if several else []),
@@ -153,4 +204,6 @@ def file_table(records: Sequence[Record], by: Sequence[str] = ()) -> str:
                 record["note"],
             ]
         )
-    return out.getvalue()
+        for record in records
+    ]
+    return "".join(lines)

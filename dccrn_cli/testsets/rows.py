@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -13,9 +12,13 @@ from pathlib import Path, PurePosixPath
 
 from dccrn_cli.errors import DataError
 from dccrn_cli.testsets.recipe import FORMATS
+from dccrn_cli.utils.csv_text import read_csv
 
 SIMULATED = "simulated"
 """In place of a room's file."""
+
+MAX_RATE_HZ, MAX_SECONDS, MAX_T60_S, MAX_SCALE = 768_000, 86_400, 10.0, 1e9
+"""What a row from a file may ask for at most."""
 
 _STEM = 32
 _TYPES = {"str": str, "int": int, "float": float}
@@ -34,7 +37,7 @@ class Row:
         level_db: of active speech in dBFS, before `gain_db`.
         gain_db: what all of the mixture was lowered by to keep it from clipping; at most 0.
         clean, clean_hash: recordings of speech below their root, and digests of their files, each
-            separated by `|`; |, % and line breaks in names are written as in URLs.
+            separated by `|`; |, %, line breaks and bytes that are no UTF-8 are written as in URLs.
         clean_offset, samples: stretch used of these recordings, joined with pauses of 0.2 s.
         noise, noise_hash, noise_offset: the recording of noise, which begins anew after its end.
         room, room_hash: impulse response; `simulated`, or empty.
@@ -107,11 +110,17 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
 
 def joined_names(names: Iterable[str]) -> str:
     """Names of recordings as one text, for a row."""
-    return "|".join(re.sub(r"[%|\r\n]", lambda match: f"%{ord(match[0]):02X}", name) for name in names)
+    odd = re.compile(r"[%|\r\n\udc80-\udcff]")
+    return "|".join(odd.sub(lambda match: f"%{ord(match[0]) & 255:02X}", name) for name in names)
 
 
 def _unescape(text: str) -> str:
-    return re.sub(r"%([0-9A-F]{2})", lambda match: chr(int(match[1], 16)), text)
+    return re.sub(r"%([0-9A-F]{2})", lambda match: _character(int(match[1], 16)), text)
+
+
+def _character(code: int) -> str:
+    # Beyond ASCII it is a byte of a name that is no UTF-8.
+    return chr(code if code < 128 else 0xDC00 + code)
 
 
 def mixture_name(row: Row, naming: str) -> str:
@@ -142,7 +151,7 @@ def read_rows(path: Path, cut_off: bool = False) -> list[Row]:
     if cut_off:
         text = text[: text.rfind("\n") + 1]
     try:
-        table = list(csv.DictReader(io.StringIO(text, newline="")))
+        _, table = read_csv(text)
     except csv.Error as error:
         raise DataError(f"is not a table ({error})", path) from None
     rows, names = [], set()
@@ -173,7 +182,11 @@ def _parse(values: Mapping[str, str | None], path: Path, number: int) -> Row:
     sound = (
         row.sample_format in FORMATS
         and row.name == Path(row.name).name != ""
-        and min(row.samples, row.sample_rate) > 0
+        and 0 < row.sample_rate <= MAX_RATE_HZ
+        and 0 < row.samples <= MAX_SECONDS * row.sample_rate
+        and max(row.clean_offset, row.noise_offset) <= MAX_SECONDS * row.sample_rate
+        and row.t60_s <= MAX_T60_S
+        and max(abs(row.clean_scale), abs(row.noise_scale)) <= MAX_SCALE
         and min(row.clean_offset, row.noise_offset, row.room_seed) >= 0
         and (row.room != SIMULATED or row.t60_s > 0)
         and all(math.isfinite(value) for value in found.values() if isinstance(value, float))

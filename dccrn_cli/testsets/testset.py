@@ -206,6 +206,8 @@ def remake(row: Row, clean: Sources, noise: Sources, rooms: Sources | None) -> M
     if len(speech) != row.samples:
         raise DataError("is longer than its recordings", row.name)
     source = noise.recall(row.noise_name, row.noise_hash, rate)
+    if row.noise_offset > len(source):
+        raise DataError("begins after the end of its noise", row.name)
     response = None
     if row.room == SIMULATED:
         response = simulated_room(row.t60_s, row.room_seed, rate)

@@ -19,7 +19,7 @@ from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.network import SpectralNetwork
 from dccrn_cli.training.distributed import Team
 from dccrn_cli.training.finetune_data import OwnData
-from dccrn_cli.training.folder import RECIPE, RunFolder
+from dccrn_cli.training.folder import ASKED, RECIPE, RunFolder
 from dccrn_cli.training.losses import LossOptions
 from dccrn_cli.training.recipe import TrainingRecipe, read_recipe
 from dccrn_cli.training.retention_set import yardstick
@@ -45,9 +45,6 @@ TIMED_STEPS = 8
 
 CLEAN_SI_SNR_DB = 28.0
 """Speech without noise may change by so little that this is left."""
-
-_ASKED = "asked.json"
-"""File of the run's folder that tells what it was begun with."""
 
 Groups = Mapping[float, Sequence[Pair]]
 """Pairs by SNR in dB; those of infinite SNR are clean, NaN where it is not known."""
@@ -162,7 +159,7 @@ class FineTuning:
             warmup = min(self.recipe.training.warmup, steps // 10)
             training = dataclasses.replace(self.recipe.training, steps=steps, warmup=warmup, validate_every=steps)
             self.recipe = dataclasses.replace(self.recipe, training=training)
-            write_whole(self.folder.path / _ASKED, json.dumps(self._asked).encode())
+            write_whole(self.folder.path / ASKED, json.dumps(self._asked).encode())
             self.folder.keep_recipe(self.recipe.to_toml())
         trainer = self._trainer(self.folder.path, self.own.some_held_out())
         trainer.resume()
@@ -170,7 +167,7 @@ class FineTuning:
 
     def _check_asked(self) -> None:
         try:
-            before = json.loads((self.folder.path / _ASKED).read_bytes())
+            before = json.loads((self.folder.path / ASKED).read_bytes())
         except (OSError, ValueError):
             return  # nothing is known of it
         changed = [name for name, value in self._asked.items() if before.get(name) != value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -13,12 +14,15 @@ from typing import Any
 import torch
 
 from dccrn_cli.errors import CheckpointError, OptionError, StorageError
+from dccrn_cli.utils.atomic import remove_leftovers
 from dccrn_cli.utils.storage import write_whole
 
 LAST = "last.pt"
 BEST = "best.safetensors"
 LOG = "log.jsonl"
 RECIPE = "recipe.toml"
+ASKED = "asked.json"
+"""What a fine-tuning was begun with."""
 
 
 class RunFolder:
@@ -47,6 +51,15 @@ class RunFolder:
     def last(self) -> Path:
         """File of the state to go on from."""
         return self.path / LAST
+
+    def remove(self) -> None:
+        """Remove what a run has put here, and the folder if nothing else is in it."""
+        for name in (LAST, BEST, LOG, RECIPE, ASKED):
+            with contextlib.suppress(OSError):
+                (self.path / name).unlink()
+        remove_leftovers([self.last])
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Keep the state of a run, in place of the one before.
@@ -117,6 +130,8 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
+        if "weights_only" in str(error):  # torch advises to load it all the same, which would run what is in it
+            reason = "not a state of training"
         raise CheckpointError(f"cannot be resumed ({type(error).__name__}: {reason})", path) from error
 
 

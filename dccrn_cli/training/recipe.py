@@ -145,6 +145,8 @@ def parse_setting(text: str) -> tuple[str, str, Any]:
         return table, _plain_name(table, name), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return table, _plain_name(table, name), value.strip()
+    except RecursionError:
+        raise OptionError(f"{table}.{name}: nested too deeply") from None
 
 
 def _tables_of(name: str, seen: tuple[str, ...] = ()) -> Table:
@@ -161,6 +163,8 @@ def _tables_of(name: str, seen: tuple[str, ...] = ()) -> Table:
         raise OptionError(f"no recipe {name!r}: neither a file that can be read nor one of {known}") from error
     except tomllib.TOMLDecodeError as error:
         raise OptionError(f"recipe {name}: {error}") from None
+    except RecursionError:
+        raise OptionError(f"recipe {name}: nested too deeply") from None
     for key, value in table.items():
         if key not in (*_TEXTS, *_TABLES):
             raise OptionError(f"recipe {name}: no setting named {key!r}; there are {', '.join((*_TEXTS, *_TABLES))}")

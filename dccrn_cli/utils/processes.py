@@ -14,6 +14,8 @@ from dccrn_cli.utils.interrupt import Interrupt, signals_held_back
 T = TypeVar("T")
 R = TypeVar("R")
 
+_IDLE_S = 20
+
 CHUNK_FILES = 32
 """Most tasks that a process is given at once: a single short one is not worth the way."""
 
@@ -22,7 +24,8 @@ def local_processes(count: int, threads: int = 1) -> Any:
     """A context in which `map_in_processes` has so many processes of this machine, each with so many threads."""
     import joblib
 
-    return joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=threads)
+    # Workers that wait for work in vain end by themselves: nobody tells them that their parent was killed.
+    return joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=threads, idle_worker_timeout=_IDLE_S)
 
 
 def map_in_processes(

@@ -22,7 +22,6 @@ from conftest import TINY, speechlike
 from typer.testing import CliRunner
 
 from dccrn_cli import enhance
-from dccrn_cli.audio.atomic import AtomicFile, BusyError, temporary_path
 from dccrn_cli.audio.plan import Job
 from dccrn_cli.cli.app import app
 from dccrn_cli.engine import batch, processes
@@ -31,6 +30,7 @@ from dccrn_cli.engine.options import EnhanceOptions, Workers
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.checkpoint import save_model
 from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.utils.atomic import AtomicFile, BusyError, temporary_path
 from dccrn_cli.utils.interrupt import Interrupt
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")

@@ -147,7 +147,7 @@ def test_what_cannot_be_measured_is_an_error(measure: Measure, pair: tuple[np.nd
         (1e200 * clean.astype(np.float64), noisy),
         (clean[:, None], noisy[:, None]),
         (clean[:0], noisy[:0]),
-        ((1000 * clean).astype(np.int16), (1000 * noisy).astype(np.int16)),
+        ((1000 * clean).astype(np.int64), (1000 * noisy).astype(np.int64)),
     ):
         with pytest.raises(MetricError):
             measure(reference, estimate)
@@ -307,7 +307,7 @@ def test_signals_that_do_not_fit(pair: tuple[np.ndarray, np.ndarray]) -> None:
         (np.stack([clean, clean], axis=1), noisy),
         (clean[None, None], noisy[None, None]),
         (clean[:0], noisy[:0]),
-        ((1000 * clean).astype(np.int16), noisy),
+        ((1000 * clean).astype(np.int64), noisy),
     ):
         with pytest.raises(MetricError):
             measure_pair(reference, estimate, 16_000)
@@ -403,3 +403,21 @@ def test_dnsmos_refuses_other_files(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(CheckpointError, match="not the DNSMOS network"):
         dnsmos_scores(np.ones(16_000), model=tmp_path / "text.onnx")
+
+
+@pytest.mark.parametrize("gain", [1e-8, 1e-4, 1.0, 1e4])
+def test_ratios_do_not_hang_on_the_level(gain: float) -> None:
+    rng = np.random.default_rng(3)
+    clean = rng.standard_normal(16_000)
+    close, far = clean + 1e-3 * rng.standard_normal(16_000), rng.standard_normal(16_000)
+    for measure in (si_snr, snr, segmental_snr):
+        for estimate in (close, far, clean):
+            assert measure(gain * clean, gain * estimate) == pytest.approx(measure(clean, estimate), abs=1e-6)
+    assert si_snr(clean, gain * close) == pytest.approx(si_snr(clean, close), abs=1e-6)
+    assert si_snr(gain * clean, close) == pytest.approx(59.9, abs=0.3)
+    assert snr(clean, clean) == si_snr(clean, 3 * clean) == 150.0
+
+
+def test_an_estimate_at_right_angles_is_finite() -> None:
+    time = np.arange(16_000) / 16_000
+    assert -150.0 <= si_snr(np.sin(2 * np.pi * 100 * time), np.cos(2 * np.pi * 100 * time)) < -120

@@ -13,7 +13,6 @@ from dccrn_cli.errors import MissingDependency, OptionError
 from dccrn_cli.metrics.registry import METRICS
 from dccrn_cli.report.scores import ScoredFile, ScoredSystem, draw_scores
 from dccrn_cli.report.spectrogram import draw_comparison, draw_spectrograms, level_db
-from dccrn_cli.report.summary import MAX_CLASSES, SnrClasses, mean_interval
 
 
 def test_level_of_a_sine() -> None:
@@ -147,28 +146,6 @@ def test_settings_of_matplotlib_are_left_alone(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     draw_scores([scored("a")], ["stoi"], tmp_path / "x.png")
     assert dict(matplotlib.rcParams) == before
-
-
-def test_snr_classes() -> None:
-    few = SnrClasses.of([2.5, 17.5, None, 2.5, -7.52])
-    assert few.centres == (-7.5, 2.5, 17.5)
-    assert few.label == "Input SNR in dB"
-    many = SnrClasses.of(np.linspace(-7, 22, 100).tolist())
-    assert many.centres == (-5, 0, 5, 10, 15, 20)
-    assert "±2.5" in many.label
-    members = many.members(np.array([-7.5, 2.4, 2.5, np.nan]))
-    assert [group.nonzero()[0].tolist() for group in members] == [[0], [1], [2], [], [], []]
-    assert len(SnrClasses.of(np.linspace(-300, 300, 100).tolist()).centres) <= MAX_CLASSES
-    assert SnrClasses.of([None, float("nan")]).centres == ()
-
-
-def test_interval_of_the_mean() -> None:
-    assert np.isnan(mean_interval(np.array([1.0, 2.0])))
-    tables = {2: 4.303, 4: 2.776, 9: 2.262, 30: 2.042}
-    for freedom, quantile in tables.items():
-        x = np.arange(freedom + 1.0)
-        expected = quantile * x.std(ddof=1) / len(x) ** 0.5
-        assert mean_interval(x) == pytest.approx(expected, rel=0.04 if freedom == 2 else 0.003)
 
 
 def test_missing_matplotlib_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

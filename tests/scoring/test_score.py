@@ -31,7 +31,7 @@ from dccrn_cli.scoring.files import Record, Repairs
 from dccrn_cli.scoring.folder import choose_metrics
 from dccrn_cli.scoring.metadata import annotate, snr_in_name
 from dccrn_cli.scoring.pairing import label_folders, match_names, pair_paths
-from dccrn_cli.scoring.table import differences, interval, natural, summarize
+from dccrn_cli.scoring.table import differences, natural, summarize
 from dccrn_cli.scoring.text import latex, markdown, mean_grid
 
 FAST = ("si_snr", "snr", "lsd")
@@ -264,17 +264,6 @@ def test_metadata_is_found_and_joined(sets: Path) -> None:
 def test_natural_order() -> None:
     values: list[float | str | None] = [None, "room10", 10.0, "room2", -5.0, "a"]
     assert sorted(values, key=natural) == [-5.0, 10.0, "a", "room2", "room10", None]
-
-
-def test_intervals() -> None:
-    x = np.random.default_rng(0).normal(3.0, 2.0, 400)
-    low, high = interval(list(x)) or (0.0, 0.0)
-    assert (high - low) / 2 == pytest.approx(1.96 * x.std() / 20, rel=0.1)
-    assert interval(list(x)) == (low, high)
-    assert interval([1.0]) is None
-    many = list(np.random.default_rng(0).normal(3.0, 2.0, 6000))
-    low, high = interval(many) or (0.0, 0.0)
-    assert (high - low) / 2 == pytest.approx(1.96 * 2 / 6000**0.5, rel=0.03)
 
 
 def test_systems_are_compared_over_what_all_have(sets: Path) -> None:

@@ -68,10 +68,11 @@ REPAIRED: dict[str, tuple[Spoiled, str]] = {
     "mono reference": (lambda x: (x, RATE, stereo(hiss(x), hiss(x, 0.03)), RATE), "mono reference held against each"),
     "mono estimate": (lambda x: (stereo(x, x), RATE, hiss(x), RATE), "mono estimate held against the mean"),
     "inverted": (lambda x: (x, RATE, -hiss(x), RATE), "inverted polarity (left so)"),
-    "late": (lambda x: (x, RATE, np.append(np.zeros(1234), hiss(x))[: len(x)], RATE), "1234 samples late (+77.1 ms)"),
-    "early": (lambda x: (x, RATE, np.append(hiss(x)[500:], np.zeros(500)), RATE), "500 samples early (-31.2 ms)"),
+    "late": (lambda x: (x, RATE, np.append(np.zeros(1234), hiss(x))[: len(x)], RATE), "delayed by 1234 samples (+77.1"),
+    "early": (lambda x: (x, RATE, np.append(hiss(x)[500:], np.zeros(500)), RATE), "advanced by 500 samples (-31.2 ms)"),
     "late and inverted": (
-        lambda x: (x, RATE, -np.append(np.zeros(77), hiss(x)), RATE), "inverted polarity (left so); estimate 77 samples"
+        lambda x: (x, RATE, -np.append(np.zeros(77), hiss(x)), RATE),
+        "inverted polarity (left so); estimate delayed by 77 samples",
     ),
     "late by more than the tolerance": (lambda x: (x, RATE, np.append(np.zeros(8000), hiss(x)), RATE), "+500 ms"),
     "clipped": (lambda x: (x, RATE, np.clip(8 * hiss(x), -1, 1), RATE), ""),
@@ -123,7 +124,7 @@ def test_a_delay_is_hinted_at_without_align(tmp_path: Path) -> None:
     estimate = write(tmp_path / "e.wav", np.append(np.zeros(1234), x)[: len(x)])
     found = measure_files(SoundCache(), reference, estimate, None, ("si_snr",), Repairs())
     assert (found.values["si_snr"] or 0) < 0
-    assert "1234 samples late (+77.1 ms), left so (--align removes it)" in found.note()
+    assert "delayed by 1234 samples (+77.1 ms), left so (--align removes it)" in found.note()
 
 
 def test_alignment_keeps_the_noisy_file_in_step(tmp_path: Path) -> None:
@@ -134,3 +135,22 @@ def test_alignment_keeps_the_noisy_file_in_step(tmp_path: Path) -> None:
     expected = score_pair(x[500:], out[500:], RATE, ("si_snr", "si_snr_improvement"), noisy[500:])
     assert found.values == pytest.approx(expected, abs=1e-6)
     assert found.delay_samples == -500
+
+
+@pytest.mark.parametrize("delay", [1, 4, 10, 28, 50, 100, 200, 320, -7, -60])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_delay_is_told_from_the_polarity(delay: int, sign: int, tmp_path: Path) -> None:
+    x = voice()
+    moved = np.append(np.zeros(delay), x)[: len(x)] if delay > 0 else np.append(x[-delay:], np.zeros(-delay))
+    paths = write(tmp_path / "r.wav", x), write(tmp_path / "e.wav", sign * hiss(moved, 1e-4))
+    note = measure_files(SoundCache(), *paths, None, ("si_snr",), Repairs()).note()
+    assert f"{'delayed' if delay > 0 else 'advanced'} by {abs(delay)} samples" in note
+    assert ("inverted" in note) == (sign < 0)
+
+
+@pytest.mark.parametrize("level", [1e-4, 0.02, 0.1, 0.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_said_of_a_delay_that_is_not_there(level: float, seed: int, tmp_path: Path) -> None:
+    x = voice(seed)
+    paths = write(tmp_path / "r.wav", x), write(tmp_path / "e.wav", hiss(x, level, seed))
+    assert measure_files(SoundCache(), *paths, None, ("si_snr",), Repairs()).note() == ""

@@ -6,8 +6,10 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 
@@ -21,6 +23,9 @@ from dccrn_cli.errors import AudioError
 PREFIX, SUFFIX = ".dccrn-", ".part"
 
 _ATTEMPTS = 100
+_FLAGS = os.O_RDWR
+for _name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY", "O_NONBLOCK"):  # the last one: no waiting for a planted FIFO
+    _FLAGS |= getattr(os, _name, 0)
 
 
 class BusyError(AudioError):
@@ -63,18 +68,20 @@ class AtomicFile:
             raise BusyError("another run is writing it", self.path)
         os.ftruncate(self.descriptor, 0)
 
-    def commit(self, mtime_ns: int | None = None) -> None:
+    def commit(self, mtime_ns: int | None = None, durable: bool = True) -> None:
         """Put the file in place, safe on the disk.
 
         Args:
             mtime_ns: time of modification to give to it.
+            durable: see the data to the disk first; not worth its time for what can be made again.
 
         Raises:
             OSError: the disk is full, say.
         """
         assert self.descriptor is not None
         # Not before its data are on the disk, or a power cut could leave a name without them.
-        os.fsync(self.descriptor)
+        if durable:
+            os.fsync(self.descriptor)
         if mtime_ns is not None:
             os.utime(self.temporary, ns=(mtime_ns, mtime_ns))
         if fcntl is None:
@@ -107,19 +114,53 @@ class AtomicFile:
 
 
 def _open_locked(path: Path) -> int | None:
-    """The file, open and locked; None if another process has locked it."""
+    """The file, made if need be, open and locked; None if another process has locked it.
+
+    Its name can be foretold, so it is taken only if it is a plain file of this user with no other
+    name. What else lies there, a link say, is removed and never written through.
+
+    Raises:
+        OSError: it cannot be made, or what lies there cannot be removed.
+    """
     for _ in range(_ATTEMPTS):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            # Made in this very call, it can be nobody else's.
+            descriptor, is_new = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666), True
+        except FileExistsError:
+            try:
+                descriptor, is_new = os.open(path, _FLAGS), False
+            except FileNotFoundError:
+                continue
+            except OSError:
+                path.unlink(missing_ok=True)  # a link, or not ours to open
+                continue
         if not _lock(descriptor):
             os.close(descriptor)
             return None
         try:
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                return descriptor
+            found = os.fstat(descriptor)
+            if os.path.samestat(found, os.lstat(path)):
+                if is_new or _is_own(found):
+                    return descriptor
+                path.unlink()
         except FileNotFoundError:
             pass
+        except OSError:
+            os.close(descriptor)
+            raise
         os.close(descriptor)  # what we hold has been renamed or removed in the meantime
     return None
+
+
+def open_no_link(path: str, flags: int) -> int:
+    """An `opener` for `open` that follows no symbolic link."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def _is_own(found: os.stat_result) -> bool:
+    """A plain file of this user, under one name."""
+    mine = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and mine
 
 
 def _lock(descriptor: int) -> bool:
@@ -144,7 +185,7 @@ def remove_leftovers(targets: Iterable[Path], patience_s: float = 0.0) -> int:
     """
     removed, deadline = 0, time.monotonic() + patience_s
     for folder in {target.parent for target in targets}:
-        for path in folder.glob(f"{PREFIX}*{SUFFIX}") if folder.is_dir() else ():
+        for path in _leftovers(folder):
             with contextlib.suppress(OSError):
                 while (descriptor := _open_locked(path)) is None and time.monotonic() < deadline:
                     time.sleep(0.02)
@@ -153,6 +194,19 @@ def remove_leftovers(targets: Iterable[Path], patience_s: float = 0.0) -> int:
                     os.close(descriptor)
                     removed += 1
     return removed
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    """Plain files in a folder that are named as temporary ones are; none where it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                Path(entry.path)
+                for entry in entries
+                if fnmatchcase(entry.name, f"{PREFIX}*{SUFFIX}") and entry.is_file(follow_symlinks=False)
+            ]
+    except OSError:
+        return []
 
 
 def is_nearly_full(path: Path, margin: int) -> bool:

@@ -1,0 +1,69 @@
+"""The one set of classes that input SNRs fall into, for tables and pictures alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dccrn_cli.scoring.files import Record
+
+CLASS_DB = 5.0
+"""Width of classes where SNRs are not given as classes."""
+
+MAX_CLASSES = 24
+"""More SNRs than this are no classes."""
+
+_EXACT_DB = 0.1
+
+
+@dataclass(frozen=True)
+class SnrClasses:
+    """Input SNRs in classes: the values themselves where they are few and told, else ranges of 5 dB.
+
+    Attributes:
+        centres: in dB, ascending; empty if no SNR is known.
+        step: width in dB.
+    """
+
+    centres: tuple[float, ...]
+    step: float
+
+    @classmethod
+    def of(cls, snrs_db: Iterable[float | None], measured: bool = False) -> SnrClasses:
+        """The classes of these SNRs.
+
+        Args:
+            snrs_db: of each file, or None.
+            measured: some of them were measured, so that no two are the same.
+        """
+        known = [snr_db for snr_db in snrs_db if snr_db is not None and math.isfinite(snr_db)]
+        step = CLASS_DB if measured else _EXACT_DB
+        if len({_rounded(snr_db, step) for snr_db in known}) > MAX_CLASSES:
+            step = CLASS_DB
+        while len(centres := sorted({_rounded(snr_db, step) for snr_db in known})) > MAX_CLASSES:
+            step *= 2
+        return cls(tuple(centres), step)
+
+    @classmethod
+    def of_records(cls, records: Sequence[Record]) -> SnrClasses:
+        """The classes of all files that have a partner."""
+        paired = [record for record in records if record["status"] != "unmatched"]
+        return cls.of(
+            (record["snr_db"] for record in paired), any(record["snr_source"] == "measured" for record in paired)
+        )
+
+    def find(self, snr_db: float | None) -> float | None:
+        """The centre of the class of an SNR; None where it is not known or infinite."""
+        return None if snr_db is None or not math.isfinite(snr_db) else _rounded(snr_db, self.step)
+
+    @property
+    def label(self) -> str:
+        """Of an axis of classes, with their width where they are ranges."""
+        return "Input SNR in dB" + (f" (±{self.step / 2:g})" if self.step > _EXACT_DB else "")
+
+
+def _rounded(snr_db: float, step: float) -> float:
+    return round(math.floor(snr_db / step + 0.5) * step, 1) + 0.0

@@ -1,0 +1,80 @@
+"""What a path leads to, with a reason where that cannot be told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path, PurePath
+from typing import Literal
+
+Kind = Literal["file", "folder", "other", "missing", "unusable"]
+
+_REASONS = {
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ELOOP: "a link that leads to itself",
+    errno.ENOTDIR: "a part of the path is a file",
+}
+
+
+def path_kind(path: str | os.PathLike[str]) -> tuple[Kind, str]:
+    """What a path leads to, and why it cannot be used as a file or folder; links are followed.
+
+    Unlike `Path.is_file`, `is_dir` and `exists` it never raises, and never takes what it cannot look at
+    for something that is not there.
+
+    Args:
+        path: any path, even one that no file system takes.
+
+    Returns:
+        The kind, and "" for a file or folder, else the reason: `no such file or folder`,
+        `unusable: permission denied` …
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return "missing", "no such file or folder"
+    except OSError as error:
+        return "unusable", f"unusable: {reason(error)}"
+    except ValueError:  # a NUL, or what the file system's encoding lacks
+        return "unusable", "unusable: no valid path"
+    if stat.S_ISREG(mode):
+        return "file", ""
+    if stat.S_ISDIR(mode):
+        return "folder", ""
+    return "other", "neither a file nor a folder"
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """A regular file is there, and can be looked at."""
+    return path_kind(path)[0] == "file"
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """A folder is there, and can be looked at."""
+    return path_kind(path)[0] == "folder"
+
+
+def is_missing(path: str | os.PathLike[str]) -> bool:
+    """Nothing is there; not so of what cannot be looked at."""
+    return path_kind(path)[0] == "missing"
+
+
+def reason(error: OSError) -> str:
+    """Why the operating system refuses, in plain words."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full"
+    return _REASONS.get(error.errno or 0) or error.strerror or str(error)
+
+
+def below(folder: Path, name: str) -> Path:
+    """A place for `name` inside a folder and nowhere else.
+
+    Args:
+        folder: the folder.
+        name: a path with `/`, which may be absolute or lead upwards: its root, drive and `..` are left out.
+    """
+    parts = [part for part in PurePath(name).parts if part not in ("..", PurePath(name).anchor)]
+    return folder.joinpath(*parts)
