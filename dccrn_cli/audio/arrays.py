@@ -38,8 +38,10 @@ def as_floats(audio: Any) -> np.ndarray:
     if array.dtype.kind == "f":
         return array
     if (scale := PCM_SCALES.get(array.dtype.name)) is not None:
-        floats = array.astype(np.float64 if array.dtype.itemsize > 2 else np.float32)
-        return (floats - scale if array.dtype.kind == "u" else floats) / floats.dtype.type(scale)
+        floats: np.ndarray = array.astype(np.float64 if array.dtype.itemsize > 2 else np.float32)
+        floats -= scale if array.dtype.kind == "u" else 0
+        floats /= scale
+        return floats
     known = ", ".join(PCM_SCALES)
     raise OptionError(f"{array.dtype} samples; floating point with full scale 1.0 or PCM ({known}) is needed")
 
