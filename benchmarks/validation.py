@@ -14,8 +14,9 @@ against the input in frames 50 dB below the loudest of the reference, "start" th
 SIG, BAK and OVRL are DNSMOS P.835, left out unless the package `speechmos` is there for its network
 (`pip install --no-deps speechmos onnxruntime`). All are means over pairs that have them.
 
-A cache folder saves measuring the same inputs again for the next model.
-With --quick it is every second pair of main/, SI-SNR, PESQ, STOI, level and pauses.
+A cache folder saves measuring the same signals again: the inputs for the next model, and what an
+interrupted run had done. With --quick it is every second pair of main/, SI-SNR, PESQ, STOI, level
+and pauses.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ def mean(rows: Sequence[Figures]) -> Figures:
 def evaluate(
     data: Path, model: str | None, *, quick: bool = False, processes: int = 1, cache: Path | None = None
 ) -> Results:
-    """Enhance and measure a validation set; measures of the inputs are kept in the cache folder, if one is given."""
+    """Enhance and measure a validation set; measures are kept in the cache folder, if one is given."""
     pairs = find_pairs(data)
     main_pairs = [pair for pair in pairs if pair.part == "main"]
     measures = dict.fromkeys(MEASURES, QUICK) if quick else MEASURES
@@ -294,10 +295,11 @@ def _enhance_and_measure(
     if result.status != "done":
         raise SystemExit(f"{result.source}: {result.reason}")
     clean, noisy, output = (_read(path) for path in (pair.clean, pair.noisy, result.target))
-    figures = {"enhanced": measure(names, clean, output, noisy)}
+    cached = joblib.Memory(cache, verbose=0).cache(measure)
+    figures = {"enhanced": cached(names, clean, output, noisy)}
     if not quick:
         apart = [name for name in names if name not in ("pauses_db", "start_db")]
-        figures["noisy"] = joblib.Memory(cache, verbose=0).cache(measure)(apart, clean, noisy, noisy)
+        figures["noisy"] = cached(apart, clean, noisy, noisy)
     return figures
 
 
@@ -344,7 +346,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="every second pair of main/, the main figures")
     parser.add_argument("--classes", action="store_true", help="a table of all classes of noise besides")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--cache", type=Path, help="folder to keep the figures of the inputs in")
+    parser.add_argument("--cache", type=Path, help="folder to keep measures in")
     arguments = parser.parse_args()
     began = time.monotonic()
     results = evaluate(
