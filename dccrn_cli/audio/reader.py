@@ -21,8 +21,11 @@ class Reader(Protocol):
 
     info: AudioInfo
     frames_read: int
-    note: str
     tags: dict[str, str]
+
+    @property
+    def note(self) -> str:
+        """What a user should know, or ""; all of it is known at the end."""
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Float32 `(n, channels)`, n at most `frames`."""

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from dccrn_cli.audio.files import AudioWriter
 from dccrn_cli.audio.formats import contradicts
 from dccrn_cli.audio.raw import RawFormat
 from dccrn_cli.audio.reader import open_sound
 from dccrn_cli.audio.stdio import STDIN, STDOUT, StreamReader, StreamWriter
+from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.cli.console import STANDARD, error_line
 from dccrn_cli.engine.file import FileEnhancer
 from dccrn_cli.engine.options import EnhanceOptions
@@ -80,7 +80,11 @@ def enhance_pipe(
                 enhancer.pump(reader, writer)
         except InvalidSamples as error:
             raise InvalidSamples(error.message, STDIN if inputs[0] == STANDARD else inputs[0]) from None
-    notes = [reader.note, f"{writer.clipped:,} samples beyond full scale limited" if writer.clipped else ""]
+    notes = [
+        reader.note,
+        f"{writer.clipped:,} samples beyond full scale limited" if writer.clipped else "",
+        writer.note,
+    ]
     for note in () if quiet else filter(None, notes):
         error_line(f"Note: {note}")
 

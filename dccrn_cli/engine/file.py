@@ -11,7 +11,6 @@ from typing import Protocol
 
 import numpy as np
 
-from dccrn_cli.audio.files import AudioWriter
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.levels import LevelMeter
 from dccrn_cli.audio.media import MEDIA_SUFFIXES
@@ -21,6 +20,7 @@ from dccrn_cli.audio.remux import remux
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
+from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.results import EXISTS, FileResult
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError

@@ -15,9 +15,10 @@ import soundfile
 import torch
 from conftest import TINY, speechlike
 
-from dccrn_cli.audio.files import AudioReader, AudioWriter
+from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.formats import FORMAT_OF_SUFFIX, SAMPLE_FORMATS, AudioInfo
 from dccrn_cli.audio.plan import Job
+from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.file import BLOCK_SAMPLES, FileEnhancer
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.results import FileResult
