@@ -9,6 +9,9 @@ from typing import BinaryIO, NamedTuple
 ORDERS = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">", b"FORM": ">"}
 """Byte order of files by their first four bytes."""
 
+BLOCK_FORMATS = frozenset({0x2, 0x11, 0x31})  # MS and IMA ADPCM, GSM 6.10
+"""Formats in WAV and W64 whose samples come in blocks, of which the last one is filled up."""
+
 AFTER_SAMPLES = frozenset(
     (
         *b"LIST bext iXML smpl inst plst fact PEAK JUNK junk FLLR DISP cart axml chna afsp _PMX aXML minf elm1".split(),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from dccrn_cli.audio.chunks import ORDERS, is_chunk, walk
+from dccrn_cli.audio.chunks import BLOCK_FORMATS, ORDERS, is_chunk, walk
 from dccrn_cli.audio.splice import Piece
 
 _OPEN_ENDED = 0x7FFF0000
@@ -137,7 +137,7 @@ def _wav(file: BinaryIO, kind: bytes, size: int) -> Extent | None:
         declared = long_size
     if kind in (b"RIFF", b"RIFX") and chunk.size >= _OPEN_ENDED and chunk.size > size - samples_at:
         declared = None
-    extent = Extent(samples_at, declared, 0, max(frame_bytes, 1), frames if tag in _IN_BLOCKS else None)
+    extent = Extent(samples_at, declared, 0, max(frame_bytes, 1), frames if tag in BLOCK_FORMATS else None)
     extent = replace(extent, format="WAVEX" if tag == 0xFFFE else "WAV") if kind[:3] == b"RIF" else extent
     held = _held(extent, size, _riff_follows(file, order, size), is_open=kind in (b"RF64", b"BW64"))
 
@@ -152,9 +152,6 @@ def _wav(file: BinaryIO, kind: bytes, size: int) -> Extent | None:
         return [head, (start, samples_at - 4), b"\xff\xff\xff\xff", (samples_at, samples_at + length)]
 
     return replace(held, patch=None if kind == b"RIFX" and held.held >= _WRAP // 2 else patch)
-
-
-_IN_BLOCKS = frozenset({0x2, 0x11, 0x31, 0x61})  # MS and IMA ADPCM, GSM 6.10
 
 
 def _riff_follows(file: BinaryIO, order: str, size: int) -> Follows:
@@ -275,7 +272,7 @@ def _w64(file: BinaryIO, size: int) -> Extent | None:
         at += max((length + 7) // 8 * 8, 24)
     start = at + 24
     extent = Extent(start, None if length >= 1 << 62 else max(length - 24, 0), 0, max(frame_bytes, 1),
-                    frames if tag in _IN_BLOCKS else None)  # fmt: skip
+                    frames if tag in BLOCK_FORMATS else None)  # fmt: skip
 
     def follows(at: int) -> bool:
         file.seek(at)

@@ -128,7 +128,7 @@ class AudioReader:
         """Samples that a part gives, as far as is known."""
         frames = file.frames if 0 < file.frames < _UNKNOWN_FRAMES else 0
         if part.frames is not None and 0 < frames - part.frames < _BLOCK_FRAMES:
-            self.padding += frames - part.frames
+            self.padding = frames - part.frames
             return part.frames
         return frames + part.lead if frames else 0
 

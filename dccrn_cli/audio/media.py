@@ -25,8 +25,8 @@ from dccrn_cli.errors import MissingDependency, UnreadableAudio
 
 MEDIA_SUFFIXES = frozenset(
     """
-    .3g2 .3gp .aac .ac3 .amr .asf .avi .eac3 .flv .m2ts .m4a .m4b .m4v .mka .mkv .mov .mp4 .mpeg .mpg .mts .ts
-    .webm .wma .wmv
+    .3g2 .3gp .aac .ac3 .amr .ape .asf .avi .eac3 .flv .m2ts .m4a .m4b .m4v .mka .mkv .mov .mp4 .mpeg .mpg .mts .ts
+    .tta .webm .wma .wmv .wv
     """.split()  # noqa: SIM905
 )
 """Suffixes (lower case) of the files that `MediaReader` is for."""

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 _STDERR = 2
 _OURS = re.compile(
     rb"\[src/libmpg123/|Warning: (Xing|Encountered|Real sample count|Big change)|Note: (Xing|Illegal Audio|"
-    rb"Trying to resync|Hit end|Input data end|Cut frame|broken frame|Junk at|Looks like a RIFF|Skipped|Could be|free format)"
+    rb"Trying to resync|Hit end|Input data end|Cut frame|broken frame|"
+    rb"Junk at|Looks like a RIFF|Skipped|Could be|free format)"
 )
 _ERROR = re.compile(rb"^\[src/libmpg123/.*\] error: ")
 _lock = threading.RLock()

@@ -22,6 +22,8 @@ _TAG_BYTES, _TAGS_BYTES = 8000, 32_000
 
 _RATE_ROUNDING = 0.02  # HTK and SDS hold the time between samples as a whole number
 
+_IN_BLOCKS = frozenset({"IMA_ADPCM", "MS_ADPCM", "GSM610"})
+
 _NEARLY_FULL_BYTES = 1 << 20
 _CHECK_FRAMES = 1 << 16
 
@@ -117,6 +119,8 @@ class AudioWriter:
         if not self.info.is_float:
             self.clipped += int(np.count_nonzero(np.abs(block) > 1.0))
             block = np.clip(block, -1.0, 1.0)
+        if self.info.exceeds(self.frames_written + len(block)):
+            raise AudioError(self.info.too_long(), self.path)
         try:
             self._file.write(block)
         except (soundfile.SoundFileError, OSError, AssertionError) as error:
@@ -133,7 +137,7 @@ class AudioWriter:
             self._file.close()
             assert self._atomic.descriptor is not None
             with open(self._atomic.descriptor, "r+b", closefd=False) as file:
-                settle(file, self.info.format)
+                settle(file, self.info.format, self.frames_written)
             self._check_header()
             if is_nearly_full(self.path, _NEARLY_FULL_BYTES) and not self._is_complete():
                 raise AudioError("cannot be written to its end: the disk is full", self.path)
@@ -153,11 +157,13 @@ class AudioWriter:
         kind = f"{self.info.format} with {self.info.subtype} samples"
         try:
             with AudioReader(self._atomic.temporary) as reader:
-                got = reader.info
+                got, padding = reader.info, reader.padding
         except UnreadableAudio as error:
             raise AudioError(f"{kind} cannot be written here: {error.message}", self.path) from None
         if abs(got.sample_rate / self.info.sample_rate - 1) > _RATE_ROUNDING:
             raise UnsupportedFormat(f"{kind} does not hold {self.info.sample_rate} Hz", self.path)
+        if padding and self.info.subtype in _IN_BLOCKS:
+            self.note = f"{self.info.subtype} holds whole blocks: {padding} samples of silence follow the end"
         if 0 < got.frames < self.frames_written:
             raise AudioError(f"{kind} loses the last {self.frames_written - got.frames:,} samples", self.path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from pathlib import Path
@@ -72,6 +73,7 @@ def enhance_pipe(
         else:
             wanted = reader.info.adapted(suffix or target.suffix, options.sample_format, options.sample_rate)
             wanted = wanted.nearest_writable() if options.sample_format is None else wanted
+            wanted = wanted.with_room_for(math.ceil(reader.info.seconds * wanted.sample_rate))
             writer = stack.enter_context(AudioWriter(target, wanted, reader.tags))
         try:
             # A recorder in front of the pipe ends on Ctrl-C as well, and with it our input: what has

@@ -144,7 +144,7 @@ def test_every_kind_of_file(tmp_path: Path, enhance: FileEnhancer) -> None:
                 assert (after.subtype, result.notes) == ("PCM_24", ("ALAC_20 samples become PCM_24",)), case
             else:
                 assert (after.format, after.subtype, after.endian) == (container, subtype, before.endian), case
-                assert result.notes == (), case
+                assert all("holds whole blocks" in note for note in result.notes), case
             assert (after.sample_rate, after.channels) == (before.sample_rate, before.channels), case
             assert len(got) == len(given), case
             if not any(name in subtype for name in LOSSY):

@@ -14,11 +14,13 @@ from conftest import speechlike
 
 from dccrn_cli.audio import mpeg
 from dccrn_cli.audio.files import AudioReader
+from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.media import MediaReader
 from dccrn_cli.audio.native_stderr import decoder_messages
 from dccrn_cli.audio.reader import probe
 from dccrn_cli.audio.stdio import StreamReader
-from dccrn_cli.errors import UnreadableAudio
+from dccrn_cli.audio.writer import AudioWriter
+from dccrn_cli.errors import AudioError, UnreadableAudio, UnsupportedFormat
 
 RATE, FRAMES = 16_000, 40_000
 FORMAT = struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, 2, 16)
@@ -299,3 +301,43 @@ def test_a_flac_file_without_its_end_behind_another(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(data + data[:-5000])
     with AudioReader(tmp_path / "a") as reader, pytest.raises(UnreadableAudio, match=r"damaged|cut off"):
         list(reader.blocks(7001))
+
+
+@pytest.mark.parametrize("subtype", ["IMA_ADPCM", "MS_ADPCM", "GSM610"])
+@pytest.mark.parametrize("frames", [4000, 4001, 5555])
+def test_blocks_that_are_filled_up(frames: int, subtype: str, tmp_path: Path) -> None:
+    info = AudioInfo(RATE, 1, 0, "WAV", subtype, "FILE")
+    for name in "ab":  # what comes from the first is written again
+        with AudioWriter(tmp_path / f"{name}.wav", info) as writer:
+            writer.write(speechlike(frames))
+        reader, got = read(tmp_path / f"{name}.wav")
+        assert len(got) == frames
+        decoded = soundfile.info(tmp_path / f"{name}.wav").frames
+        assert reader.padding == decoded - frames
+        assert (f": {reader.padding} samples of silence" in writer.note) == (decoded > frames)
+
+
+def test_results_beyond_four_gib(tmp_path: Path) -> None:
+    frames = 1 << 31
+    info = AudioInfo(RATE, 1, frames, "WAV", "PCM_16", "FILE")
+    larger = info.with_room_for(frames)
+    assert larger.format == "RF64"
+    assert "--format w64" in info.changes_to(larger)[0]
+    assert info.with_room_for(frames // 2) == info
+    for container, fits in (("AIFF", False), ("AU", False), ("CAF", True), ("W64", True), ("FLAC", True)):
+        other = AudioInfo(RATE, 1, frames, container, "PCM_16", "FILE")
+        if fits:
+            assert other.with_room_for(frames) == other
+        else:
+            with pytest.raises(UnsupportedFormat, match="--format w64"):
+                other.with_room_for(frames)
+
+
+def test_a_result_that_grows_beyond_four_gib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dccrn_cli.audio.formats.MAX_BYTES", 1000)
+    info = AudioInfo(RATE, 1, 0, "WAV", "PCM_16", "FILE")
+    with pytest.raises(AudioError, match="--format w64"), AudioWriter(tmp_path / "a.wav", info) as writer:
+        for _ in range(3):
+            writer.write(speechlike(200))
+    assert writer.frames_written == 400
+    assert list(tmp_path.iterdir()) == []
