@@ -11,22 +11,26 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from dccrn_cli.audio.chunks import BLOCK_FORMATS, ORDERS, walk
+
 _OGG_SERIAL = 0
 _POLYNOMIAL = 0x04C11DB7
 _VOC_BLOCK, _VOC_SAMPLES = 26, b"\x09"  # place and type of the first block
 _MAT5_TEXT, _MAT5_TEXT_BYTES = b"MATLAB 5.0 MAT-file\0", 124
 
 
-def settle(file: BinaryIO, format: str) -> None:
+def settle(file: BinaryIO, format: str, frames: int = 0) -> None:
     """Make a finished file depend on its samples and tags only; what it sounds like stays.
 
     Ogg: the serial number of the stream, and with it the checksum of each page. WAV and AIFF of
     floating-point samples: the time in the PEAK chunk. MAT5: the date in its text. VOC: the size of the block
-    of samples, which libsndfile makes one too large. MP3: tags that are UTF-8 are called so. Others are left alone.
+    of samples, which libsndfile makes one too large. MP3: tags that are UTF-8 are called so. WAV of samples in blocks:
+    the length is that without what fills up the last one. Others are left alone.
 
     Args:
         file: as libsndfile left it, opened "r+b".
         format: the container in libsndfile's names.
+        frames: its length in samples; 0 for what libsndfile says.
 
     Raises:
         OSError: it cannot be read or written.
@@ -35,6 +39,8 @@ def settle(file: BinaryIO, format: str) -> None:
         _settle_ogg(file)
     elif format in ("WAV", "WAVEX", "RF64", "AIFF"):
         _settle_peak(file)
+        if frames and format == "WAV":
+            _settle_length(file, frames)
     elif format == "VOC":
         _settle_voc(file)
     elif format == "MP3":
@@ -51,6 +57,19 @@ def _settle_peak(file: BinaryIO) -> None:
         if name == b"PEAK":
             file.seek(at + 4)  # past the version
             file.write(bytes(4))
+            return
+
+
+def _settle_length(file: BinaryIO, frames: int) -> None:
+    in_blocks = False
+    for name, at in _chunks(file):
+        if name == b"data":
+            return
+        file.seek(at)
+        if name == b"fmt ":
+            in_blocks = int.from_bytes(file.read(2), "little") in BLOCK_FORMATS
+        if name == b"fact" and in_blocks:
+            file.write(struct.pack("<I", frames))
             return
 
 
@@ -95,16 +114,8 @@ def _from_syncsafe(digits: bytes) -> int:
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """Name and place of content of each chunk."""
     file.seek(0)
-    order = "<" if file.read(4) in (b"RIFF", b"RF64") else ">"
-    at = 12
-    while True:
-        file.seek(at)
-        head = file.read(8)
-        if len(head) < 8:
-            return
-        name, size = struct.unpack(order + "4sI", head)
-        yield name, at + 8
-        at += 8 + size + size % 2
+    for chunk in walk(file, ORDERS.get(file.read(4), ">")):
+        yield chunk.name, chunk.start
 
 
 def _settle_ogg(file: BinaryIO) -> None:

@@ -1,4 +1,4 @@
-"""Decoding and encoding of audio files in blocks, through libsndfile."""
+"""Decoding of audio files in blocks, through libsndfile."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import soundfile
 
-from dccrn_cli.audio.canonical_bytes import settle
+from dccrn_cli.audio.extent import cut_off, unread
 from dccrn_cli.audio.formats import AudioInfo
-from dccrn_cli.errors import AudioError, UnreadableAudio, UnsupportedFormat
-from dccrn_cli.utils.atomic import AtomicFile, BusyError, is_nearly_full
+from dccrn_cli.audio.native_stderr import decoder_messages
+from dccrn_cli.audio.resample import Resampler
+from dccrn_cli.audio.splice import Splice
+from dccrn_cli.audio.survey import Part, Survey, joined, survey
+from dccrn_cli.errors import UnreadableAudio
 
 _EXACT_LENGTH = frozenset({"FLAC"})
 
@@ -24,16 +26,19 @@ _EXACT_LENGTH = frozenset({"FLAC"})
 _VAGUE = ("Unspecified internal", "Internal error", "Input/output", "End of file", "File does not exist")
 
 _UNKNOWN_FRAMES = 2**62
-_CUT_WAV = re.compile(r"data : (\d+) \(should be (\d+)\)")
-_OPEN_ENDED = 0x7FFF0000  # sizes that recorders write before they know better
+_SHORT = re.compile(r"(?:data|SSND|Data Size|BODY)\s*: (\d+) \(should be (\d+)\)")
 
-_TAG_BYTES, _TAGS_BYTES = 8000, 32_000
-"""The longest tag that is taken over, and all of them together."""
+_READ_AHEAD = 1 << 16
+"""Bytes that a decoder may have taken beyond what it has given."""
 
-_RATE_ROUNDING = 0.02  # HTK and SDS hold the time between samples as a whole number
+_NEXT_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+_PIECE = 1 << 20
 
-_NEARLY_FULL_BYTES = 1 << 20
-_CHECK_FRAMES = 1 << 16
+_BLOCK_FRAMES = 1 << 16
+"""Samples at most that are left over in a last block."""
+
+_UNCERTAIN = {"MP3": 2304}
+"""Samples by which a length may be estimated wrongly."""
 
 
 def reason(error: Exception) -> str:
@@ -53,23 +58,16 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-class _Unsynced(soundfile.SoundFile):  # type: ignore[misc]
-    """Written without waiting for the disk: soundfile does so on closing, before the header is complete."""
-
-    def flush(self) -> None:
-        pass
-
-
 class AudioReader:
-    """An open audio file, read in blocks.
+    """An open audio file, read in blocks, to the end of what is there.
 
     Args:
         path: the file.
 
     Attributes:
-        info: what it is.
+        info: what it is; its frames are those that will be read, as far as can be known before.
         frames_read: samples read so far.
-        note: something that a user should know about the file, or "".
+        padding: samples that fill up the last block of the file and are left out.
         tags: title, artist and so on, where the container has them.
 
     Raises:
@@ -78,22 +76,68 @@ class AudioReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.frames_read = 0
+        self.padding = 0
+        self._errors: list[int] = []
         try:
-            status = self.path.stat()
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableAudio("is not a file", self.path)
-            if status.st_size == 0:
-                raise UnreadableAudio("the file is empty (0 bytes)", self.path)
-            open(self.path, "rb").close()  # libsndfile does not say why it cannot
-            self._file = SequentialFile(_native(self.path))
+            with contextlib.ExitStack() as stack:
+                status = self.path.stat()
+                if not stat.S_ISREG(status.st_mode):
+                    raise UnreadableAudio("is not a file", self.path)
+                if status.st_size == 0:
+                    raise UnreadableAudio("the file is empty (0 bytes)", self.path)
+                # Opened here, as libsndfile does not say why it cannot.
+                self._source = stack.enter_context(open(self.path, "rb", buffering=0))
+                found = survey(self._source, status.st_size)
+                self._parts, self._notes, self._is_mpeg = list(found.parts), list(found.notes), found.is_mpeg
+                self._file, self._splice = self._open(self._parts[0])
+                stack.callback(self._file.close)
+                self._describe(found)
+                self._open_files = stack.pop_all()
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
             raise UnreadableAudio(describe(error), self.path) from None
+
+    def _open(self, part: Part) -> tuple[SequentialFile, Splice | None]:
+        with self._quietly():
+            if part.pieces is None:
+                return SequentialFile(_native(self.path)), None
+            splice = Splice(self._source, part.pieces)
+            return SequentialFile(splice), splice
+
+    def _describe(self, found: Survey) -> None:
         f = self._file
-        frames = f.frames if 0 < f.frames < _UNKNOWN_FRAMES else 0
-        self.info = AudioInfo(f.samplerate, f.channels, frames, f.format, f.subtype, f.endian)
-        self.frames_read = 0
-        self.note = _cut_short(f.extra_info)
         self.tags: dict[str, str] = f.copy_metadata()
+        if not found.notes:
+            self._notes += filter(None, [_cut_short(f.extra_info)])
+        frames = self._length(f, self._parts[0])
+        for part in self._parts[1:]:
+            other = self._open(part)[0]
+            frames += round(self._length(other, part) * f.samplerate / other.samplerate)
+            self._compare(other, f)
+            other.close()
+        self.info = AudioInfo(f.samplerate, f.channels, frames, found.format or f.format, f.subtype, f.endian)
+
+    def _compare(self, other: SequentialFile, first: SequentialFile | AudioInfo) -> None:
+        rate = first.sample_rate if isinstance(first, AudioInfo) else first.samplerate
+        if other.samplerate != rate:
+            self._notes.append(f"a part at {other.samplerate} Hz is resampled to {rate} Hz")
+        if other.channels != first.channels:
+            self._notes.append(f"a part of {other.channels} channels is mixed to {first.channels}")
+
+    def _length(self, file: SequentialFile, part: Part) -> int:
+        """Samples that a part gives, as far as is known."""
+        frames = file.frames if 0 < file.frames < _UNKNOWN_FRAMES else 0
+        if part.frames is not None and 0 < frames - part.frames < _BLOCK_FRAMES:
+            self.padding = frames - part.frames
+            return part.frames
+        return frames + part.lead if frames else 0
+
+    @property
+    def note(self) -> str:
+        """What a user should know about the file, or ""; all of it is known at its end."""
+        errors = sum(self._errors)
+        damage = [f"damaged in {errors:,} places, which are heard"] if errors else []
+        return "; ".join(dict.fromkeys([*self._notes, *damage]))
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Blocks of at most `frames` samples, float32 `(frames, channels)`, full scale 1.0.
@@ -101,24 +145,77 @@ class AudioReader:
         Raises:
             UnreadableAudio: the data cannot be decoded, or end before the header says.
         """
-        while True:
+        for part in self._parts:  # which grow
+            if part is not self._parts[0]:
+                self._file.close()
+                try:
+                    self._file, self._splice = self._open(part)
+                except soundfile.SoundFileError as error:
+                    raise UnreadableAudio(f"damaged at {self._time()} ({reason(error)})", self.path) from None
+                self._open_files.callback(self._file.close)
+                if self.info.format == "FLAC":
+                    self._compare(self._file, self.info)
+            for block in self._conformed(part, frames):
+                self.frames_read += len(block)
+                yield block
+            if self.info.format == "FLAC":
+                self._look_for_more()
+        if self.frames_read < self.info.frames:
+            if self.info.format in _EXACT_LENGTH:
+                raise UnreadableAudio(f"cut off: it ends at {self._time()} of {self.info.seconds:.2f} s", self.path)
+            if not self._notes and self.info.frames - self.frames_read > _UNCERTAIN.get(self.info.format, 0):
+                self._notes.append(cut_off(self.frames_read, self.info.frames))
+
+    def _conformed(self, part: Part, frames: int) -> Iterator[np.ndarray]:
+        """The samples of a part at the rate and in the channels of the first one."""
+        f, left = self._file, self._length(self._file, part)
+        if part.lead:
+            yield np.zeros((part.lead, self.info.channels), np.float32)
+            left -= part.lead
+        resampler = Resampler(f.samplerate, self.info.sample_rate, self.info.channels)
+        # Behind its last sample the FLAC decoder takes another file for damage.
+        limited = part.frames is not None or (left > 0 and self.info.format in _EXACT_LENGTH)
+        while not limited or left > 0:
             try:
-                block = self._file.read(frames, dtype="float32", always_2d=True)
-            except (soundfile.SoundFileError, RuntimeError) as error:
+                with self._quietly():
+                    block = f.read(min(frames, left) if limited else frames, dtype="float32", always_2d=True)
+            except (soundfile.SoundFileError, RuntimeError, OSError) as error:
                 raise UnreadableAudio(f"damaged at {self._time()} ({reason(error)})", self.path) from None
             if len(block) == 0:
                 break
-            self.frames_read += len(block)
-            yield block
-        if self.info.format in _EXACT_LENGTH and self.frames_read < self.info.frames:
-            raise UnreadableAudio(f"cut off: it ends at {self._time()} of {self.info.seconds:.2f} s", self.path)
+            left -= len(block)
+            yield from _pieces(resampler.process(_mixed(block, self.info.channels)), frames)
+        yield from _pieces(resampler.flush(), frames)
+
+    def _look_for_more(self) -> None:
+        """Take in another FLAC file that stands behind the one that has been read."""
+        assert self._splice is not None
+        size, start = os.fstat(self._source.fileno()).st_size, self._parts[-1].start
+        end = start + self._splice.tell()
+        before, place = b"", max(end - _READ_AHEAD, start + 4)
+        while place < size:
+            self._source.seek(place)
+            data = self._source.read(_PIECE)
+            found = _NEXT_FLAC.search(before + data)
+            if found:
+                self._parts.append(Part(((place - len(before) + found.start(), size),)))
+                self._notes[:] = [*(note for note in self._notes if "joined" not in note), joined(len(self._parts))]
+                return
+            if not data:
+                break
+            place, before = place + len(data), data[-8:]
+        if size - end > _READ_AHEAD:
+            self._notes.append(unread(size - end))
+
+    def _quietly(self) -> contextlib.AbstractContextManager[None]:
+        return decoder_messages(self._errors) if self._is_mpeg else contextlib.nullcontext()
 
     def _time(self) -> str:
         return f"{self.frames_read / self.info.sample_rate:.2f} s"
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._open_files.close()
 
     def __enter__(self) -> AudioReader:
         return self
@@ -127,12 +224,22 @@ class AudioReader:
         self.close()
 
 
+def _mixed(block: np.ndarray, channels: int) -> np.ndarray:
+    """The same in so many channels: one in each of them, or their mean."""
+    if block.shape[1] == channels:
+        return block
+    return np.repeat(block.mean(axis=1, keepdims=True), channels, axis=1)
+
+
+def _pieces(block: np.ndarray, frames: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(block), frames):
+        yield block[start : start + frames]
+
+
 def _cut_short(log: str) -> str:
-    """What libsndfile noticed of a WAV that is shorter than its header says."""
-    match = _CUT_WAV.search(log)
-    if match and int(match[2]) < int(match[1]) < _OPEN_ENDED:
-        return f"the recording is cut off: {int(match[2]) / int(match[1]):.0%} of the data are there"
-    return ""
+    """What libsndfile noticed of a file that is shorter than its header says."""
+    match = _SHORT.search(log)
+    return cut_off(int(match[2]), int(match[1])) if match and int(match[2]) < int(match[1]) else ""
 
 
 def describe(error: Exception) -> str:
@@ -144,148 +251,3 @@ def describe(error: Exception) -> str:
         return "is a folder"
     why = reason(error)
     return f"not readable as audio ({'damaged' if why.startswith(_VAGUE) else why})"
-
-
-def _bearable(tags: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Tags that do not break the file: libsndfile writes some headers wrongly when these are long."""
-    left = _TAGS_BYTES
-    for name, text in tags.items():
-        size = len(text.encode(errors="replace"))
-        if 0 < size <= min(left, _TAG_BYTES):
-            left -= size
-            yield name, text
-
-
-class AudioWriter:
-    """Writes a file in blocks beside its target and puts it in place when all is well.
-
-    Used as a context manager: an exception inside leaves neither target nor temporary file.
-
-    Args:
-        path: the target.
-        info: rate, channels and format to write.
-        tags: title, artist and so on; those that the container does not take are left out.
-        mtime_ns: time of modification for the finished file; None for now.
-
-    Raises:
-        UnsupportedFormat: libsndfile cannot write this combination.
-        BusyError: another run is writing this file.
-        AudioError: the file cannot be written.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        info: AudioInfo,
-        tags: Mapping[str, str] | None = None,
-        mtime_ns: int | None = None,
-    ) -> None:
-        self.path = Path(path)
-        self.info = info
-        self.clipped = 0
-        self.frames_written = 0
-        self._mtime_ns = mtime_ns
-        if not info.is_writable:
-            raise UnsupportedFormat(info.obstacle(), path)
-        try:
-            self._atomic = AtomicFile(self.path)
-        except BusyError:
-            raise
-        except OSError as error:
-            raise AudioError(f"cannot be written ({reason(error)})", self.path) from None
-        try:
-            assert self._atomic.descriptor is not None
-            self._file = _Unsynced(
-                self._atomic.descriptor,
-                "w",
-                samplerate=info.sample_rate,
-                channels=info.channels,
-                format=info.format,
-                subtype=info.subtype,
-                endian=info.endian,
-                closefd=False,
-            )
-            for name, text in _bearable(tags or {}):
-                with contextlib.suppress(soundfile.SoundFileError, UnicodeError):
-                    setattr(self._file, name, text)
-        except (soundfile.SoundFileError, OSError) as error:
-            self._atomic.discard()
-            raise AudioError(f"cannot be written ({reason(error)})", self.path) from None
-
-    def write(self, block: np.ndarray) -> None:
-        """Append float `(frames, channels)`; beyond full scale, integer formats clip and are counted.
-
-        Raises:
-            AudioError: the block is not finite, or cannot be written.
-        """
-        if not np.isfinite(block).all():
-            raise AudioError("the result is not finite", self.path)
-        if not self.info.is_float:
-            self.clipped += int(np.count_nonzero(np.abs(block) > 1.0))
-            block = np.clip(block, -1.0, 1.0)
-        try:
-            self._file.write(block)
-        except (soundfile.SoundFileError, OSError, AssertionError) as error:
-            raise AudioError(self._why_not(error), self.path) from None
-        self.frames_written += len(block)
-
-    def commit(self) -> None:
-        """Put the file in place.
-
-        Raises:
-            AudioError: it cannot be written to its end.
-        """
-        try:
-            self._file.close()
-            assert self._atomic.descriptor is not None
-            with open(self._atomic.descriptor, "r+b", closefd=False) as file:
-                settle(file, self.info.format)
-            self._check_header()
-            if is_nearly_full(self.path, _NEARLY_FULL_BYTES) and not self._is_complete():
-                raise AudioError("cannot be written to its end: the disk is full", self.path)
-            self._atomic.commit(self._mtime_ns)
-        except (soundfile.SoundFileError, OSError) as problem:
-            raise AudioError(self._why_not(problem), self.path) from None
-
-    def _why_not(self, error: Exception) -> str:
-        # libsndfile does not say.
-        full = is_nearly_full(self.path, _NEARLY_FULL_BYTES)
-        return f"cannot be written: {'the disk is full' if full else reason(error)}"
-
-    def _check_header(self) -> None:
-        """What libsndfile wrote is what was asked for: it does not say where a container cannot hold that."""
-        if self.frames_written == 0 or self.info.format == "RAW":
-            return
-        kind = f"{self.info.format} with {self.info.subtype} samples"
-        try:
-            with AudioReader(self._atomic.temporary) as reader:
-                got = reader.info
-        except UnreadableAudio as error:
-            raise AudioError(f"{kind} cannot be written here: {error.message}", self.path) from None
-        if abs(got.sample_rate / self.info.sample_rate - 1) > _RATE_ROUNDING:
-            raise UnsupportedFormat(f"{kind} does not hold {self.info.sample_rate} Hz", self.path)
-        if 0 < got.frames < self.frames_written:
-            raise AudioError(f"{kind} loses the last {self.frames_written - got.frames:,} samples", self.path)
-
-    def _is_complete(self) -> bool:
-        """All samples can be read back. libsndfile says nothing of failures while it closes a file."""
-        try:
-            with AudioReader(self._atomic.temporary) as reader:
-                frames = sum(len(block) for block in reader.blocks(_CHECK_FRAMES))
-        except UnreadableAudio:
-            return self.frames_written == 0
-        return frames >= self.frames_written
-
-    def __enter__(self) -> AudioWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self.commit()
-        finally:
-            with contextlib.suppress(soundfile.SoundFileError):
-                self._file.close()
-            self._atomic.discard()

@@ -46,6 +46,12 @@ _RATES: Mapping[str, Sequence[int]] = {
 _GARBLED = frozenset({"ALAC_20"})
 """Sample formats that libsndfile writes wrongly for several channels."""
 
+_SIZE_OF_32_BITS = frozenset({"WAV", "WAVEX", "AIFF", "AU", "SVX", "VOC", "NIST", "AVR", "PAF"})
+MAX_BYTES = (1 << 32) - (1 << 20)
+"""Of samples in a container whose sizes have 32 bits, with room for what stands beside them."""
+
+_SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+
 _FLOATING = frozenset({"FLOAT", "DOUBLE"})
 _DEEP = frozenset(
     """
@@ -142,9 +148,13 @@ class AudioInfo:
             UnsupportedFormat: the container does not hold such samples.
         """
         wanted = FORMAT_OF_SUFFIX.get(suffix.lower(), self.format)
-        same_family = ("WAV", "WAVEX", "RF64") if wanted == "WAV" else (wanted,)
+        if wanted not in soundfile.available_formats():
+            wanted = "FLAC"
+        same_family = {"WAV", "WAVEX", "RF64"} if wanted == "WAV" else {wanted}
         opus = suffix.lower() == ".opus" and self.subtype != "OPUS"
         info = self
+        if not soundfile.check_format(self.format, self.subtype, self.endian):
+            same_family = set()  # what FFmpeg has read is called by its names
         if self.format not in same_family or (opus and subtype is None):
             fitting = subtype or self._fitting_subtype(wanted, opus=opus)
             info = replace(self, format=wanted, subtype=fitting, endian="FILE")
@@ -163,6 +173,28 @@ class AudioInfo:
             return self
         info = replace(self, subtype=self._fitting_subtype(self.format), endian="FILE")
         return info if info.is_writable else self
+
+    def exceeds(self, frames: int) -> bool:
+        """So many samples take more bytes than the container can count."""
+        size = frames * self.channels * _SAMPLE_BYTES.get(self.subtype, 1)
+        return self.format in _SIZE_OF_32_BITS and size > MAX_BYTES
+
+    def with_room_for(self, frames: int) -> AudioInfo:
+        """The same in a container that holds so many samples: RF64 in place of WAV where that ends at 4 GiB.
+
+        Raises:
+            UnsupportedFormat: the container ends there and has no larger brother.
+        """
+        if not self.exceeds(frames):
+            return self
+        larger = replace(self, format="RF64", endian="FILE")
+        if self.format not in ("WAV", "WAVEX") or not larger.is_writable:
+            raise UnsupportedFormat(self.too_long())
+        return larger
+
+    def too_long(self) -> str:
+        """Why it cannot go on beyond 4 GiB."""
+        return f"the result takes more than the 4 GiB that {self.format} holds; use --format w64 (or rf64, caf)"
 
     @property
     def is_writable(self) -> bool:
@@ -195,6 +227,8 @@ class AudioInfo:
         changes = []
         if self.subtype != other.subtype:
             changes.append(f"{self.subtype} samples become {other.subtype}")
+        if other.format == "RF64" and self.format in ("WAV", "WAVEX"):
+            changes.append("more than the 4 GiB of WAV: written as RF64 (--format w64 is another way)")
         if self.sample_rate != other.sample_rate:
             changes.append(f"{self.sample_rate} Hz become {other.sample_rate} Hz")
         return changes

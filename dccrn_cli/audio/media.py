@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from dccrn_cli.audio.extent import cut_off, riff_shortage
 from dccrn_cli.audio.files import describe, reason
 from dccrn_cli.audio.formats import AudioInfo, is_audio
 from dccrn_cli.errors import MissingDependency, UnreadableAudio
 
 MEDIA_SUFFIXES = frozenset(
     """
-    .3g2 .3gp .aac .ac3 .amr .asf .avi .eac3 .flv .m2ts .m4a .m4b .m4v .mka .mkv .mov .mp4 .mpeg .mpg .mts .ts
-    .webm .wma .wmv
+    .3g2 .3gp .aac .ac3 .amr .ape .asf .avi .eac3 .flv .m2ts .m4a .m4b .m4v .mka .mkv .mov .mp4 .mpeg .mpg .mts .ts
+    .tta .webm .wma .wmv .wv
     """.split()  # noqa: SIM905
 )
 """Suffixes (lower case) of the files that `MediaReader` is for."""
@@ -38,6 +39,7 @@ _PCM = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64"
 
 _TIMED = frozenset({"MOV", "MATROSKA", "MPEGTS", "ASF", "FLV"})
 _EXACT_LENGTH = frozenset({"MOV", "MATROSKA"})
+_KNOWN_LENGTH = frozenset({"ASF", "FLV", "WV", "APE", "TTA", "FLAC"})
 _GAP_S = 0.04  # sound ahead of the picture is noticed from 45 ms (ITU-R BT.1359)
 _JUMP_S = 1.0  # further back, the clock has been set anew
 _CUT_S = 0.5
@@ -110,6 +112,8 @@ class MediaReader:
                     raise UnreadableAudio("the file is empty (0 bytes)", self.path)
                 # Opened here, as FFmpeg takes names for addresses and knows no names that are not text.
                 file = stack.enter_context(open(self.path, "rb"))
+                self.note = riff_shortage(file, status.st_size)  # of an AVI, whose length FFmpeg corrects
+                file.seek(0)
                 self._container = stack.enter_context(open_media(self._av, file))
                 self._start()
                 self._open_files = stack.pop_all()
@@ -187,7 +191,10 @@ class MediaReader:
         if filled:
             self.frames_read += filled
             yield block[:filled]
-        if self.info.format in _EXACT_LENGTH and self._time_s() < self._track_s - _CUT_S:
+        if self.info.format in _EXACT_LENGTH | _KNOWN_LENGTH and self._time_s() < self._track_s - _CUT_S:
+            if self.info.format in _KNOWN_LENGTH:
+                self.note = cut_off(self._position, self.info.frames)
+                return
             raise UnreadableAudio(f"cut off: it ends at {self._time_s():.2f} of {self._track_s:.2f} s", self.path)
 
     def _pieces(self) -> Iterator[np.ndarray]:

@@ -13,7 +13,8 @@ import numpy as np
 from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader
-from dccrn_cli.errors import DccrnError
+from dccrn_cli.audio.sniff import PLAIN, UNCOMMON_WAV, media_kind
+from dccrn_cli.errors import DccrnError, MissingDependency, UnreadableAudio
 
 
 class Reader(Protocol):
@@ -21,8 +22,11 @@ class Reader(Protocol):
 
     info: AudioInfo
     frames_read: int
-    note: str
     tags: dict[str, str]
+
+    @property
+    def note(self) -> str:
+        """What a user should know, or ""; all of it is known at the end."""
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Float32 `(n, channels)`, n at most `frames`."""
@@ -53,13 +57,31 @@ class Probe(NamedTuple):
 
 
 def open_sound(path: Path) -> Reader:
-    """A reader for a file, by its suffix.
+    """A reader for a file, by its content; the suffix says only which one is tried first.
 
     Raises:
         UnreadableAudio: not there, not audio, damaged.
-        MissingDependency: the package that reads such files is not installed.
+        MissingDependency: the package that reads such names is not installed.
     """
-    return MediaReader(path) if path.suffix.lower() in MEDIA_SUFFIXES else AudioReader(path)
+    kind = media_kind(path)
+    plain = kind in ("", PLAIN, UNCOMMON_WAV) or kind.startswith("CAF")
+    if path.suffix.lower() in MEDIA_SUFFIXES:
+        # What is no film may be plain audio under a wrong name, which needs no further package.
+        return AudioReader(path) if kind and plain else MediaReader(path)
+    try:
+        if plain:
+            return AudioReader(path)
+        why = "not readable as audio"
+    except UnreadableAudio as error:
+        if kind in ("", PLAIN):
+            raise
+        why = error.message
+    try:
+        return MediaReader(path)
+    except MissingDependency as missing:
+        raise UnreadableAudio(f"is {kind}: {missing.message}", path) from None
+    except UnreadableAudio as error:
+        raise UnreadableAudio(f"{why if plain else error.message}; it seems to be {kind}", path) from None
 
 
 def probe(paths: Sequence[Path]) -> list[Probe]:

@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from dccrn_cli.audio.chunks import is_chunk
+from dccrn_cli.audio.extent import cut_off
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.raw import SAMPLE_BYTES, RawFormat, decode, encode
 from dccrn_cli.audio.wav import as_wav, read_wav_header, wav_header
@@ -21,6 +23,7 @@ from dccrn_cli.errors import AudioError, OptionError, UnreadableAudio
 STDIN, STDOUT = "standard input", "standard output"
 
 _PIECE = 1 << 16
+_CHUNK_HEAD = 8
 
 
 class StreamReader:
@@ -58,9 +61,13 @@ class StreamReader:
             self.info = raw.info
             return
         try:
-            self.info, self._size = read_wav_header(self._upto)
+            self.info, self._size, is_zero = read_wav_header(self._upto)
         except UnreadableAudio as error:
             raise UnreadableAudio(error.message, STDIN) from None
+        if is_zero:
+            self._rest = self._upto(_CHUNK_HEAD)
+            if not self._rest or self._is_chunk(self._rest):
+                self._rest, self._size = b"", 0
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Blocks of what has arrived, at most `frames` samples, float32 `(frames, channels)`, full scale 1.0.
@@ -85,9 +92,24 @@ class StreamReader:
             elif not more:
                 break
         if self._size is not None and self._read < self._size:
-            self.note = f"the recording is cut off: {self._read / self._size:.0%} of the data are there"
+            self.note = cut_off(self._read, self._size)
+        elif self._size and self._has_more():
+            self.note = "what comes after the end of the sound by the header is not read"
         elif self._rest:
             self.note = "an incomplete sample at the end is left out"
+
+    def _is_chunk(self, head: bytes) -> bool:
+        return is_chunk(head, ">" if self.info.endian == "BIG" else "<", None)
+
+    def _has_more(self) -> bool:
+        """Something other than a chunk has come after the samples; for what may still come there is no waiting."""
+        if self._descriptor is not None and os.name == "posix":
+            if not select.select([self._descriptor], [], [], 0)[0]:
+                return False
+            tail = self._some(_CHUNK_HEAD + 1)
+        else:
+            tail = self._upto(_CHUNK_HEAD + 1)
+        return len(tail) > _CHUNK_HEAD and not self._is_chunk(tail) and not self._is_chunk(tail[1:])
 
     def close(self) -> None:
         """For likeness only."""
@@ -133,6 +155,7 @@ class StreamWriter:
     Attributes:
         info: what is written.
         clipped: samples cut at full scale.
+        note: something that a user should know about what was written, or ""; known at its end.
 
     Raises:
         OptionError: rate or channels of `raw` are not those of `info`.
@@ -146,6 +169,7 @@ class StreamWriter:
         self._has_header = raw is None
         self.info = raw.info if raw else as_wav(info)
         self.clipped = 0
+        self.note = ""
         self._start = _position(stream) if self._has_header else None
         self._declared = info.frames * info.channels * SAMPLE_BYTES[self.info.subtype] or None
         self._written = 0
@@ -180,6 +204,8 @@ class StreamWriter:
             self._send(b"\0")
         if self._start is not None and self._written != self._declared:
             self._send(wav_header(self.info, self._written), at=self._start)
+        elif self._declared and self._written != self._declared:
+            self.note = f"the header that was sent declares {self._declared:,} bytes; {self._written:,} were written"
 
     def _send(self, data: bytes, at: int | None = None) -> None:
         try:

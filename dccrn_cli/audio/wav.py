@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.raw import MAX_CHANNELS, SAMPLE_BYTES
@@ -38,14 +39,25 @@ def as_wav(info: AudioInfo) -> AudioInfo:
     return replace(info, format=container, subtype=subtype, endian=endian)
 
 
-def read_wav_header(read: Callable[[int], bytes]) -> tuple[AudioInfo, int | None]:
+class WavHeader(NamedTuple):
+    """What comes before the first sample.
+
+    Attributes:
+        info: what it is; frames are 0 if not known.
+        size: of the samples in bytes, None if not known.
+        is_zero: the size is given as 0, which is right or means that it is not known.
+    """
+
+    info: AudioInfo
+    size: int | None
+    is_zero: bool
+
+
+def read_wav_header(read: Callable[[int], bytes]) -> WavHeader:
     """Read up to the first sample.
 
     Args:
         read: gives the next so many bytes, fewer at the end only.
-
-    Returns:
-        what it is, and the size of the samples in bytes, None if not known (frames are 0 then).
 
     Raises:
         UnreadableAudio: no WAV, or one of another kind than PCM, float, A-law and µ-law.
@@ -81,11 +93,13 @@ def read_wav_header(read: Callable[[int], bytes]) -> tuple[AudioInfo, int | None
         raise UnreadableAudio("a WAV whose samples come before their format")
     if kind in (b"RF64", b"BW64"):
         info = replace(info, format="RF64")
-    known = not _is_endless(size)
+    known, is_zero = not _is_endless(size), size == 0
     if size == _ENDLESS and 0 < long_size < 1 << 62:
         size, known = long_size, True
-    frames = size // (info.channels * SAMPLE_BYTES[info.subtype]) if known else 0
-    return replace(info, frames=frames), size if known else None
+    frame_bytes = info.channels * SAMPLE_BYTES[info.subtype]
+    if size < frame_bytes:
+        known, is_zero = False, True
+    return WavHeader(replace(info, frames=size // frame_bytes if known else 0), size if known else None, is_zero)
 
 
 def _parse_format(chunk: bytes, order: str) -> AudioInfo:

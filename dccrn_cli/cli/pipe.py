@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from dccrn_cli.audio.files import AudioWriter
 from dccrn_cli.audio.formats import contradicts
 from dccrn_cli.audio.raw import RawFormat
 from dccrn_cli.audio.reader import open_sound
 from dccrn_cli.audio.stdio import STDIN, STDOUT, StreamReader, StreamWriter
+from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.cli.console import STANDARD, error_line
 from dccrn_cli.engine.file import FileEnhancer
 from dccrn_cli.engine.options import EnhanceOptions
@@ -72,6 +73,7 @@ def enhance_pipe(
         else:
             wanted = reader.info.adapted(suffix or target.suffix, options.sample_format, options.sample_rate)
             wanted = wanted.nearest_writable() if options.sample_format is None else wanted
+            wanted = wanted.with_room_for(math.ceil(reader.info.seconds * wanted.sample_rate))
             writer = stack.enter_context(AudioWriter(target, wanted, reader.tags))
         try:
             # A recorder in front of the pipe ends on Ctrl-C as well, and with it our input: what has
@@ -80,7 +82,11 @@ def enhance_pipe(
                 enhancer.pump(reader, writer)
         except InvalidSamples as error:
             raise InvalidSamples(error.message, STDIN if inputs[0] == STANDARD else inputs[0]) from None
-    notes = [reader.note, f"{writer.clipped:,} samples beyond full scale limited" if writer.clipped else ""]
+    notes = [
+        reader.note,
+        f"{writer.clipped:,} samples beyond full scale limited" if writer.clipped else "",
+        writer.note,
+    ]
     for note in () if quiet else filter(None, notes):
         error_line(f"Note: {note}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable
@@ -11,16 +12,16 @@ from typing import Protocol
 
 import numpy as np
 
-from dccrn_cli.audio.files import AudioWriter
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.levels import LevelMeter
-from dccrn_cli.audio.media import MEDIA_SUFFIXES
+from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader
 from dccrn_cli.audio.plan import MEDIA_RESULT, Job
 from dccrn_cli.audio.reader import Reader, open_sound
 from dccrn_cli.audio.remux import remux
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
+from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.results import EXISTS, FileResult
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
@@ -122,10 +123,12 @@ class FileEnhancer:
             info = reader.info
             # A name that is wrong about its file stays wrong: what goes in comes out.
             changed = job.source.suffix.lower() != job.target.suffix.lower()
+            changed = changed or isinstance(reader, MediaReader)
             suffix = MEDIA_RESULT if is_video else job.target.suffix if changed else ""
             wanted = info.adapted(suffix, self.options.sample_format, self.options.sample_rate)
             if self.options.sample_format is None:
                 wanted = wanted.nearest_writable()
+            wanted = wanted.with_room_for(math.ceil(info.seconds * wanted.sample_rate))
             outputs = {job.target: _sound_of(job.target) if is_video else job.target}
             if job.noise_target is not None:
                 outputs[job.noise_target] = job.noise_target
@@ -144,6 +147,7 @@ class FileEnhancer:
         asked_hz = self.options.sample_rate
         if asked_hz not in (None, wanted.sample_rate):
             notes.append(f"{wanted.subtype} does not hold {asked_hz} Hz")
+        notes += [writer.note for writer in writers[:1] if writer is not None]
         if clipped:
             notes.append(f"{clipped:,} samples beyond full scale limited")
         return FileResult(

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from dccrn_cli.audio.files import AudioWriter
 from dccrn_cli.audio.formats import AudioInfo, sample_format
+from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.data.clips import digest
 from dccrn_cli.data.levels import active_rms, rms
 from dccrn_cli.errors import AudioError

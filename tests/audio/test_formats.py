@@ -15,9 +15,10 @@ import soundfile
 import torch
 from conftest import TINY, speechlike
 
-from dccrn_cli.audio.files import AudioReader, AudioWriter
+from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.formats import FORMAT_OF_SUFFIX, SAMPLE_FORMATS, AudioInfo
 from dccrn_cli.audio.plan import Job
+from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.file import BLOCK_SAMPLES, FileEnhancer
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.results import FileResult
@@ -143,7 +144,7 @@ def test_every_kind_of_file(tmp_path: Path, enhance: FileEnhancer) -> None:
                 assert (after.subtype, result.notes) == ("PCM_24", ("ALAC_20 samples become PCM_24",)), case
             else:
                 assert (after.format, after.subtype, after.endian) == (container, subtype, before.endian), case
-                assert result.notes == (), case
+                assert all("holds whole blocks" in note for note in result.notes), case
             assert (after.sample_rate, after.channels) == (before.sample_rate, before.channels), case
             assert len(got) == len(given), case
             if not any(name in subtype for name in LOSSY):

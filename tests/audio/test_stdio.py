@@ -14,9 +14,11 @@ import pytest
 import soundfile
 from conftest import TINY, lively, speechlike
 
-from dccrn_cli.audio.files import AudioInfo, AudioReader, AudioWriter
+from dccrn_cli.audio.files import AudioReader
+from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.raw import SAMPLE_FORMATS, RawFormat
 from dccrn_cli.audio.stdio import StreamReader, StreamWriter
+from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.enhancer import Enhancer
 from dccrn_cli.errors import AudioError, OptionError, UnreadableAudio
 

@@ -1,0 +1,242 @@
+"""MP3 files frame by frame: how long they really are.
+
+A length that is not in the file is guessed by the decoder from the first frame, which is wrong where the bit
+rate varies, and a length in the file need not be true. Here frames are counted, and the decoder is told.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO, NamedTuple
+
+from dccrn_cli.audio.splice import Piece
+
+_KBITS = {
+    (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_KBITS[2, 3] = _KBITS[2, 2]
+_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8000)}  # by version bits
+
+_PIECE = 1 << 20
+_FRAMES_FLAG, _BYTES_FLAG = 1, 2
+_CONTENTS_BYTES, _ENCODER_BYTES = 100, 36
+_DECODER_DELAY = 529
+_FEWEST_FRAMES = 3  # fewer may be chance
+
+
+class Frame(NamedTuple):
+    """What a frame's header says."""
+
+    sample_rate: int
+    channels: int
+    layer: int
+    samples: int
+    size: int
+    side_info: int
+    """Bytes between the header and what follows the side information in layer III."""
+
+
+@functools.lru_cache(1 << 12)
+def parse_frame(head: bytes) -> Frame | None:
+    """The header of a frame by its four bytes; None if they are none."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
+    index, rate_index, padding = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
+    if version == 1 or layer == 4 or index in (0, 15) or rate_index == 3:
+        return None
+    generation = 1 if version == 3 else 2
+    rate, bits = _RATES[version][rate_index], 1000 * _KBITS[generation, layer][index - 1]
+    channels = 1 if head[3] >> 6 == 3 else 2
+    samples = 384 if layer == 1 else 576 if layer == 3 and generation == 2 else 1152
+    size = (12 * bits // rate + padding) * 4 if layer == 1 else samples // 8 * bits // rate + padding
+    side_info = {(1, 2): 32, (1, 1): 17, (2, 2): 17, (2, 1): 9}[generation, channels]
+    return Frame(rate, channels, layer, samples, size, side_info)
+
+
+@dataclass
+class Link:
+    """Frames of one rate and number of channels that were encoded as one.
+
+    Attributes:
+        kind: what the first frame is.
+        count: frames, that of the Xing or Info header not counted.
+        declared: frames as that header has them; 0 if it does not say.
+        runs: where they lie in the file.
+        bit_rates: whether more than one was seen.
+    """
+
+    kind: Frame
+    head: bytes
+    count: int = 0
+    declared: int = 0
+    has_header: bool = False
+    flags: int = 0
+    delay_low: int = 0
+    varies: bool = False
+    runs: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def is_as_declared(self) -> bool:
+        """A decoder that knows nothing but the file finds the right length."""
+        if self.has_header and self.declared:
+            return self.declared == self.count
+        return not self.varies
+
+    def add(self, start: int, size: int) -> None:
+        """Take a frame."""
+        if self.runs and self.runs[-1][1] == start:
+            self.runs[-1] = (self.runs[-1][0], start + size)
+        else:
+            self.runs.append((start, start + size))
+
+    @property
+    def lead(self) -> int:
+        """Samples that the decoder leaves out behind a header which `pieces` makes."""
+        return 0 if self.has_count or self.kind.layer != 3 else _DECODER_DELAY
+
+    @property
+    def has_count(self) -> bool:
+        """There is a header with a number of frames in it."""
+        return self.has_header and bool(self.flags & _FRAMES_FLAG)
+
+    def pieces(self) -> list[Piece]:
+        """The frames behind a header with their true number."""
+        if self.kind.layer != 3 or (self.has_header and self.declared == self.count):
+            return list(self.runs)
+        size = sum(stop - start for start, stop in self.runs)
+        if not self.has_count:
+            return [_info_frame(self.head, self.count, size), *self.runs]
+        start, stop = self.runs[0]
+        at = start + 4 + self.kind.side_info + 8
+        pieces: list[Piece] = [(start, at), struct.pack(">I", self.count)]
+        if self.flags & _BYTES_FLAG:
+            pieces.append(struct.pack(">I", size))
+        # What the encoder added at its end is not at this one.
+        padding = at + _padding_offset(self.flags)
+        at += 4 + (4 if self.flags & _BYTES_FLAG else 0)
+        if padding + 2 <= start + self.kind.size:
+            pieces += [(at, padding), bytes([self.delay_low]), b"\0"]
+            at = padding + 2
+        return [*pieces, (at, stop), *self.runs[1:]]
+
+
+def _info_frame(head: bytes, count: int, size: int) -> bytes:
+    """A silent frame with the number of frames and bytes that follow it."""
+    for index in range(1, 15):
+        header = bytes([0xFF, head[1] | 1, index << 4 | head[2] & 0x0C, head[3]])
+        frame = parse_frame(header)
+        assert frame is not None
+        body = bytes(frame.side_info) + b"Info" + struct.pack(">III", _FRAMES_FLAG | _BYTES_FLAG, count, size)
+        if frame.size >= len(header) + len(body) + _ENCODER_BYTES:
+            return (header + body).ljust(frame.size, b"\0")
+    raise AssertionError("the largest frame has room for its header")
+
+
+def links(file: BinaryIO, size: int) -> list[Link]:
+    """The parts of an MP3 file, of which there are several where files were joined."""
+    found: list[Link] = []
+    bit_rate = 0
+    for start, frame, data in _frames(file, size):
+        header = _xing(data, frame)
+        link = found[-1] if found else None
+        same = link is not None and (link.kind[:3] == frame[:3])
+        if link is None or not same or header is not None:
+            link = Link(frame, data[:4])
+            found.append(link)
+            bit_rate = 0
+        link.add(start, frame.size)
+        if header is not None:
+            link.has_header = True
+            link.flags, link.declared, link.delay_low = header
+            continue
+        if not link.count and not link.has_header:
+            link.head = data[:4]
+        link.count += 1
+        link.varies = link.varies or bit_rate not in (0, data[2] >> 4)
+        bit_rate = data[2] >> 4
+    return [link for link in found if link.count >= (1 if link.has_header or len(found) == 1 else _FEWEST_FRAMES)]
+
+
+def declared_whole(file: BinaryIO, size: int) -> bool:
+    """The header says how many bytes there are, and so many there are: nothing needs to be counted."""
+    first = next(_frames(file, size), None)
+    if first is None:
+        return False
+    start, frame, data = first
+    at = 4 + frame.side_info
+    if _xing(data, frame) is None or data[at + 7] & 3 != 3:
+        return False
+    (length,) = struct.unpack_from(">I", data, at + 12)
+    return bool(start + length == size or (start + length == size - 128 and _at(file, size - 128, 3) == b"TAG"))
+
+
+def _at(file: BinaryIO, start: int, count: int) -> bytes:
+    file.seek(start)
+    return file.read(count)
+
+
+def _xing(data: bytes, frame: Frame) -> tuple[int, int, int] | None:
+    """Flags and number of frames in a Xing or Info header, and the byte between the encoder's delay and padding."""
+    at = 4 + frame.side_info
+    if frame.layer != 3 or data[at : at + 4] not in (b"Xing", b"Info") or len(data) < at + 16:
+        return None
+    flags, frames = struct.unpack_from(">II", data, at + 4)
+    delay_low = data[at + 8 + _padding_offset(flags)] & 0xF0 if len(data) > at + 8 + _padding_offset(flags) else 0
+    return flags, frames if flags & _FRAMES_FLAG else 0, delay_low
+
+
+def _padding_offset(flags: int) -> int:
+    """From the first field after the flags to the second byte of delay and padding."""
+    return sum(size for bit, size in enumerate((4, 4, _CONTENTS_BYTES, 4)) if flags >> bit & 1) + 22
+
+
+def _frames(file: BinaryIO, size: int) -> Iterator[tuple[int, Frame, bytes]]:
+    """Place, header and first bytes of all whole frames; what lies between is passed over."""
+    data, base, at, in_step = b"", 0, 0, False
+    while at + 4 <= size:
+        if at < base or at + 4096 > base + len(data):
+            data, base = _at(file, at, _PIECE), at
+            if len(data) < 4:
+                return
+        offset = at - base
+        frame = parse_frame(data[offset : offset + 4])
+        if frame is not None and not in_step:
+            then = parse_frame(_ahead(file, data, offset, base, frame.size))
+            if then is None or then[:3] != frame[:3]:
+                frame = None if at + frame.size < size else frame
+        if frame is not None and at + frame.size <= size:
+            yield at, frame, data[offset : offset + 200]
+            at, in_step = at + frame.size, True
+            continue
+        in_step = False
+        skipped = tag_size(data[offset : offset + 32])
+        if not skipped:
+            following = data.find(b"\xff", offset + 1)
+            skipped = (following if following > 0 else len(data)) - offset
+        at += skipped
+
+
+def _ahead(file: BinaryIO, data: bytes, offset: int, base: int, size: int) -> bytes:
+    near = data[offset + size : offset + size + 4]
+    return near if len(near) == 4 else _at(file, base + offset + size, 4)
+
+
+def tag_size(head: bytes) -> int:
+    """Bytes of a tag (ID3, APE) that starts with these; 0 if none does."""
+    if head[:3] == b"ID3" and len(head) >= 10 and max(head[6:10]) < 128:
+        size = sum(digit << shift for digit, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+        return 10 + size + (10 if head[5] & 0x10 else 0)
+    if head[:3] == b"TAG":
+        return 128
+    if head[:8] == b"APETAGEX" and len(head) >= 24:
+        (size, _, flags) = struct.unpack_from("<III", head, 12)
+        return int(size) + 32 if flags & 0x2000_0000 else 32
+    return 0

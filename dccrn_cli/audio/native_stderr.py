@@ -1,0 +1,48 @@
+"""What libraries in C print on standard error, caught."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+
+_STDERR = 2
+_OURS = re.compile(
+    rb"\[src/libmpg123/|Warning: (Xing|Encountered|Real sample count|Big change)|Note: (Xing|Illegal Audio|"
+    rb"Trying to resync|Hit end|Input data end|Cut frame|broken frame|"
+    rb"Junk at|Looks like a RIFF|Skipped|Could be|free format)"
+)
+_ERROR = re.compile(rb"^\[src/libmpg123/.*\] error: ")
+_lock = threading.RLock()
+
+
+@contextlib.contextmanager
+def decoder_messages(counted: list[int]) -> Iterator[None]:
+    """Keep the lines that libmpg123 writes from standard error; others that come meanwhile are passed on.
+
+    Args:
+        counted: gets the number of errors among them.
+    """
+    with _lock, contextlib.ExitStack() as stack:
+        try:
+            held = stack.enter_context(tempfile.TemporaryFile(buffering=0))
+            saved = os.dup(_STDERR)
+        except OSError:  # closed, or no place for it
+            yield
+            return
+        stack.callback(os.close, saved)
+        os.dup2(held.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(saved, _STDERR)
+            if held.tell():
+                held.seek(0)
+                lines = held.read().splitlines(keepends=True)
+                counted.append(sum(map(bool, map(_ERROR.match, lines))))
+                others = b"".join(line for line in lines if not _OURS.match(line))
+                with contextlib.suppress(OSError):
+                    os.write(saved, others)

@@ -1,0 +1,191 @@
+"""Encoding of audio files in blocks, through libsndfile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import soundfile
+
+from dccrn_cli.utils.atomic import AtomicFile, BusyError, is_nearly_full
+from dccrn_cli.audio.canonical_bytes import settle
+from dccrn_cli.audio.files import AudioReader, reason
+from dccrn_cli.audio.formats import AudioInfo
+from dccrn_cli.errors import AudioError, UnreadableAudio, UnsupportedFormat
+
+_TAG_BYTES, _TAGS_BYTES = 8000, 32_000
+"""The longest tag that is taken over, and all of them together."""
+
+_RATE_ROUNDING = 0.02  # HTK and SDS hold the time between samples as a whole number
+
+_IN_BLOCKS = frozenset({"IMA_ADPCM", "MS_ADPCM", "GSM610"})
+
+_NEARLY_FULL_BYTES = 1 << 20
+_CHECK_FRAMES = 1 << 16
+
+
+class _Unsynced(soundfile.SoundFile):  # type: ignore[misc]
+    """Written without waiting for the disk: soundfile does so on closing, before the header is complete."""
+
+    def flush(self) -> None:
+        pass
+
+
+def _bearable(tags: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Tags that do not break the file: libsndfile writes some headers wrongly when these are long."""
+    left = _TAGS_BYTES
+    for name, text in tags.items():
+        size = len(text.encode(errors="replace"))
+        if 0 < size <= min(left, _TAG_BYTES):
+            left -= size
+            yield name, text
+
+
+class AudioWriter:
+    """Writes a file in blocks beside its target and puts it in place when all is well.
+
+    Used as a context manager: an exception inside leaves neither target nor temporary file.
+
+    Args:
+        path: the target.
+        info: rate, channels and format to write.
+        tags: title, artist and so on; those that the container does not take are left out.
+        mtime_ns: time of modification for the finished file; None for now.
+
+    Attributes:
+        info: what is written.
+        clipped: samples cut at full scale.
+        frames_written: samples so far.
+        note: something that a user should know about what was written, or ""; known at its end.
+
+    Raises:
+        UnsupportedFormat: libsndfile cannot write this combination.
+        BusyError: another run is writing this file.
+        AudioError: the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        info: AudioInfo,
+        tags: Mapping[str, str] | None = None,
+        mtime_ns: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.info = info
+        self.clipped = 0
+        self.frames_written = 0
+        self.note = ""
+        self._mtime_ns = mtime_ns
+        if not info.is_writable:
+            raise UnsupportedFormat(info.obstacle(), path)
+        try:
+            self._atomic = AtomicFile(self.path)
+        except BusyError:
+            raise
+        except OSError as error:
+            raise AudioError(f"cannot be written ({reason(error)})", self.path) from None
+        try:
+            assert self._atomic.descriptor is not None
+            self._file = _Unsynced(
+                self._atomic.descriptor,
+                "w",
+                samplerate=info.sample_rate,
+                channels=info.channels,
+                format=info.format,
+                subtype=info.subtype,
+                endian=info.endian,
+                closefd=False,
+            )
+            for name, text in _bearable(tags or {}):
+                with contextlib.suppress(soundfile.SoundFileError, UnicodeError):
+                    setattr(self._file, name, text)
+        except (soundfile.SoundFileError, OSError) as error:
+            self._atomic.discard()
+            raise AudioError(f"cannot be written ({reason(error)})", self.path) from None
+
+    def write(self, block: np.ndarray) -> None:
+        """Append float `(frames, channels)`; beyond full scale, integer formats clip and are counted.
+
+        Raises:
+            AudioError: the block is not finite, or cannot be written.
+        """
+        if not np.isfinite(block).all():
+            raise AudioError("the result is not finite", self.path)
+        if not self.info.is_float:
+            self.clipped += int(np.count_nonzero(np.abs(block) > 1.0))
+            block = np.clip(block, -1.0, 1.0)
+        if self.info.exceeds(self.frames_written + len(block)):
+            raise AudioError(self.info.too_long(), self.path)
+        try:
+            self._file.write(block)
+        except (soundfile.SoundFileError, OSError, AssertionError) as error:
+            raise AudioError(self._why_not(error), self.path) from None
+        self.frames_written += len(block)
+
+    def commit(self) -> None:
+        """Put the file in place.
+
+        Raises:
+            AudioError: it cannot be written to its end.
+        """
+        try:
+            self._file.close()
+            assert self._atomic.descriptor is not None
+            with open(self._atomic.descriptor, "r+b", closefd=False) as file:
+                settle(file, self.info.format, self.frames_written)
+            self._check_header()
+            if is_nearly_full(self.path, _NEARLY_FULL_BYTES) and not self._is_complete():
+                raise AudioError("cannot be written to its end: the disk is full", self.path)
+            self._atomic.commit(self._mtime_ns)
+        except (soundfile.SoundFileError, OSError) as problem:
+            raise AudioError(self._why_not(problem), self.path) from None
+
+    def _why_not(self, error: Exception) -> str:
+        # libsndfile does not say.
+        full = is_nearly_full(self.path, _NEARLY_FULL_BYTES)
+        return f"cannot be written: {'the disk is full' if full else reason(error)}"
+
+    def _check_header(self) -> None:
+        """What libsndfile wrote is what was asked for: it does not say where a container cannot hold that."""
+        if self.frames_written == 0 or self.info.format == "RAW":
+            return
+        kind = f"{self.info.format} with {self.info.subtype} samples"
+        try:
+            with AudioReader(self._atomic.temporary) as reader:
+                got, padding = reader.info, reader.padding
+        except UnreadableAudio as error:
+            raise AudioError(f"{kind} cannot be written here: {error.message}", self.path) from None
+        if abs(got.sample_rate / self.info.sample_rate - 1) > _RATE_ROUNDING:
+            raise UnsupportedFormat(f"{kind} does not hold {self.info.sample_rate} Hz", self.path)
+        if padding and self.info.subtype in _IN_BLOCKS:
+            self.note = f"{self.info.subtype} holds whole blocks: {padding} samples of silence follow the end"
+        if 0 < got.frames < self.frames_written:
+            raise AudioError(f"{kind} loses the last {self.frames_written - got.frames:,} samples", self.path)
+
+    def _is_complete(self) -> bool:
+        """All samples can be read back. libsndfile says nothing of failures while it closes a file."""
+        try:
+            with AudioReader(self._atomic.temporary) as reader:
+                frames = sum(len(block) for block in reader.blocks(_CHECK_FRAMES))
+        except UnreadableAudio:
+            return self.frames_written == 0
+        return frames >= self.frames_written
+
+    def __enter__(self) -> AudioWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            with contextlib.suppress(soundfile.SoundFileError):
+                self._file.close()
+            self._atomic.discard()
