@@ -11,11 +11,11 @@ from types import TracebackType
 import numpy as np
 import soundfile
 
-from dccrn_cli.utils.atomic import AtomicFile, BusyError, is_nearly_full
 from dccrn_cli.audio.canonical_bytes import settle
 from dccrn_cli.audio.files import AudioReader, reason
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.errors import AudioError, UnreadableAudio, UnsupportedFormat
+from dccrn_cli.utils.atomic import AtomicFile, BusyError, is_nearly_full
 
 _TAG_BYTES, _TAGS_BYTES = 8000, 32_000
 """The longest tag that is taken over, and all of them together."""

@@ -20,8 +20,8 @@ from dccrn_cli.audio.reader import Reader, open_sound
 from dccrn_cli.audio.remux import remux
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
-from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
 from dccrn_cli.audio.writer import AudioWriter
+from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.results import EXISTS, FileResult
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
