@@ -32,7 +32,7 @@ def make(path: Path, kind: str, seconds: int = 3) -> Path:
     muxer, codec, _ = KINDS[kind]
     rate = 48_000 if kind in ("ac3", "wma") else RATE
     with av.open(str(path), "w", format=muxer) as out:
-        stream = out.add_stream(codec, rate=rate, layout="mono")
+        stream = out.add_stream(codec, rate=rate, layout="mono", bit_rate=64_000)
         signal = speechlike(seconds * rate, rate)
         for start in range(0, len(signal), 1000):
             frame = av.AudioFrame.from_ndarray(signal[start : start + 1000].reshape(1, -1), "flt", "mono")
