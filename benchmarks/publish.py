@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--name", required=True)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, help="folder to keep measures in")
     parser.add_argument("--hours", type=float, help="audio seen, where several runs made the model")
     parser.add_argument("--force", action="store_true", help="publish even if it is not better")
     arguments = parser.parse_args()
@@ -42,7 +43,7 @@ def main() -> None:
     model, provenance = load_model(arguments.model)
     if arguments.hours is not None:
         provenance["hours_seen"] = arguments.hours
-    results = evaluate(arguments.data, str(arguments.model))
+    results = evaluate(arguments.data, str(arguments.model), cache=arguments.cache)
     print(table(results))
     enhanced = {part: groups["enhanced"] for part, groups in results.items()}
     if target.exists() and not arguments.force:

@@ -30,7 +30,7 @@ def below_db(difference: np.ndarray, signal: np.ndarray) -> float:
 
 def in_blocks(enhancer: Enhancer, x: np.ndarray, sizes: list[int]) -> np.ndarray:
     edges = np.cumsum([0, *sizes])
-    parts = [enhancer.process(x[start : start + size]) for start, size in zip(edges, sizes, strict=False)]
+    parts = [enhancer.process(x[start : start + size], axis=0) for start, size in zip(edges, sizes, strict=False)]
     return np.concatenate([*parts, enhancer.flush()])
 
 
