@@ -67,11 +67,9 @@ def as_frames(audio: Any, axis: int | None = None) -> np.ndarray:
     frames, channels = array.shape if axis is None or axis % 2 == 0 else array.shape[::-1]
     if channels == 0:
         raise OptionError(f"a signal of the shape {array.shape} has no channels")
-    if axis is None:
-        if channels > frames > 0:
-            raise OptionError(
-                f"{channels} channels of {frames} frame{'s' * (frames > 1)} (shape {array.shape}); "
-                f"for (channels, frames) pass axis=-1, if it is meant so axis=0"
-            )
-        return array
-    return array if axis % 2 == 0 else array.T
+    if axis is None and channels > frames > 0:
+        raise OptionError(
+            f"{channels} channels of {frames} frame{'s' * (frames > 1)} (shape {array.shape}); "
+            "for (channels, frames) pass axis=-1, if it is meant so axis=0"
+        )
+    return array if axis is None or axis % 2 == 0 else array.T

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
-from dccrn_cli.audio.arrays import as_frames, is_tensor
+from dccrn_cli.audio.arrays import as_frames
 from dccrn_cli.audio.levels import EXCESS
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
+from dccrn_cli.engine.array_form import ArrayForm
 from dccrn_cli.engine.dynamic_batching import DynamicBatching
 from dccrn_cli.engine.fold import Precision
 from dccrn_cli.engine.models import find_model, is_onnx
@@ -73,23 +74,6 @@ def _device_count(kind: str) -> int:
     return torch.cuda.device_count() if kind == "cuda" else 1
 
 
-class _Form(NamedTuple):
-    """How the caller's arrays look: the results look the same."""
-
-    mono: bool
-    axis: int
-    device: torch.device | None  # of tensors; None for numpy
-
-    @classmethod
-    def of(cls, audio: Any, axis: int | None) -> _Form:
-        return cls(np.ndim(audio) == 1, 0 if axis is None else axis % 2, audio.device if is_tensor(audio) else None)
-
-    def shape(self, frames: np.ndarray) -> Any:
-        """`(frames, channels)` as the caller's arrays are laid out."""
-        block = frames[:, 0] if self.mono else frames if self.axis == 0 else frames.T
-        return block if self.device is None else torch.from_numpy(np.ascontiguousarray(block)).to(self.device)
-
-
 class Enhancer:
     """Removes noise from speech.
 
@@ -145,7 +129,7 @@ class Enhancer:
         self._dry = 1.0 - mix * (1.0 - floor)
         self._core = model.open() if isinstance(model, OnnxNetwork) else SpectralEnhancer(model)
         self._pipe: _Pipe | None = None
-        self._form = _Form(True, 0, None)
+        self._form = ArrayForm(True, 0, None)
         self._lock = threading.RLock()
         self._owner = 0
 
@@ -229,7 +213,7 @@ class Enhancer:
         if self._pipe is None:
             self._pipe = _Pipe(self._core, self.sample_rate, self.high_band, columns.shape[1], dry=self._dry)
             self._owner = threading.get_ident()
-        self._form = _Form.of(block, axis)
+        self._form = ArrayForm.of(block, axis)
         with np.errstate(over="ignore"):  # what float32 has no room for is refused as infinite
             columns = np.array(columns, np.float32, order="C")  # a copy: the caller may reuse the block
         return self._pipe.process(columns)

@@ -93,6 +93,15 @@ def find_model(path: str | PathLike[str] | None = None) -> Path:
     raise OptionError("DNSMOS needs the file sig_bak_ovr.onnx of github.com/microsoft/DNS-Challenge")
 
 
+def is_available(model: str | PathLike[str] | None = None) -> bool:
+    """Whether DNSMOS can be measured: with this file, or with that of an installed `speechmos`."""
+    try:
+        find_model(model)
+    except OptionError:
+        return False
+    return model is not None or importlib.util.find_spec("onnxruntime") is not None
+
+
 @functools.lru_cache(maxsize=2)
 def load_network(path: Path) -> Any:
     """An inference session on one thread, loaded once.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -100,7 +99,9 @@ def choose_metrics(
     names = set(names)
     every = ALL in names
     if every:
-        with_dnsmos = has_dnsmos(dnsmos_model)
+        from dccrn_cli.metrics.dnsmos import is_available
+
+        with_dnsmos = is_available(dnsmos_model)
         names = (names - {ALL}) | {name for name in METRICS if with_dnsmos or not name.startswith("dnsmos")}
     chosen = tuple(metric.name for metric in select_metrics(names))
     lacking = {
@@ -116,17 +117,6 @@ def choose_metrics(
     if not left:
         raise OptionError("without reference files there is only dnsmos, whose model is not there (--dnsmos-model)")
     return left
-
-
-def has_dnsmos(model: Path | None) -> bool:
-    """Whether DNSMOS can be measured: with this file, or with that of an installed `speechmos`."""
-    from dccrn_cli.metrics.dnsmos import find_model
-
-    try:
-        find_model(model)
-    except OptionError:
-        return False
-    return model is not None or importlib.util.find_spec("onnxruntime") is not None
 
 
 def in_order(records: Iterable[Record], systems: Iterable[str]) -> list[Record]:

@@ -193,7 +193,8 @@ def test_usage_errors(sets: Path) -> None:
         assert "Error" in result.stderr
 
 
-def test_names_of_metrics() -> None:
+def test_names_of_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dccrn_cli.metrics.dnsmos.is_available", lambda model: False)
     assert choose_metrics(None, False) == ("si_snr", "pesq_wb", "stoi")
     assert choose_metrics(None, True) == ("si_snr", "si_snr_improvement", "pesq_wb", "stoi")
     assert len(choose_metrics(["all"], True)) == 14
