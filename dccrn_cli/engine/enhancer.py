@@ -191,7 +191,9 @@ class Enhancer:
     def flush(self) -> Any:
         """The rest of the output, at the end of the signal; the next block starts a new one."""
         with self._lock:
-            rest = self._form.shape(self._flush())
+            if self._pipe is None:
+                return np.zeros(0, np.float32)
+            rest = self._form.shape(self._pipe.flush())
             self.reset()
             return rest
 

@@ -4,7 +4,7 @@ Three rules hold in every CSV, JSON-lines and `--json` output:
 
 - bytes of a name that are no UTF-8 are written as `\\xNN`, so that all output is valid UTF-8;
 - in CSV, text that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, a tab or
-  a carriage return) gets a `'` before it;
+  a carriage return, and is no number) gets a `'` before it;
 - in CSV, cells with commas, quotes or line ends of any kind are quoted, as RFC 4180 has it.
 """
 
@@ -59,10 +59,22 @@ def _cell(value: object) -> str:
     if not isinstance(value, str):
         return str(value)
     text = plain_text(value)
-    if text.lstrip("'").startswith(_FORMULA):
+    if _is_formula(text.lstrip("'")):
         text = f"'{text}"
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
 
 
 def _unescaped(text: str) -> str:
-    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
+    return text[1:] if text.startswith("'") and _is_formula(text.lstrip("'")) else text
+
+
+def _is_formula(text: str) -> bool:
+    return text.startswith(_FORMULA) and not _is_number(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -241,10 +241,10 @@ def test_an_unforeseen_failure_is_one_file_s(
 
     real = Enhancer.process
 
-    def process(self: Enhancer, block: np.ndarray) -> np.ndarray:
+    def process(self: Enhancer, block: np.ndarray, axis: int | None = None) -> np.ndarray:
         if block.shape[1] == 2:
             raise MemoryError("too much")
-        return real(self, block)
+        return real(self, block, axis)
 
     monkeypatch.setattr(Enhancer, "process", process)
     result = run("enhance", noisy, "-o", tmp_path / "out", "--model", tiny_model_file)

@@ -51,8 +51,9 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "scandir", refusing)
     with pytest.raises(DataError, match=r"b: the folder cannot be read \(Permission denied\)"):
         find_clips([tmp_path])
-    with pytest.raises(OptionError, match=r"b: the folder cannot be read \(Permission denied\)"):
-        find_files(tmp_path)
+    unreadable: list[str] = []
+    assert len(find_files(tmp_path, lambda path, why: unreadable.append(f"{path.name}: {why}"))) == 1
+    assert unreadable == ["b: the folder cannot be read (Permission denied)"]
     plan = make_plan([str(tmp_path)], tmp_path.with_name("out"))
     assert [job.source.name for job in plan.jobs] == ["1.wav"]
     assert [path.name for path, _ in plan.unusable] == ["b"]

@@ -161,7 +161,7 @@ def test_enhancer_runs_exported_models(tiny_onnx: Path, tiny_model_file: Path, s
     np.testing.assert_allclose(got, expected, atol=TOLERANCE)
     for size in (1, 777) if sample_rate == 16_000 else (777,):
         short = x[:: 1 if size > 1 else 10]
-        parts = [exported.process(short[start : start + size]) for start in range(0, len(short), size)]
+        parts = [exported.process(short[start : start + size], axis=0) for start in range(0, len(short), size)]
         np.testing.assert_allclose(np.concatenate([*parts, exported.flush()]), exported(short), atol=1e-6)
 
 
