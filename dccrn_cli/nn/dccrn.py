@@ -16,7 +16,6 @@ from dccrn_cli.nn.layers import (
     DualPath,
     PReLU,
     RealLSTM,
-    complex_cat,
 )
 from dccrn_cli.nn.network import ConvBlock, SpectralNetwork, Timeline
 
@@ -52,7 +51,7 @@ class DCCRN(SpectralNetwork):
         depth = len(config.channels)
         for index, layer in enumerate(reversed(range(depth))):
             conv = ComplexConv(
-                config.channels[layer] * (2 if config.skip == "concat" else 1),
+                (config.channels[layer],) * (2 if config.skip == "concat" else 1),
                 config.channels[layer - 1] if layer else 2,
                 (config.kernel_sizes[layer], TIME_KERNEL),
                 future=int(index < config.look_ahead),
@@ -98,9 +97,10 @@ class DCCRN(SpectralNetwork):
             skips.append(x)
         for layer in self.bottleneck:
             x = layer(x, timeline)
+        x = x.contiguous(memory_format=torch.channels_last)  # else the decoder would not be, and slower
         for layer, skip in zip(self.decoder, reversed(skips), strict=True):
             skip = timeline.align(skip, x)
-            x = layer(complex_cat(x, skip) if self.config.skip == "concat" else x + skip, timeline)
+            x = layer(torch.cat([x, skip], 1) if self.config.skip == "concat" else x + skip, timeline)
         return x
 
     def apply_output(self, y: Tensor, spectrum: Tensor) -> Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from dccrn_cli.nn.dccrn import IDENTITY, multiply_mask
-from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv, complex_cat
+from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv
 from dccrn_cli.nn.network import ConvBlock, SpectralNetwork, Timeline
 from dccrn_cli.nn.systems import DCUNetConfig
 
@@ -32,7 +33,7 @@ class DCUNet(SpectralNetwork):
         )
         self.decoder = nn.ModuleList()
         for layer in reversed(range(depth)):
-            inputs = sizes[layer + 1] * (1 if layer == depth - 1 else 2)
+            inputs = (sizes[layer + 1],) * (1 if layer == depth - 1 else 2)
             conv = ComplexConv(inputs, sizes[layer], config.kernels[layer], future=next(futures), transposed=True)
             self.decoder.append(self._block(conv) if layer else ConvBlock(conv))
         conv.start_at(*IDENTITY["E"])
@@ -51,7 +52,7 @@ class DCUNet(SpectralNetwork):
             skips.append(x)
         x = self.decoder[0](skips.pop(), timeline)
         for layer, skip in zip(self.decoder[1:], reversed(skips), strict=True):
-            x = layer(complex_cat(x, timeline.align(skip, x)), timeline)
+            x = layer(torch.cat([x, timeline.align(skip, x)], 1), timeline)
         mask: Tensor = x
         return mask
 

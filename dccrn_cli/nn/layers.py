@@ -9,7 +9,7 @@ imaginary kernel and runs as one real layer with the kernels set in blocks
 from __future__ import annotations
 
 import itertools
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,18 +28,17 @@ _GAUSS_CHANNELS = 16
 """With fewer input channels, real and imaginary together, the sums cost more than a convolution."""
 
 
-def complex_cat(first: Tensor, second: Tensor, dim: int = 1) -> Tensor:
-    """Join two complex features along channels (`dim`): `[real1, real2, imag1, imag2]`."""
-    real1, imag1 = first.chunk(2, dim)
-    real2, imag2 = second.chunk(2, dim)
-    return torch.cat([real1, real2, imag1, imag2], dim)
+def _within_autocast(x: Tensor) -> bool:
+    kind = x.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 class ComplexConv(TimeConv):
     """A complex convolution with stride 2 along frequency, or the transposed one, which undoes it.
 
     Args:
-        in_channels, out_channels: real and imaginary counted together.
+        in_channels, out_channels: real and imaginary counted together. The input may be several features joined
+            along channels, each with its own real and imaginary half: then `in_channels` has one number for each.
         kernel: bins and frames.
         future: later frames among those that it sees.
         transposed: double the bins in place of halving them.
@@ -51,7 +50,7 @@ class ComplexConv(TimeConv):
 
     def __init__(
         self,
-        in_channels: int,
+        in_channels: int | tuple[int, ...],
         out_channels: int,
         kernel: tuple[int, int],
         *,
@@ -65,22 +64,28 @@ class ComplexConv(TimeConv):
         self.kernel = kernel
         self.transposed = transposed
         self.output_padding = output_padding
-        sizes = (in_channels // 2, out_channels // 2)
+        self.joined = (in_channels,) if isinstance(in_channels, int) else in_channels
+        sizes = (sum(self.joined) // 2, out_channels // 2)
         shape = (*(sizes if transposed else sizes[::-1]), *kernel)
         self.real_weight = nn.Parameter(torch.empty(shape))
         self.imag_weight = nn.Parameter(torch.empty(shape))
         self.real_bias = nn.Parameter(torch.zeros(sizes[1]))
         self.imag_bias = nn.Parameter(torch.zeros(sizes[1]))
-        fan_in = in_channels * kernel[0] * kernel[1] / (FREQ_STRIDE if transposed else 1)
+        fan_in = sum(self.joined) * kernel[0] * kernel[1] / (FREQ_STRIDE if transposed else 1)
         for weight in (self.real_weight, self.imag_weight):
             nn.init.normal_(weight, std=fan_in**-0.5 if std is None else std)
 
-    def weight(self) -> Tensor:
-        """The real kernel, with twice the channels in and out."""
+    def weight(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The real kernel, with twice the channels in and out, of a type if not that of its parts."""
         inputs, outputs = (0, 1) if self.transposed else (1, 0)
-        from_real = torch.cat([self.real_weight, self.imag_weight], dim=outputs)
-        from_imag = torch.cat([-self.imag_weight, self.real_weight], dim=outputs)
-        return torch.cat([from_real, from_imag], dim=inputs)
+        sizes = [channels // 2 for channels in self.joined]
+        blocks = []
+        for real, imag in zip(*(torch.split(part.to(dtype), sizes, inputs) for part in self._parts()), strict=True):
+            blocks += [torch.cat([real, imag], outputs), torch.cat([-imag, real], outputs)]
+        return torch.cat(blocks, inputs)
+
+    def _parts(self) -> tuple[Tensor, Tensor]:
+        return self.real_weight, self.imag_weight
 
     def bias(self) -> Tensor:
         """Bias of the real form: both convolutions of a part add theirs, as in the authors' code."""
@@ -106,12 +111,19 @@ class ComplexConv(TimeConv):
 
     def convolve(self, x: Tensor) -> Tensor:
         if not self._three_are_faster(x):
-            return self._real(x, self.weight(), self.bias())
-        real, imag = x.chunk(2, 1)
+            return self._real(x, self.weight(x.dtype if _within_autocast(x) else None), self.bias())
+        real, imag = self._halves(x)
         shared = self._real(real + imag, self.real_weight, self.real_bias)
         to_real = self._real(imag, self.real_weight + self.imag_weight, self.imag_bias)
         to_imag = self._real(real, self.imag_weight - self.real_weight, self.imag_bias)
         return torch.cat([shared - to_real, shared + to_imag], 1)
+
+    def _halves(self, x: Tensor) -> list[Tensor]:
+        """Real and imaginary parts of all that is joined in `x`."""
+        if len(self.joined) == 1:
+            return list(x.chunk(2, 1))
+        pairs = (part.chunk(2, 1) for part in torch.split(x, list(self.joined), 1))
+        return [torch.cat(parts, 1) for parts in zip(*pairs, strict=True)]
 
     @staticmethod
     def _three_are_faster(x: Tensor) -> bool:
@@ -137,16 +149,35 @@ class ComplexConv(TimeConv):
         self.imag_bias.fill_((imag - real) / 2)
 
 
+class _LeakyReLU(torch.autograd.Function):
+    """Leaky ReLU whose slope has a gradient; `F.prelu` takes ten times as long for it on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(x, slope)
+        return F.leaky_relu(x, float(slope))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        x, slope = ctx.saved_tensors
+        # Half of a joined feature, or other strides than those of x, would slow down all that follows.
+        gradient = torch.empty_like(x).copy_(gradients[0]) if gradients[0].stride() != x.stride() else gradients[0]
+        below = torch.ops.aten.leaky_relu_backward(gradient, x, float(slope), False)
+        return below, (gradient * x.clamp(max=0)).sum().to(slope.dtype).reshape_as(slope)
+
+
 class PReLU(nn.Module):
-    """PReLU with one slope, in a form whose gradient is several times faster on a CPU."""
+    """PReLU with one slope."""
 
     def __init__(self, slope: float = 0.25) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.tensor([slope]))
 
     def forward(self, x: Tensor) -> Tensor:
-        slope = self.weight.to(x.dtype)
-        return slope * x + (1 - slope) * F.relu(x)
+        if x.device.type != "cpu":
+            return F.prelu(x, self.weight.to(x.dtype))
+        y: Tensor = _LeakyReLU.apply(x, self.weight)  # type: ignore[no-untyped-call]
+        return y
 
 
 class ComplexBatchNorm(nn.Module):
@@ -288,10 +319,12 @@ class DualPath(nn.Module):
             self.inter.get_parameter("bias_ih_l0")[forget].fill_(_FORGET_BIAS)
 
     def forward(self, x: Tensor, timeline: Timeline) -> Tensor:
-        z: Tensor = x.float().permute(0, 3, 2, 1)  # (batch, frames, bins, channels)
-        batch, frames, bins, _ = z.shape
-        y: Tensor = self.intra(z.flatten(0, 1))[0].reshape(batch, frames, bins, -1)
-        z = z + self.intra_norm(self.intra_linear(y))
-        y = timeline.run_lstm(self.inter, z.transpose(1, 2).flatten(0, 1)).reshape(batch, bins, frames, -1)
-        z = z + self.inter_norm(self.inter_linear(y.transpose(1, 2)))
-        return z.permute(0, 3, 2, 1).to(x.dtype)
+        # Within autocast the residuals have its type. With frames first the LSTM over time takes them as they lie.
+        z: Tensor = (x if _within_autocast(x) else x.float()).permute(3, 0, 2, 1).contiguous()
+        frames, batch, bins, _ = z.shape
+        y: Tensor = self.intra(z.flatten(0, 1))[0]
+        y = self.intra_linear(y.transpose(0, 1)).transpose(0, 1)  # as it lies in memory
+        z = z + self.intra_norm(y.reshape(frames, batch, bins, -1))
+        y = timeline.run_lstm(self.inter, z.flatten(1, 2).transpose(0, 1)).transpose(0, 1)
+        z = z + self.inter_norm(self.inter_linear(y).reshape(frames, batch, bins, -1))
+        return z.permute(1, 3, 2, 0).to(x.dtype)

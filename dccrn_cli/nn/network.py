@@ -23,7 +23,8 @@ class Timeline:
 
     def extend(self, x: Tensor, past: int, future: int) -> Tensor:
         """`[..., frames]` → the same with `past` frames before and `future` frames after it."""
-        return F.pad(x, (past, future))
+        silence = torch.zeros_like(x[..., :1])
+        return torch.cat([*[silence] * past, x, *[silence] * future], dim=-1)  # faster than F.pad
 
     def align(self, x: Tensor, delayed: Tensor) -> Tensor:
         """The frames of `x` that belong to those of `delayed`, which has seen more of the future."""

@@ -15,7 +15,7 @@ from dccrn_cli.errors import CheckpointError, OptionError
 from dccrn_cli.nn.config import PRESETS, DCCRNConfig, config_from_dict, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.nn.dccrn import DCCRN, multiply_mask
-from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv
+from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv, DualPath, PReLU
 from dccrn_cli.nn.network import Timeline
 from dccrn_cli.nn.stft import STFT
 from dccrn_cli.nn.widen import widen
@@ -182,3 +182,39 @@ def test_a_widened_network_starts_as_the_same_function() -> None:
     assert not torch.allclose(gradient[:half], gradient[half : 2 * half])  # the copies go their own ways
     with pytest.raises(OptionError, match="wider"):
         widen(wide, TINY)
+
+
+def test_prelu_is_that_of_torch_with_its_gradients() -> None:
+    ours, theirs = PReLU(0.3), torch.nn.PReLU(init=0.3)
+    x = torch.randn(2, 8, 6, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
+    ways = torch.randn(2, 16, 6, 5)[:, ::2]  # other strides than those of x
+    for layer in (ours, theirs):
+        layer(x).backward(ways)
+    torch.testing.assert_close(ours(x), theirs(x))
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, 2 * torch.autograd.grad(theirs(x), x, ways)[0])
+
+
+def test_joined_features_keep_their_halves() -> None:
+    """A complex convolution of two features is the sum of those of each."""
+    both = ComplexConv((4, 6), 8, (5, 2))
+    first, second = ComplexConv(4, 8, (5, 2)), ComplexConv(6, 8, (5, 2))
+    x, y = torch.randn(2, 4, 16, 7), torch.randn(2, 6, 16, 7)
+    with torch.no_grad():
+        for name in ("real_weight", "imag_weight"):
+            joined = torch.cat([getattr(layer, name) for layer in (first, second)], dim=1)
+            getattr(both, name).copy_(joined)
+        want = first(x, Timeline()) + second(y, Timeline())
+        torch.testing.assert_close(both(torch.cat([x, y], 1), Timeline()), want)
+        torch.testing.assert_close(both.as_real()(torch.cat([x, y], 1), Timeline()), want)
+
+
+@torch.no_grad()
+def test_dual_path_in_bfloat16_is_close_to_float32() -> None:
+    layer, x = DualPath(8, 4, 6, 8), torch.randn(2, 8, 4, 20)
+    want = layer(x, Timeline())
+    with torch.autocast("cpu", torch.bfloat16):
+        got = layer(x.bfloat16(), Timeline())
+    assert got.dtype == torch.bfloat16
+    assert float((got.float() - want).square().mean() / want.square().mean()) < 1e-4
