@@ -23,6 +23,7 @@ from dccrn_cli.training.losses import (
     snr_db,
     training_loss,
 )
+from dccrn_cli.training.losses.bark import power_spectra
 from dccrn_cli.training.validation import validate
 
 ALL = LossOptions(terms=dict.fromkeys(TERMS, 1.0))
@@ -303,3 +304,14 @@ def test_validation_gives_losses_what_they_need(name: str, tiny_model: DCCRN) ->
     clean, noise = (signal[0].numpy() for signal in signals(8000, batch=1))
     figures = validate(tiny_model, [Pair("one", clean + noise, clean)], LossOptions(terms={name: 1.0}))
     assert 0 < figures["loss"] < 10
+
+
+def test_power_spectra_are_those_of_torch_with_their_gradients() -> None:
+    signal, window = torch.randn(2, 3000, dtype=torch.float64, requires_grad=True), torch.hann_window(512).double()
+    got = power_spectra(signal, window)
+    complex_ = torch.stft(signal, 512, 256, window=window, center=False, return_complex=True)
+    want = torch.view_as_real(complex_).square().sum(-1).transpose(1, 2)
+    torch.testing.assert_close(got, want)
+    weight = torch.randn_like(got)
+    gradients = [torch.autograd.grad((weight * power).sum(), signal)[0] for power in (got, want)]
+    torch.testing.assert_close(*gradients)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 N_FFT = 512
 HOP = 256
@@ -97,10 +99,34 @@ def bark_scale(device: torch.device, dtype: torch.dtype, lowest: int = 0) -> Bar
         return BarkScale(*(table.to(device, dtype) for table in tables))
 
 
+class _PowerSpectra(torch.autograd.Function):
+    """Power spectra of windowed frames; the gradient takes one real transform, where autograd takes a complex one."""
+
+    @staticmethod
+    def forward(ctx: Any, frames: Tensor) -> Tensor:
+        spectra = torch.fft.rfft(frames)
+        ctx.save_for_backward(spectra)
+        power: Tensor = spectra.real.square() + spectra.imag.square()
+        return power
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (spectra,) = ctx.saved_tensors
+        spectra = spectra * gradients[0]
+        spectra[..., [0, -1]] *= 2  # the others come twice in the transform
+        size = 2 * (spectra.shape[-1] - 1)
+        gradient: Tensor = torch.fft.irfft(spectra, size, norm="forward")
+        return gradient
+
+
 def power_spectra(signal: Tensor, window: Tensor) -> Tensor:
     """Power spectra of the frames that fit in `(batch, samples)`: `(batch, frames, bins)`."""
-    spectrum = torch.stft(signal, N_FFT, HOP, window=window, center=False, return_complex=True)
-    return torch.view_as_real(spectrum).square().sum(-1).transpose(-1, -2)
+    count = signal.shape[-1] // HOP - 1
+    halves = signal[..., : (count + 1) * HOP].reshape(*signal.shape[:-1], count + 1, HOP)
+    frames = torch.cat([halves[..., :-1, :], halves[..., 1:, :]], dim=-1)  # N_FFT is twice HOP
+    spectra: Tensor = _PowerSpectra.apply(frames * window)  # type: ignore[no-untyped-call]
+    return spectra
 
 
 def audible_power(power: Tensor, scale: BarkScale, factor: float = 1.0) -> Tensor:
