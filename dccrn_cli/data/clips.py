@@ -20,6 +20,7 @@ import soxr
 from dccrn_cli.audio.files import SequentialFile, reason
 from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.formats import is_audio
+from dccrn_cli.data.clip_cache import ClipCache
 from dccrn_cli.data.levels import active_rms
 from dccrn_cli.data.lists import LIST_SUFFIXES, read_list
 from dccrn_cli.errors import DataError, OptionError
@@ -212,24 +213,26 @@ def stretch(clip: np.ndarray, start: int, length: int) -> np.ndarray:
 
 
 class ClipPool:
-    """Clips, drawn at random and kept in memory once decoded.
+    """Clips, drawn at random and kept in memory once decoded, within the budget of a cache.
 
     Args:
         clips: what to draw from.
         balance: exponent on the size of a group when one is drawn: 1 draws all clips alike, 0 all
             groups alike.
+        cache: where decoded clips are kept, which pools may share; one of its own by default.
 
     Attributes:
         unreadable: clips that were drawn and could not be read, with the reason. Others are
             drawn in their place.
     """
 
-    def __init__(self, clips: Sequence[Clip], balance: float = 0.5) -> None:
+    def __init__(self, clips: Sequence[Clip], balance: float = 0.5, cache: ClipCache | None = None) -> None:
         if not clips:
             raise DataError("no clips to draw from")
         self.clips = list(clips)
         self.unreadable: dict[str, str] = {}
-        self._audio: dict[int, np.ndarray] = {}
+        self._cache = cache or ClipCache()
+        self._token = object()  # of its clips in the cache
         self._active_rms: dict[int, float] = {}
         groups: dict[str, list[int]] = {}
         for index, clip in enumerate(self.clips):
@@ -287,6 +290,4 @@ class ClipPool:
         return self._active_rms[index]
 
     def _decoded(self, index: int) -> np.ndarray:
-        if index not in self._audio:
-            self._audio[index] = self.clips[index].read()
-        return self._audio[index]
+        return self._cache.get((self._token, index), self.clips[index].read)

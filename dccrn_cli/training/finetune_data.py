@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dccrn_cli.data.clip_cache import ClipCache
 from dccrn_cli.data.clips import HELD_OUT, SILENCE, Clip, ClipPool, digest, find_clips, set_aside
 from dccrn_cli.data.levels import rms
 from dccrn_cli.data.pairs import Pair, find_couples, read_pair
@@ -88,11 +89,12 @@ def own_data(
     if rooms and not clean:
         raise OptionError("--rooms are for speech that is mixed: give --clean and --noise too")
     if clean:
-        room_pool = ClipPool(find_clips(rooms)) if rooms else None
+        cache = ClipCache()
+        room_pool = ClipPool(find_clips(rooms), cache=cache) if rooms else None
         all_speech, all_noise = find_clips(clean), find_clips(noise)
         speech, held_speech = set_aside(all_speech, HELD_OUT, "speech")
         noises, held_noise = set_aside(all_noise, HELD_OUT, "noise")
-        pools = ClipPool(speech), ClipPool(noises)
+        pools = ClipPool(speech, cache=cache), ClipPool(noises, cache=cache)
         held_out.update(plain_mixtures(held_speech, held_noise, seed + 1))
         sources.append((Mixer(*pools, room_pool, mixing, seed), 1 - general))
         foreign.append(_foreign(pools[0], mixing, seed + 2))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dccrn_cli.data.clip_cache import ClipCache, cache_budget
 from dccrn_cli.data.clips import ClipPool, find_clips, set_aside
 from dccrn_cli.data.pairs import Pair, read_pairs
 from dccrn_cli.mixing.mixer import Mixer, MixingOptions
@@ -31,15 +32,22 @@ def find_data(
     validation: Path | None,
     mixing: MixingOptions,
     seed: int,
+    processes: int = 1,
 ) -> TrainingData:
     """Clips of speech, noise and rooms; without `validation`, mixtures of clips that are set aside.
+
+    Args:
+        clean, noise, rooms, validation: where they lie.
+        mixing, seed: of the mixer.
+        processes: how many mix on this machine, which share the memory for decoded clips.
 
     Raises:
         DataError: a path that does not exist, or holds no audio.
         OptionError: too few clips to set some aside.
     """
     speech_clips, noise_clips = find_clips(clean), find_clips(noise)
-    room_pool = ClipPool(find_clips(rooms)) if rooms else None
+    cache = ClipCache(cache_budget(processes))
+    room_pool = ClipPool(find_clips(rooms), cache=cache) if rooms else None
     if validation is not None:
         pairs = read_pairs(validation)
     else:
@@ -48,4 +56,5 @@ def find_data(
         with_speech = dataclasses.replace(mixing, noise_only=0.0)  # measures need some
         held = Mixer(ClipPool(held_speech), ClipPool(held_noise), room_pool, with_speech, seed + 1)
         pairs = mixed_pairs(held, HELD_OUT_PAIRS)
-    return TrainingData(Mixer(ClipPool(speech_clips), ClipPool(noise_clips), room_pool, mixing, seed), pairs)
+    speech_pool, noise_pool = (ClipPool(clips, cache=cache) for clips in (speech_clips, noise_clips))
+    return TrainingData(Mixer(speech_pool, noise_pool, room_pool, mixing, seed), pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from conftest import speechlike
 
 from dccrn_cli.audio.plan import make_plan
 from dccrn_cli.data.check import check_clips
-from dccrn_cli.data.clips import INT16_FULL_SCALE, find_clips, set_aside
+from dccrn_cli.data.clip_cache import CACHE_BYTES, ClipCache, cache_budget
+from dccrn_cli.data.clips import INT16_FULL_SCALE, ClipPool, find_clips, set_aside
 from dccrn_cli.data.pairs import read_pair
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.scoring.pairing import find_files
@@ -112,3 +114,30 @@ def test_what_is_held_out_can_be_used_and_is_not_trained_on(tmp_path: Path) -> N
     assert not {clip.source.resolve() for clip in kept} & {clip.source.resolve() for clip in held}
     with pytest.raises(OptionError, match="can be read"):
         set_aside([first, second], 0.3, "noise")
+
+
+def test_decoded_clips_stay_within_their_budget(tmp_path: Path) -> None:
+    for number in range(4):
+        put(tmp_path / f"{number}.flac", seed=number)
+    clips = find_clips([tmp_path])
+    kept = ClipCache(budget=2 * 32_000)  # two seconds of int16
+    pool = ClipPool(clips, cache=kept)
+    decoded: list[str] = []
+
+    def watched(number: int) -> None:
+        before = len(decoded)
+        clip = pool.clips[number]
+        kept.get(("watched", number), lambda: (decoded.append(clip.name), clip.read())[1])
+        assert len(decoded) - before <= 1
+
+    for number in (0, 1, 0, 2, 0, 1):  # 1 is what was not used for longest when 2 comes
+        watched(number)
+    assert decoded == ["0.flac", "1.flac", "2.flac", "1.flac"]
+    assert [pool.length(number) for number in range(4)] == [16_000] * 4
+    assert kept.bytes <= kept.budget
+    one = ClipCache(budget=1)
+    np.testing.assert_array_equal(ClipPool(clips, cache=one).load(2), pool.load(2))
+    assert one.bytes == 32_000  # the last one is there to be cut from
+    copy = pickle.loads(pickle.dumps(kept))
+    assert (copy.budget, copy.bytes) == (kept.budget, 0)
+    assert 2 * cache_budget(2) <= cache_budget() <= CACHE_BYTES
