@@ -1,17 +1,24 @@
-"""Speed of training, against the paper authors' network in the plainest loop, in one run.
+"""Speed of training, against the paper authors' network in the plainest loop or another checkout, in one run.
 
     python benchmarks/training_speed.py [--clean SPEECH --noise NOISE] [--rounds 5] [--threads 1]
+    python benchmarks/training_speed.py --against CHECKOUT [--preset dccrn-small] [--batch 8] [--steps 10]
 
 Both train DCCRN-E of the paper's size on batches of 3 s clips. The plain loop is the authors'
 network (as tests/authors.py has it) in float32 with SI-SNR and Adam, on a batch that is ready. Ours
 is `Trainer` with the recipe dccrn-e-paper in bfloat16, mixing its examples as it goes. They take
 turns; the ratio is the median over rounds. Without data, clips are made up.
+
+With `--against`, `dccrn train` runs twice, from this checkout and from another, on the same data, and the two take
+turns. Speeds are seconds of audio per CPU second, mixing and all else included, so that other work on the machine
+matters little. A turn is charged with what its process does until its next one, in which it makes batches ahead.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -52,6 +59,74 @@ def plain_si_snr(estimate: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
     return (10 * torch.log10(target.square().sum(-1) / (error.square().sum(-1) + 1e-8) + 1e-8)).mean()
 
 
+class Checkout:
+    """A training that runs from a checkout of the package and waits for its turns.
+
+    Args:
+        path: of the checkout.
+        arguments: of `dccrn train`.
+    """
+
+    def __init__(self, path: Path, arguments: list[str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("training_steps.py")), *arguments],
+            env={**os.environ, "PYTHONPATH": str(path)},
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def train(self, steps: int) -> float:
+        """Train so many steps; the CPU seconds used so far, those of all earlier turns with what followed them."""
+        assert self._process.stdin
+        assert self._process.stderr
+        self._process.stdin.write(f"{steps}\n")
+        self._process.stdin.flush()
+        said = []
+        for line in self._process.stderr:
+            try:
+                return float(line)
+            except ValueError:
+                said.append(line)  # a note on the data, or why it ended
+        raise SystemExit("".join(said))
+
+    def end(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def compare(arguments: argparse.Namespace, folder: Path) -> None:
+    """Speed of this checkout against that of another."""
+    settings = [
+        "--no-check", f"--threads={arguments.threads}", "--device=cpu", f"--preset={arguments.preset}",
+        f"--batch={arguments.batch}", f"--seconds={arguments.seconds}", "--steps=1000000", "--bf16",
+        "--validate-every=1000000", "--set=training.save_every_s=1e6",
+        *(f"--clean={path}" for path in [arguments.clean or folder]),
+        *(f"--noise={path}" for path in [arguments.noise or folder]),
+        *(f"--set={setting}" for setting in arguments.set),
+    ]  # fmt: skip
+    paths = {"theirs": arguments.against, "ours": Path(__file__).parents[1]}
+    runs = {name: Checkout(path, [*settings, f"--output={folder / name}"]) for name, path in paths.items()}
+    audio_s = arguments.steps * arguments.batch * arguments.seconds
+    for run in runs.values():
+        run.train(arguments.warm_up)
+    speeds: dict[str, list[float]] = {name: [] for name in runs}
+    before = {name: run.train(0) for name, run in runs.items()}
+    for _ in range(arguments.rounds):
+        for run in runs.values():
+            run.train(arguments.steps)
+        after = {name: run.train(0) for name, run in runs.items()}
+        for name, spent in after.items():
+            speeds[name].append(audio_s / (spent - before[name]))
+        before = after
+        print(", ".join(f"{name} {speed[-1]:.2f}" for name, speed in speeds.items()), "s of audio per CPU second")
+    ratios = [ours / theirs for theirs, ours in zip(speeds["theirs"], speeds["ours"], strict=True)]
+    print(
+        f"ratio {statistics.median(ratios):.2f} (median of {arguments.rounds}, {min(ratios):.2f} to {max(ratios):.2f})"
+    )
+    for run in runs.values():
+        run.end()
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -60,6 +135,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    other = parser.add_argument_group("with --against")
+    other.add_argument("--against", type=Path, help="another checkout")
+    other.add_argument("--preset", default="dccrn-small")
+    other.add_argument("--seconds", type=float, default=2.0)
+    other.add_argument("--steps", type=int, default=10, help="in a turn")
+    other.add_argument("--warm-up", type=int, default=10, help="steps that are not counted")
+    other.add_argument("--set", action="append", default=[], help="a setting of the recipe")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
@@ -67,6 +149,9 @@ def main() -> None:
         folder = Path(name)
         if not (arguments.clean and arguments.noise):
             made_up_clips(folder)
+        if arguments.against:
+            compare(arguments, folder)
+            return
         speech, noise = (ClipPool(find_clips([path or folder])) for path in (arguments.clean, arguments.noise))
         recipe = read_recipe(
             "dccrn-e-paper",
