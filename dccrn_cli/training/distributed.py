@@ -38,7 +38,13 @@ class Team:
         """The model such that gradients become their mean over all processes."""
         if self.size == 1:
             return model
-        return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+        # Of the buffers only those that training changes have to be sent.
+        constant = [name for name, _ in model.named_buffers() if name not in model.state_dict()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
+            model, constant
+        )
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, devices, gradient_as_bucket_view=True, static_graph=True)
 
     def mean(self, values: Sequence[float]) -> list[float]:
         """Mean of each value over all processes."""

@@ -6,8 +6,15 @@ import copy
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from dccrn_cli.nn.network import SpectralNetwork
+
+
+def changing_buffers(model: nn.Module) -> list[Tensor]:
+    """Buffers that training changes, such as statistics of norms: those that a checkpoint has."""
+    saved = model.state_dict(keep_vars=True).keys()
+    return [buffer for name, buffer in model.named_buffers() if name in saved]
 
 
 class WeightAverage:
@@ -29,8 +36,8 @@ class WeightAverage:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         torch._foreach_lerp_(list(self._model.parameters()), list(model.parameters()), 1 - decay)
-        for mine, theirs in zip(self._model.buffers(), model.buffers(), strict=True):
-            mine.copy_(theirs)
+        if statistics := changing_buffers(self._model):
+            torch._foreach_copy_(statistics, changing_buffers(model))
 
     def model(self) -> SpectralNetwork:
         """The network with the averaged weights, in evaluation mode."""

@@ -32,6 +32,8 @@ class TrainOptions:
         bf16: bfloat16 autocast.
         frozen_statistics: batch norm keeps the statistics that the model comes with.
         validate_every: steps.
+        first_validation: step after which a run that validates on its way does so for the first time, soon enough
+            to see that all is well; 0 for no earlier than the others.
         save_every_s: seconds between resumable checkpoints.
         seed: sets initial weights and data.
     """
@@ -51,6 +53,7 @@ class TrainOptions:
     bf16: bool = True
     frozen_statistics: bool = False
     validate_every: int = 2000
+    first_validation: int = 200
     save_every_s: float = 60.0
     seed: int = 0
 
@@ -60,12 +63,18 @@ class TrainOptions:
              "steps, batch, validate_every and patience must be 1 or more"),
             (self.lr > 0 and math.isfinite(self.lr), "lr must be above 0"),
             (all(0 <= beta < 1 for beta in (*self.betas, self.ema)), "betas and ema must be 0 to below 1"),
-            (min(self.weight_decay, self.warmup, self.early_stop, self.clip, self.save_every_s, self.seed) >= 0,
-             "weight_decay, warmup, early_stop, clip, save_every_s and seed must not be negative"),
+            (min(self.weight_decay, self.warmup, self.early_stop, self.clip, self.first_validation,
+                 self.save_every_s, self.seed) >= 0,
+             "weight_decay, warmup, early_stop, clip, first_validation, save_every_s and seed must not be negative"),
         ]  # fmt: skip
         for holds, message in rules:
             if not holds:
                 raise OptionError(message)
+
+    def validates_after(self, step: int) -> bool:
+        """Whether there is a validation after so many steps."""
+        early = step == self.first_validation < self.validate_every < self.steps
+        return early or step % self.validate_every == 0 or step == self.steps
 
     def learning_rate(self, step: int) -> float:
         """Rate at a step, counted from 0, before any halving on a plateau."""

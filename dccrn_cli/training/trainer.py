@@ -18,8 +18,9 @@ from dccrn_cli.mixing.source import ExampleSource
 from dccrn_cli.nn.checkpoint import save_model
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.network import SpectralNetwork
+from dccrn_cli.training.allocator import keep_freed_memory
 from dccrn_cli.training.distributed import Team
-from dccrn_cli.training.ema import WeightAverage
+from dccrn_cli.training.ema import WeightAverage, changing_buffers
 from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions, training_loss
 from dccrn_cli.training.muon import Muon
@@ -79,6 +80,7 @@ class Trainer:
         if options.batch % self.team.size:
             raise OptionError(f"a batch of {options.batch} cannot be shared by {self.team.size} processes")
         self.optimizer = _optimizer(self.model.parameters(), options)
+        self._statistics = changing_buffers(self.model)
         self.average = WeightAverage(self.model, options.ema)
         self.progress = Progress()
         self.unreadable: dict[str, str] = {}
@@ -125,15 +127,14 @@ class Trainer:
             StorageError: the state or the model cannot be written; what was written stays.
         """
         options, team, now = self.options, self.team, self.progress
+        keep_freed_memory()
         network = team.share(self.model)
         started = saved = time.monotonic()
         seen_before, waited, bad = now.seconds_seen, 0.0, 0
         batches = Batches(self.source, options.batch // team.size, team.rank, team.size)
         with prefetched(batches, range(now.step, options.steps), self.workers) as made:
-            while now.step < options.steps and not self._stalled():
-                (stopped,) = team.mean([float(stop())])
-                if stopped:
-                    break
+            (stopped,) = team.mean([float(stop())])
+            while now.step < options.steps and not self._stalled() and not stopped:
                 asked = time.monotonic()
                 batch = next(made)
                 waited += time.monotonic() - asked
@@ -143,6 +144,7 @@ class Trainer:
                 if bad > MAX_BAD_STEPS:
                     raise DataError(f"no finite gradient in {bad} steps in a row; the learning rate may be too high")
                 now.step += 1
+                loss, stopped = team.mean([loss, float(stop())])
                 now.skipped += not finite
                 now.seconds_seen += batch.noisy.size * team.size / SAMPLE_RATE
                 elapsed = time.monotonic() - started
@@ -150,7 +152,7 @@ class Trainer:
                 if finite:
                     now.loss = loss if math.isnan(now.loss) else 0.99 * now.loss + 0.01 * loss
                 now.figures = None
-                if now.step % options.validate_every == 0 or now.step == options.steps:
+                if options.validates_after(now.step):
                     now.figures = self._validate()
                 if now.figures or time.monotonic() - saved > options.save_every_s:
                     self.save()
@@ -162,13 +164,13 @@ class Trainer:
         return 0 < self.options.early_stop <= self.since_best
 
     def _step(self, network: torch.nn.Module, noisy: Tensor, clean: Tensor) -> tuple[float, bool]:
-        """One step of the optimizer, left out where the gradient is not finite."""
+        """One step of the optimizer, left out where the gradient is not finite: the loss here, and whether it is."""
         device, options = self.team.device, self.options
         noisy, clean = noisy.to(device, non_blocking=True), clean.to(device, non_blocking=True)
         self.progress.lr = self.rate_scale * options.learning_rate(self.progress.step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.progress.lr
-        statistics = [buffer.clone() for buffer in self.model.buffers()]
+        statistics = [buffer.clone() for buffer in self._statistics]
         with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
             estimate = network(noisy)
         loss = training_loss(estimate, clean, self.loss_options, noisy)
@@ -180,8 +182,8 @@ class Trainer:
             self.optimizer.step()
             self.average.update(self.model)
         else:  # the statistics of batch norm have taken it in already
-            torch._foreach_copy_(list(self.model.buffers()), statistics)
-        return self.team.mean([float(loss.detach())])[0], finite
+            torch._foreach_copy_(self._statistics, statistics)
+        return float(loss.detach()), finite
 
     def _validate(self) -> dict[str, float]:
         now, team = self.progress, self.team

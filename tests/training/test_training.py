@@ -31,6 +31,7 @@ from dccrn_cli.mixing.source import mixed_pairs
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions
+from dccrn_cli.training.options import TrainOptions
 from dccrn_cli.training.validation import validate
 
 
@@ -127,6 +128,13 @@ def test_schedules(data: Path, tmp_path: Path) -> None:
     steps = [progress.step for progress in plateau.run()]
     assert plateau.rate_scale < 1  # no progress at such a rate: halved, then stopped early
     assert steps[-1] < 100
+
+
+def test_the_first_validation_comes_soon() -> None:
+    options = TrainOptions(steps=5000, validate_every=2000)
+    assert [step for step in range(1, 5001) if options.validates_after(step)] == [200, 2000, 4000, 5000]
+    for never in (TrainOptions(steps=50, validate_every=50), TrainOptions(steps=500, validate_every=500)):
+        assert [step for step in range(1, never.steps + 1) if never.validates_after(step)] == [never.steps]
 
 
 def test_a_step_that_is_not_finite_is_left_out(data: Path, tmp_path: Path) -> None:
