@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, duration, error_line
 from dccrn_cli.cli.data_check import check_data
 from dccrn_cli.cli.enhance import DeviceChoice
 from dccrn_cli.cli.train import DATA, WORK, stop_on_signal, tell_unreadable
+from dccrn_cli.cli.training_progress import TrainingProgress
 
 if TYPE_CHECKING:
     from dccrn_cli.training.finetune import Comparison, FineTuning, Scores
@@ -100,6 +102,7 @@ def finetune(
     from dccrn_cli.training.recipe import read_recipe
     from dccrn_cli.utils.locks import RunLock
 
+    started = time.monotonic()
     say = _quiet if as_json else typer.echo
     _check_output(output)
     with RunLock(output):
@@ -119,6 +122,8 @@ def finetune(
         tuning = FineTuning(start, own, recipe, folder, pick_device(device.value), asked)
         say(f"Before: {_means(tuning.own_before)} on your noise; {_means(tuning.elsewhere_before)} elsewhere")
         trainer = tuning.begin(steps, minutes)
+        training_s = minutes * 60 if steps is None and not tuning.begun else None
+        say(_expected(time.monotonic() - started, training_s, tuning.scoring_left_s))
         _train(trainer, say)
         best, comparison = tuning.choose(trainer.average.model())
         against_standing = _against_standing(tuning, comparison, output)
@@ -136,6 +141,7 @@ def finetune(
         else:
             save_model(best, output, _provenance(provenance, start_name=model, trainer=trainer, comparison=comparison))
             say(f"Wrote {output}; use it with  dccrn enhance --model {output} …")
+        say(f"Took {duration(time.monotonic() - started)} in all")
         tuning.folder.remove()
         if objections:
             raise typer.Exit(SOME_FAILED)
@@ -163,32 +169,32 @@ def _quiet(_: object) -> None:
     pass
 
 
+def _expected(spent_s: float, training_s: float | None, scoring_s: float) -> str:
+    """How long all of it will take, as far as that is known before the first step."""
+    if training_s is None:
+        return f"{duration(spent_s)} so far; after the training about {duration(scoring_s)} of scoring"
+    parts = f"{duration(spent_s)} so far, {duration(training_s)} of training, about {duration(scoring_s)} of scoring"
+    return f"About {duration(spent_s + training_s + scoring_s)} in all: {parts}"
+
+
 def _train(trainer: Trainer, say: Callable[[str], None]) -> None:
-    """Train to the end, with a bar on a terminal.
+    """Train to the end, showing how it goes.
 
     Raises:
         typer.Exit: stopped by a signal.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
     steps, told = trainer.options.steps, set[str]()
     if trainer.progress.step:
         say(f"Going on after step {trainer.progress.step:,} of {steps:,}")
-    columns = TextColumn("Training"), BarColumn(), TextColumn("{task.fields[seen]} of audio"), TimeRemainingColumn()
-    with (
-        stop_on_signal() as stopped,
-        Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar,
-    ):
-        task = bar.add_task("", total=steps, completed=trainer.progress.step, seen="")
+    with stop_on_signal() as stopped, TrainingProgress(steps, trainer.progress.step, say) as shown:
         for progress in trainer.run(stop=lambda: bool(stopped)):
-            bar.update(task, completed=progress.step, seen=duration(progress.seconds_seen))
+            shown.take(progress)
             tell_unreadable(trainer, told)
     if stopped:
         error_line(f"Stopped after step {trainer.progress.step:,} of {steps:,}; the same command goes on.")
         raise typer.Exit(INTERRUPTED)
-    say(f"Trained on {duration(trainer.progress.seconds_seen)} of audio in {steps:,} steps")
+    seen, loss = duration(trainer.progress.seconds_seen), trainer.progress.loss
+    say(f"Trained on {seen} of audio in {steps:,} steps; loss {loss:.4f}")
 
 
 def _against_standing(tuning: FineTuning, comparison: Comparison, output: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import io
 import os
 import signal
 import sys
@@ -12,18 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
-from dccrn_cli.cli.console import INTERRUPTED, duration, error_line, plain_errors
+from dccrn_cli.cli.console import INTERRUPTED, error_line, plain_errors
 from dccrn_cli.cli.data_check import check_data
 from dccrn_cli.cli.enhance import DeviceChoice
+from dccrn_cli.cli.training_progress import TrainingProgress
 
 if TYPE_CHECKING:
     from dccrn_cli.nn.network import SpectralNetwork
-    from dccrn_cli.training.options import Progress
     from dccrn_cli.training.recipe import TrainingRecipe
     from dccrn_cli.training.trainer import Trainer
-
-LOG_EVERY = 100
 
 RECIPE, DATA, WORK = "Recipe, and changes to it", "Data", "Work"
 
@@ -178,7 +178,8 @@ def train(
     torch.set_flush_denormal(True)
     torch.manual_seed(chosen.training.seed)
     with assemble(pick_device(device.value)) as team, RunLock(output, inside=True) if team.leads else nullcontext():
-        data = find_data(clean, noise, rooms, validation, chosen.mixing, chosen.training.seed)
+        processes = team.size * max(workers, 1)
+        data = find_data(clean, noise, rooms, validation, chosen.mixing, chosen.training.seed, processes)
         model, provenance = _network(chosen, start)
         trainer = Trainer(
             model, data.mixer, data.pairs, output, chosen.training, chosen.loss,
@@ -256,12 +257,13 @@ def _run(trainer: Trainer, recipe: TrainingRecipe, *, tensorboard: bool) -> None
         f"{count_parameters(trainer.model) / 1e6:.2f} M parameters; {len(trainer.pairs)} validation pairs"
         + (f"; going on after step {trainer.progress.step:,}" if resumed else "")
     )
-    with stop_on_signal() as stopped:
+    console = Console(stderr=True) if trainer.team.leads else Console(file=io.StringIO())
+    shown = TrainingProgress(trainer.options.steps, trainer.progress.step, say, console)
+    with stop_on_signal() as stopped, shown:
         for progress in trainer.run(stop=lambda: bool(stopped)):
+            shown.take(progress)
             if progress.figures:
                 say(f"step {progress.step:,}  validation  {figures_line(progress.figures)}")
-            elif progress.step % LOG_EVERY == 0:
-                say(_line(progress))
             if board:
                 board.take(progress)
             tell_unreadable(trainer, told)
@@ -294,14 +296,6 @@ def stop_on_signal() -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _line(progress: Progress) -> str:
-    skipped = f"  {progress.skipped} steps skipped" if progress.skipped else ""
-    return (
-        f"step {progress.step:,}  loss {progress.loss:.4f}  lr {progress.lr:.1e}  "
-        f"{duration(progress.seconds_seen)} seen  {progress.speed:.1f} × real time{skipped}"
-    )
 
 
 def figures_line(figures: dict[str, float]) -> str:

@@ -19,6 +19,7 @@ from conftest import lively, speechlike, voice
 from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
+from dccrn_cli.cli.finetune import _expected
 from dccrn_cli.data.pairs import Pair
 from dccrn_cli.engine.models import find_model
 from dccrn_cli.errors import DataError, OptionError
@@ -81,6 +82,8 @@ def test_a_better_model_is_written_and_used_at_once(data: Path, tmp_path: Path) 
     assert code == 0, said
     assert "your noise, all" in said
     assert "4 + 2 files of speech" in said
+    for part in ("of scoring", "in 20 steps; loss ", " in all"):
+        assert part in said, part
     provenance = load_model(output)[1]
     figures = provenance["finetuned"]
     assert figures["own_after"]["mean"]["si_snr"] > figures["own_before"]["mean"]["si_snr"] + 0.1
@@ -94,6 +97,12 @@ def test_a_better_model_is_written_and_used_at_once(data: Path, tmp_path: Path) 
     assert code == 1
     assert "Refused" in said
     assert output.read_bytes() == before
+
+
+def test_the_whole_time_is_said_beforehand() -> None:
+    assert _expected(20, 600, 70) == (
+        "About 11 min 30 s in all: 20.0 s so far, 10 min 00 s of training, about 1 min 10 s of scoring"
+    )
 
 
 def test_noise_as_clean_speech_is_refused_with_the_figures(data: Path, tmp_path: Path) -> None:
