@@ -92,7 +92,7 @@ def train(
     init: Annotated[
         str | None,
         _recipe_option(
-            "Start from this model: bundled name or file. With a wider network its channels are copied.",
+            "Start from this model: bundled name or file. A wider or deeper network starts as the same function.",
             default="from nothing",
         ),
     ] = None,

@@ -33,9 +33,7 @@ class Shift:
     correlation: float
 
 
-def find_shift(
-    reference: np.ndarray, estimate: np.ndarray, sample_rate: int, believe_any: bool = True
-) -> Shift | None:
+def find_shift(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, believe_any: bool = True) -> Shift | None:
     """The delay within ±1 s, and half the shorter signal, at which two signals correlate most.
 
     The polarity is that of the highest peak: a delay of speech by some milliseconds may well make the

@@ -1,8 +1,9 @@
-"""A wider network that starts as the same function as a narrower one (Net2Net, Chen et al. 2016)."""
+"""A larger network that starts as the same function as a smaller one (after Net2Net, Chen et al. 2016)."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import torch
 from torch import Tensor, nn
@@ -10,110 +11,147 @@ from torch import Tensor, nn
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.config import DCCRNConfig, NetworkConfig
 from dccrn_cli.nn.dccrn import DCCRN
-from dccrn_cli.nn.layers import ComplexConv, RealLSTM
+from dccrn_cli.nn.layers import ComplexConv, DualPath, RealLSTM
 from dccrn_cli.nn.network import ConvBlock, SpectralNetwork
 
-_SHARE_RANGE = (0.2, 0.8)
-"""Copies of a channel share its outgoing weights unevenly, or they would learn the same for ever."""
+_GATES = 4
 
 
 def widen(model: SpectralNetwork, config: NetworkConfig, seed: int = 0) -> DCCRN:
-    """Copy channels and LSTM units of a trained network until they fill a wider configuration.
+    """Add channels, LSTM units and dual-path blocks to a trained network.
 
-    The result gives the same output, to float rounding, and can be trained on from there.
+    What is new starts at random and has no say in what was there, so the result gives the same output and can be
+    trained on from there. It is the same to float rounding, but for two cases: the layer norms of dual-path blocks
+    cover more channels, which moves the output by about -40 dB; and with another look-ahead the decoder sees its
+    frames one by one later or earlier than it was trained to.
 
     Args:
-        model: the narrower network.
-        config: the wider one; it may differ in `channels` and `rnn_units` only.
-        seed: sets how the copies share their outgoing weights.
+        model: the smaller network.
+        config: of the larger one; it may differ in `channels`, `rnn_units`, `intra_units`, `dual_path_blocks` and
+            `look_ahead`.
+        seed: of what is new.
 
     Raises:
-        OptionError: the configurations differ in more, one is not wider, or one is no DCCRN.
+        OptionError: the configurations differ in more, one is not larger, or one is no DCCRN.
     """
     if not (isinstance(model, DCCRN) and isinstance(config, DCCRNConfig)):
-        raise OptionError("only a DCCRN can be widened; a network of another kind starts from one of its own sizes")
+        raise OptionError("only a DCCRN can be widened; start any other network from one of its own size")
     old = model.config
-    alike = dataclasses.replace(old, channels=config.channels, rnn_units=config.rnn_units)
-    plain = config.skip == "concat" and not (config.complex_rnn or config.complex_norm or config.dual_path_blocks)
-    if alike != config or len(old.channels) != len(config.channels) or not plain:
+    names = ("channels", "rnn_units", "intra_units", "dual_path_blocks", "look_ahead")
+    alike = dataclasses.replace(old, **{name: getattr(config, name) for name in names})
+    same_kind = len(old.channels) == len(config.channels) and bool(old.dual_path_blocks) == bool(
+        config.dual_path_blocks
+    )
+    if alike != config or not same_kind or config.complex_rnn or config.complex_norm:
         raise OptionError(
-            "only channels and LSTM units can be widened, with a plain LSTM, plain norms and concatenated skips"
+            "a network can be widened in channels, LSTM units and dual-path blocks only, with plain LSTMs and norms"
         )
     sizes = [*zip(old.channels, config.channels, strict=True), (old.rnn_units, config.rnn_units)]
+    sizes += [(old.intra_units, config.intra_units), (old.dual_path_blocks, config.dual_path_blocks)]
     if any(wide < narrow for narrow, wide in sizes):
         raise OptionError("the network to start from is wider than the one to be trained")
 
-    rng = torch.Generator().manual_seed(seed)
-    wide = DCCRN(config)
-    halves = [_copies(narrow // 2, new // 2) for narrow, new in sizes[:-1]]
-    ends = torch.arange(old.input_channels // 2), torch.arange(1)
-
-    inputs = ends[0]
-    for source, target, outputs in zip(model.encoder, wide.encoder, halves, strict=True):
-        _widen_layer(source, target, inputs, outputs, rng)
-        inputs = outputs
-    (rnn,), (wide_rnn,) = model.bottleneck, wide.bottleneck
-    assert isinstance(rnn, RealLSTM)
-    assert isinstance(wide_rnn, RealLSTM)
-    _widen_lstm(rnn, wide_rnn, _features(halves[-1], old), _copies(*sizes[-1]), rng)
-    for depth, (source, target) in enumerate(zip(model.decoder, wide.decoder, strict=True)):
-        skip = halves[-1 - depth]
-        outputs = halves[-2 - depth] if depth + 1 < len(halves) else ends[1]
-        joined = torch.cat([skip, skip + old.channels[-1 - depth] // 2])
-        _widen_layer(source, target, joined, outputs, rng)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        wide = DCCRN(config)
+    for source, target in zip([*model.encoder, *model.decoder], [*wide.encoder, *wide.decoder], strict=True):
+        _fill_block(source, target)
+    features = _halves(old.channels[-1], config.channels[-1])
+    for source, target in itertools.zip_longest(model.bottleneck, wide.bottleneck):
+        if isinstance(target, DualPath):
+            _fill_dual_path(source, target, features)
+        else:
+            _fill_lstm_bottleneck(source, target, _bins_of(features, config.inner_bins))
     return wide.train(model.training)
 
 
-def _copies(narrow: int, wide: int) -> Tensor:
-    """For each of the wide channels the narrow one that it copies."""
-    return torch.arange(wide) % narrow
+def _halves(narrow: int, wide: int) -> Tensor:
+    """Where the narrow channels are among the wide ones: at the start of the real and of the imaginary half."""
+    half = torch.arange(narrow // 2)
+    return torch.cat([half, half + wide // 2])
 
 
-def _features(half: Tensor, config: DCCRNConfig) -> Tensor:
-    """The same for the features of a frame: real channels, then imaginary, each with its bins."""
-    channels = torch.cat([half, half + config.channels[-1] // 2])
-    bins = config.inner_bins
+def _bins_of(channels: Tensor, bins: int) -> Tensor:
+    """The features of a frame that belong to some channels."""
     return (channels[:, None] * bins + torch.arange(bins)).flatten()
 
 
-def _spread(weight: Tensor, outputs: Tensor, inputs: Tensor, rng: torch.Generator) -> Tensor:
-    """`(out, in, ...)` to the wider size; the copies of an input share its weight among them."""
-    copied = weight[outputs][:, inputs]
-    low, high = _SHARE_RANGE
-    shares = low + (high - low) * torch.rand(len(outputs), len(inputs), generator=rng)
-    total = torch.zeros(len(outputs), weight.shape[1]).index_add_(1, inputs, shares)
-    return copied * (shares / total[:, inputs]).reshape(*shares.shape, *[1] * (weight.dim() - 2))
+def _inputs(source: ComplexConv, target: ComplexConv) -> Tensor:
+    """The same for half of the inputs of a convolution, which may be several features joined."""
+    starts = itertools.accumulate((size // 2 for size in target.joined[:-1]), initial=0)
+    return torch.cat([torch.arange(size // 2) + start for size, start in zip(source.joined, starts, strict=True)])
 
 
 @torch.no_grad()
-def _widen_layer(source: nn.Module, target: nn.Module, inputs: Tensor, outputs: Tensor, rng: torch.Generator) -> None:
+def _place(target: Tensor, source: Tensor, outputs: Tensor, inputs: Tensor) -> None:
+    """Weights `(out, in, ...)` among those of a wider layer; the new inputs do not reach the old outputs."""
+    target[outputs] = 0.0
+    target[outputs[:, None], inputs] = source
+
+
+def _fill_block(source: nn.Module, target: nn.Module) -> None:
     assert isinstance(source, ConvBlock)
     assert isinstance(target, ConvBlock)
-    kernel, wide_kernel = source.conv, target.conv
-    assert isinstance(kernel, ComplexConv)
+    conv, wide = source.conv, target.conv
+    assert isinstance(conv, ComplexConv)
+    assert isinstance(wide, ComplexConv)
+    outputs = torch.arange(conv.out_channels // 2)
     for name in ("real_weight", "imag_weight"):
-        weight = getattr(kernel, name).transpose(0, 1) if kernel.transposed else getattr(kernel, name)
-        # Each part's shares are its own: the sum over copies is what stays the same.
-        spread = _spread(weight, outputs, inputs, rng)
-        getattr(wide_kernel, name).copy_(spread.transpose(0, 1) if kernel.transposed else spread)
-    for name in ("real_bias", "imag_bias"):
-        getattr(wide_kernel, name).copy_(getattr(kernel, name)[outputs])
-    if isinstance(norm := source.norm, nn.BatchNorm2d):
-        both = torch.cat([outputs, outputs + norm.num_features // 2])
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            getattr(target.norm, name).copy_(getattr(norm, name)[both])
+        new: Tensor = wide.get_parameter(name)
+        old: Tensor = conv.get_parameter(name)
+        if conv.transposed:
+            new, old = new.transpose(0, 1), old.transpose(0, 1)
+        _place(new, old, outputs, _inputs(conv, wide))
+    both = _halves(conv.out_channels, wide.out_channels)
+    with torch.no_grad():
+        for name in ("real_bias", "imag_bias"):
+            wide.get_parameter(name)[outputs] = conv.get_parameter(name)
+        if isinstance(norm := source.norm, nn.BatchNorm2d):
+            for name in ("weight", "bias", "running_mean", "running_var"):
+                getattr(target.norm, name)[both] = getattr(norm, name)
     target.activation.load_state_dict(source.activation.state_dict())
 
 
+def _fill_lstm(source: nn.LSTM, target: nn.LSTM, features: Tensor) -> None:
+    units = torch.arange(source.hidden_size)
+    gates = torch.cat([units + gate * target.hidden_size for gate in range(_GATES)])
+    for name, weight in source.named_parameters():
+        if name.startswith("weight"):
+            inputs = features if name.startswith("weight_ih_l0") else units
+            _place(target.get_parameter(name), weight, gates, inputs)
+        else:
+            with torch.no_grad():
+                target.get_parameter(name)[gates] = weight
+
+
 @torch.no_grad()
-def _widen_lstm(source: RealLSTM, target: RealLSTM, features: Tensor, units: Tensor, rng: torch.Generator) -> None:
-    narrow = source.lstm.hidden_size
-    gates = torch.cat([units + gate * narrow for gate in range(4)])
-    for layer in range(source.lstm.num_layers):
-        inputs = features if layer == 0 else units
-        for name, columns in ((f"weight_ih_l{layer}", inputs), (f"weight_hh_l{layer}", units)):
-            getattr(target.lstm, name).copy_(_spread(getattr(source.lstm, name), gates, columns, rng))
-        for name in (f"bias_ih_l{layer}", f"bias_hh_l{layer}"):
-            getattr(target.lstm, name).copy_(getattr(source.lstm, name)[gates])
-    target.linear.weight.copy_(_spread(source.linear.weight, features, units, rng))
-    target.linear.bias.copy_(source.linear.bias[features])
+def _fill_linear(source: nn.Linear, target: nn.Linear, features: Tensor, ways: int = 1) -> None:
+    units = torch.arange(source.in_features // ways)
+    inputs = torch.cat([units + way * (target.in_features // ways) for way in range(ways)])
+    _place(target.weight, source.weight, features, inputs)
+    target.bias[features] = source.bias
+
+
+def _fill_lstm_bottleneck(source: nn.Module, target: nn.Module, features: Tensor) -> None:
+    assert isinstance(source, RealLSTM)
+    assert isinstance(target, RealLSTM)
+    _fill_lstm(source.lstm, target.lstm, features)
+    _fill_linear(source.linear, target.linear, features)
+
+
+@torch.no_grad()
+def _fill_dual_path(source: nn.Module | None, target: DualPath, features: Tensor) -> None:
+    for name, ways in (("intra", 2), ("inter", 1)):
+        linear, norm = getattr(target, f"{name}_linear"), getattr(target, f"{name}_norm")
+        if source is None:  # a block more, which begins by adding nothing
+            nn.init.zeros_(norm.weight)
+            nn.init.zeros_(norm.bias)
+            continue
+        _fill_lstm(getattr(source, name), getattr(target, name), features)
+        _fill_linear(getattr(source, f"{name}_linear"), linear, features, ways)
+        # New channels that vary as the old ones do leave the statistics of the norm about as they were.
+        new = [channel for channel in range(linear.out_features) if channel not in set(features.tolist())]
+        alike = features[torch.arange(len(new)) % len(features)]
+        linear.weight[new], linear.bias[new] = linear.weight[alike], linear.bias[alike]
+        for part in ("weight", "bias"):
+            getattr(norm, part)[:, features] = getattr(getattr(source, f"{name}_norm"), part)

@@ -168,9 +168,7 @@ def measure_files(
     return found
 
 
-def _measure_alone(
-    sounds: SoundCache, estimate: Path, names: Sequence[str], dnsmos_model: Path | None
-) -> Measurement:
+def _measure_alone(sounds: SoundCache, estimate: Path, names: Sequence[str], dnsmos_model: Path | None) -> Measurement:
     """Metrics that need no reference."""
     try:
         sound = _read(sounds, estimate, "estimate")

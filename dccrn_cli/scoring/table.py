@@ -13,6 +13,7 @@ from dccrn_cli.scoring.statistics import mean_interval, wilcoxon_p
 NOISY = "noisy"
 """Label of the row of the noisy files themselves."""
 
+
 class Statistic(TypedDict):
     """A mean over files.
 
@@ -117,9 +118,7 @@ def differences(records: Sequence[Record], by: Sequence[str] = ()) -> list[Diffe
     first = systems[0] if systems else ""
 
     def less(system: str, metric: str, files: set[str]) -> DifferenceStatistic:
-        pairs = (
-            (values[system, file][metric], values[first, file][metric]) for file in sorted(common[metric] & files)
-        )
+        pairs = ((values[system, file][metric], values[first, file][metric]) for file in sorted(common[metric] & files))
         found = [after - before for after, before in pairs if after is not None and before is not None]
         return {**statistic(found), "p_value": wilcoxon_p(found)}
 
