@@ -1,1 +1,1 @@
-"""The networks as torch modules: layers, configurations, checkpoints."""
+"""Networks as torch modules: layers, configurations and checkpoints."""

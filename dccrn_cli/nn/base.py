@@ -1,4 +1,4 @@
-"""What the configurations of all networks share."""
+"""Configuration shared by all networks."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any, ClassVar, Literal
 from dccrn_cli.errors import OptionError
 
 SAMPLE_RATE = 16_000
-"""Sample rate in Hz at which every network of this package works."""
+"""Sample rate in Hz of every network in this package."""
 
 Window = Literal["hann", "sqrt_hann", "hamming"]
 _WINDOWS = ("hann", "sqrt_hann", "hamming")
 
 Rule = tuple[bool, str]
-"""Whether something holds, and what to say if not."""
+"""A condition, and the message if it fails."""
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The STFT and the timing of a network; each architecture adds its sizes.
+    """STFT and timing of a network; each architecture adds its own sizes.
 
     Attributes:
         n_fft, win_length, hop_length: STFT sizes in samples at 16 kHz.
         window: analysis and synthesis window, periodic.
-        look_ahead: frames of future that an output frame depends on.
+        look_ahead: future frames that an output frame depends on.
         clamp: limit the output to full scale.
-        level_tracking: divide what the network sees by the running level of the input, so that
-            the output follows the input's gain exactly.
+        level_tracking: divide the network's input by its running level, so that the output follows
+            the gain of the input exactly.
     """
 
     architecture: ClassVar[str]
@@ -50,11 +50,11 @@ class NetworkConfig:
                 raise OptionError(message)
 
     def _whole_numbers(self) -> Iterable[object]:
-        """What must be whole numbers before the rules are looked at."""
+        """Values that must be whole numbers before the rules are checked."""
         return self.n_fft, self.win_length, self.hop_length, self.look_ahead
 
     def _rules(self) -> list[Rule]:
-        """What must hold."""
+        """Conditions that the configuration must meet."""
         return [
             (0 < self.hop_length <= self.win_length // 2, "hop_length must be at most half of win_length"),
             (self.win_length <= self.n_fft, "win_length must not exceed n_fft"),
@@ -65,7 +65,7 @@ class NetworkConfig:
 
     @property
     def overlap(self) -> int:
-        """Samples by which neighbouring windows overlap; the padding at each end."""
+        """Samples by which adjacent windows overlap, which is also the padding at each end."""
         return self.win_length - self.hop_length
 
     @property
@@ -74,5 +74,5 @@ class NetworkConfig:
         return self.look_ahead * self.hop_length + self.win_length - 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for metadata."""
+        """Plain data for metadata."""
         return {"architecture": self.architecture, **dataclasses.asdict(self)}

@@ -1,4 +1,4 @@
-"""From configurations to networks."""
+"""Builds networks from configurations."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ _NETWORKS: Mapping[type[NetworkConfig], Callable[[Any], SpectralNetwork]] = {
 
 
 def build_network(config: NetworkConfig) -> SpectralNetwork:
-    """A new network of that configuration, with random weights."""
+    """A new network with that configuration and random weights."""
     return _NETWORKS[type(config)](config)

@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file with half-precision weights; configuration and provenance as metadata."""
+"""Checkpoints: one safetensors file with half-precision weights, and configuration and provenance as metadata."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RENAMED = (
     (r"^rnn\.", "bottleneck.0."),
     (r"\.conv\.conv\.(real|imag)_", r".conv.\1_"),
 )
-"""Names of tensors in files written before all networks had the same blocks."""
+"""Tensor names in files written before all networks shared the same blocks, and their current names."""
 
 
 def save_model(
@@ -40,19 +40,19 @@ def save_model(
     *,
     half: bool = True,
 ) -> None:
-    """Write a model, atomically.
+    """Write a model atomically.
 
     Args:
         model: the network.
         path: the file to write.
-        provenance: where the weights come from, as plain data (data, recipe, figures, licence).
+        provenance: origin of the weights as plain data (training data, recipe, figures, licence).
         half: store the weights in half precision.
 
     Raises:
         OptionError: the path is a folder.
         StorageError: the file cannot be written.
     """
-    # Vectors (biases, norms and their statistics) are few and span more decades than half precision.
+    # Vectors (biases, norms and their statistics) take little space and span more decades than half precision.
     tensors = {
         name: (tensor.half() if half and tensor.dim() > 1 and "running" not in name else tensor)
         .detach()
@@ -64,27 +64,27 @@ def save_model(
     metadata = {
         "format": FORMAT,
         "config": json.dumps(model.config.to_dict()),
-        # Names of files in it need not be text.
+        # File names in it may not be valid text.
         "provenance": json.dumps(dict(provenance or {}), ensure_ascii=False).encode(errors="replace").decode(),
     }
     write_whole(path, _in_order(safetensors_bytes(tensors, metadata)))
 
 
 def _in_order(content: bytes) -> bytes:
-    """A safetensors file whose metadata are in order: the library leaves that to chance."""
+    """The file with its metadata sorted; the library leaves their order undefined."""
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8
     return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[SpectralNetwork, dict[str, Any]]:
-    """Read a model, in evaluation mode and full precision, and its provenance.
+    """Read a model, in evaluation mode and full precision, with its provenance.
 
     Raises:
-        CheckpointError: missing, damaged, or not a network of this package.
+        CheckpointError: the file is missing, damaged, or not a network of this package.
     """
     metadata, tensors = _read(path, with_tensors=True)
     model = build_network(_config(metadata, path))
@@ -102,14 +102,14 @@ def _current_name(name: str) -> str:
 
 
 def fill(model: SpectralNetwork, state: Mapping[str, Tensor]) -> None:
-    """Put tensors into a model.
+    """Load tensors into a model.
 
     Raises:
-        CheckpointError: one is missing, left over, of another shape, or not finite.
+        CheckpointError: a tensor is missing, unexpected, of the wrong shape, or not finite.
     """
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{name} holds NaN or infinite weights")
+            raise CheckpointError(f"{name} contains NaN or infinite weights")
     try:
         missing, unexpected = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
@@ -118,14 +118,14 @@ def fill(model: SpectralNetwork, state: Mapping[str, Tensor]) -> None:
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
         names = ", ".join([*missing, *unexpected][:3])
-        raise CheckpointError(f"weights missing or left over: {names}")
+        raise CheckpointError(f"missing or unexpected weights: {names}")
 
 
 def read_metadata(path: str | os.PathLike[str]) -> tuple[NetworkConfig, dict[str, Any]]:
-    """Configuration and provenance of a model file, without its weights.
+    """Read the configuration and provenance of a model file without its weights.
 
     Raises:
-        CheckpointError: as `load_model`.
+        CheckpointError: the file is missing, damaged, or not a network of this package.
     """
     metadata, _ = _read(path, with_tensors=False)
     return _config(metadata, path), _provenance(metadata, path)
@@ -139,15 +139,15 @@ def _read(path: str | os.PathLike[str], *, with_tensors: bool) -> tuple[dict[str
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        hint = "; `dccrn convert` reads those of the paper's authors" if is_pickled(path) else ""
+        hint = "; use `dccrn convert` for models from the paper authors' code" if is_pickled(path) else ""
         raise CheckpointError(f"not a model file ({error}){hint}", path) from None
     if metadata.get("format") != FORMAT:
-        raise CheckpointError("not a dccrn model; `dccrn convert` reads those of the paper's authors", path)
+        raise CheckpointError("not a dccrn model; use `dccrn convert` for models from the paper authors' code", path)
     return metadata, tensors
 
 
 def is_pickled(path: str | os.PathLike[str]) -> bool:
-    """A file as `torch.save` makes them, by its first bytes or its name."""
+    """Whether a file looks written by `torch.save`, by its first bytes or its name."""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         if file.read(4) in (b"PK\x03\x04", b"\x80\x02\x8a\x0a"):
             return True

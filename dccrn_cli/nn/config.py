@@ -1,4 +1,4 @@
-"""What sets one DCCRN apart from another, and the presets of all networks by name."""
+"""Configuration of the DCCRN, and presets of all networks by name."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class DCCRNConfig(NetworkConfig):
 
     Attributes:
         channels: channels of each encoder layer, real and imaginary parts counted together.
-        freq_kernels: bins that the kernels of each encoder layer see; empty for 5 in all, as in the paper.
+        freq_kernels: kernel size in bins of each encoder layer; empty for 5 everywhere, as in the paper.
             The decoder mirrors them.
-        skip: how skip connections join the decoder: "concat" with its channels, as in the paper, or "add".
+        skip: how skip connections join the decoder: "concat" along channels, as in the paper, or "add".
         activation: "prelu" with one slope per layer, as in the paper, or "leaky-relu", which trains faster.
-        dual_path_blocks: blocks of recurrence along frequency, then along time with weights shared by all
-            bins, in place of the paper's LSTM over all features of a frame; 0 for the latter.
-        intra_units: LSTM units along frequency, each way, in dual-path blocks.
-        rnn_units: LSTM units per layer; with `complex_rnn`, real and imaginary together; along time in
-            dual-path blocks.
+        dual_path_blocks: number of blocks of recurrence along frequency, then along time with weights
+            shared by all bins; 0 for the paper's LSTM over all features of a frame.
+        intra_units: LSTM units along frequency in dual-path blocks, per direction.
+        rnn_units: LSTM units per layer; with `complex_rnn`, real and imaginary together; in dual-path
+            blocks, those along time.
         rnn_layers: LSTM layers.
-        complex_rnn: a complex LSTM (DCCRN-CL) in place of a real one.
-        complex_norm: complex batch norm (whitening, Trabelsi et al. 2018) in place of plain.
-        mask: how the mask meets the spectrum: R per part (paper eq. 7), C complex product
-            (eq. 8), E polar with the magnitude bounded by tanh (eq. 9), M by the mask's magnitude
-            alone, so that the noisy phase stays: for training on magnitudes, which say nothing of it.
-        look_ahead: frames of future that the decoder sees, one per decoder layer, deepest first.
-        compression: exponent on the magnitudes that the encoder sees (1: as they are).
-        magnitude_input: show the encoder the magnitudes as well, as a second complex channel
-            with no imaginary part.
+        complex_rnn: use a complex LSTM (DCCRN-CL) instead of a real one.
+        complex_norm: use complex batch norm (whitening, Trabelsi et al. 2018) instead of plain.
+        mask: how the mask is applied to the spectrum: R per part (paper eq. 7), C complex product
+            (eq. 8), E polar with the magnitude bounded by tanh (eq. 9), M the mask's magnitude
+            alone, which keeps the noisy phase: for training on magnitudes, which carry no phase.
+        look_ahead: future frames that the decoder sees, one per decoder layer, deepest first.
+        compression: exponent on the magnitudes that the encoder sees (1: unchanged).
+        magnitude_input: also feed the encoder the magnitudes, as a second complex channel with zero
+            imaginary part.
         clamp: limit the output to full scale, as the authors' public code does.
     """
 
@@ -91,7 +91,7 @@ class DCCRNConfig(NetworkConfig):
             (self.skip in ("concat", "add"), "skip must be concat or add"),
             (self.activation in ("prelu", "leaky-relu"), "activation must be prelu or leaky-relu"),
             (self.dual_path_blocks >= 0 and self.intra_units > 0, "dual_path_blocks and intra_units must be positive"),
-            (not (self.dual_path_blocks and self.complex_rnn), "dual-path blocks have no complex LSTM"),
+            (not (self.dual_path_blocks and self.complex_rnn), "dual-path blocks cannot use a complex LSTM"),
             (self.rnn_layers > 0, "rnn_layers must be positive"),
             (self.rnn_units > 0 and self.rnn_units % 2 == 0, "rnn_units must be even"),
             (0.0 < self.compression <= 1.0, "compression must be above 0 and at most 1"),
@@ -100,17 +100,17 @@ class DCCRNConfig(NetworkConfig):
 
     @property
     def bins(self) -> int:
-        """Frequency bins that the network sees: all but the constant one."""
+        """Frequency bins that the network sees: all but DC."""
         return self.n_fft // 2
 
     @property
     def input_channels(self) -> int:
-        """Channels that the encoder sees, real and imaginary counted together."""
+        """Input channels of the encoder, real and imaginary counted together."""
         return 4 if self.magnitude_input else 2
 
     @property
     def kernel_sizes(self) -> tuple[int, ...]:
-        """Bins that the kernels of each encoder layer see."""
+        """Kernel size in bins of each encoder layer."""
         return self.freq_kernels or (FREQ_KERNEL,) * len(self.channels)
 
     @property
@@ -119,7 +119,7 @@ class DCCRNConfig(NetworkConfig):
         return self.bins >> len(self.channels)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for metadata; the architecture is left out, as in files older than the others."""
+        """Plain data for metadata. The architecture is omitted, as in files that predate the other architectures."""
         return dataclasses.asdict(self)
 
 
@@ -129,19 +129,19 @@ _ARCHITECTURES: Mapping[str, type[NetworkConfig]] = {
 
 
 def config_from_dict(data: Mapping[str, Any]) -> NetworkConfig:
-    """Inverse of `NetworkConfig.to_dict`; without an architecture it is a DCCRN.
+    """Inverse of `NetworkConfig.to_dict`; data without an architecture describe a DCCRN.
 
     Raises:
-        CheckpointError: unknown or impossible fields.
+        CheckpointError: unknown fields or invalid values.
     """
     fields = dict(data)
     architecture = fields.pop("architecture", DCCRNConfig.architecture)
     if architecture not in _ARCHITECTURES:
-        raise CheckpointError(f"unknown architecture {architecture!r}; there are {', '.join(_ARCHITECTURES)}")
+        raise CheckpointError(f"unknown architecture {architecture!r}; choose from {', '.join(_ARCHITECTURES)}")
     try:
         return _ARCHITECTURES[architecture](**fields)
     except (TypeError, OptionError) as error:
-        raise CheckpointError(f"not a configuration of {architecture}: {error}") from None
+        raise CheckpointError(f"invalid {architecture} configuration: {error}") from None
 
 
 _SMALL = DCCRNConfig(
@@ -193,11 +193,11 @@ PRESETS: Mapping[str, NetworkConfig] = {
     "lstm": LSTMConfig(),
     "dcunet": DCUNetConfig(),
 }
-"""Networks by name: those of this package, of the DCCRN paper, and those that the paper compares with."""
+"""Networks by name: this package's own, the DCCRN paper's, and those the paper compares with."""
 
 
 def preset(name: str) -> NetworkConfig:
-    """The configuration of that name.
+    """The configuration of the preset with that name.
 
     Raises:
         OptionError: no such preset.
@@ -205,4 +205,4 @@ def preset(name: str) -> NetworkConfig:
     try:
         return PRESETS[name.lower()]
     except KeyError:
-        raise OptionError(f"no preset named {name!r}; there are {', '.join(PRESETS)}") from None
+        raise OptionError(f"no preset named {name!r}; choose from {', '.join(PRESETS)}") from None

@@ -1,4 +1,4 @@
-"""Size and cost of a network."""
+"""Size and computational cost of a network."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _FRAMES = 8
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Trainable numbers in a model."""
+    """Number of trainable parameters in a model."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def macs_per_second(config: NetworkConfig) -> float:
-    """Real multiply-accumulates for one second of mono audio.
+    """Real multiply-accumulates per second of mono audio.
 
-    Counts convolutions (at output positions), transposed convolutions (at input positions; at
-    output positions they would come to twice as much), LSTM and linear layers, and the STFT as
-    matrix products. Norms, activations and the mask are left out.
+    Counts convolutions (at output positions), transposed convolutions (at input positions; counting
+    output positions would double them), LSTM and linear layers, and the STFT as matrix products.
+    Norms, activations and the mask are not counted.
     """
     with torch.device("meta"):
         network = build_network(config).eval()
@@ -43,7 +43,7 @@ def macs_per_second(config: NetworkConfig) -> float:
 
 
 def _macs(module: nn.Module, x: Tensor, y: Any) -> int:
-    """Of one call; `y` is a tensor but for LSTMs."""
+    """Multiply-accumulates of one call; `y` is a tensor, except for LSTMs."""
     if isinstance(module, nn.LSTM):
         weights = sum(weight.numel() for name, weight in module.named_parameters() if name.startswith("weight"))
         return x.numel() // x.shape[-1] * weights

@@ -16,23 +16,23 @@ _REACH = CRN_TIME_KERNEL - 1
 _TINY = 1e-12
 
 _FAINT_SOFTPLUS, _FAINT_WEIGHTS = -4.0, 0.1
-"""What a new network's last layers start at. Speech is sparse: most bins are much fainter than 1."""
+"""Where the last layers of a new network start. Speech is sparse: most bins are much fainter than 1."""
 
 _CARRIERS, _CARRIED, _BIN_LEVEL = 8, 0.05, 0.35
-"""Channels that carry the input past a new network, their level, and that of the input's bins: a value x goes as
-ELU(x) - ELU(-x), which is as good as linear for what is small."""
+"""Channels that carry the input through a new network unchanged, their level, and that of the input's bins: a
+value x travels as ELU(x) - ELU(-x), which is nearly linear for small values."""
 
 
 class CRN(SpectralNetwork):
-    """A convolutional encoder, LSTM layers, and a decoder for each part of the spectrum.
+    """A convolutional encoder, LSTM layers, and one decoder per part of the spectrum.
 
-    The network sees and estimates spectra as they are but for the tracked level. Frames of digital
-    silence stay silent whatever its biases. A new network for complex spectra starts as the identity,
-    which the first skip connection carries if it has the eight channels that this takes. Others
-    estimate something faint, since what is louder than the speech costs more to unlearn.
+    Spectra are divided by the tracked level and otherwise used as they are. Frames of digital silence stay
+    silent whatever the biases. A new network for complex spectra starts as the identity,
+    carried by the first skip connection if that has the eight channels needed. Other networks start with a faint
+    estimate, since one louder than the speech takes longer to unlearn.
 
     Args:
-        config: see `CRNConfig`.
+        config: sizes and variants (`CRNConfig`).
     """
 
     config: CRNConfig
@@ -77,7 +77,7 @@ class CRN(SpectralNetwork):
         encode[:_CARRIERS] = 0.0
         first.get_parameter("conv.conv.bias")[:_CARRIERS] = 0.0
         first.norm.get_parameter("weight")[:_CARRIERS] = _CARRIED
-        # Each output bin of the encoder stands for an even and an odd bin of the input, in the kernel's order.
+        # Each output bin of the encoder represents an even and an odd bin of the input, in the kernel's order.
         for channel, (part, tap, sign) in enumerate(itertools.product((0, 1), (1, 2), (1.0, -1.0))):
             encode[channel, part, tap, -1] = sign
             decode[part][channel, tap] = sign * _BIN_LEVEL / (2 * _CARRIED)

@@ -20,7 +20,7 @@ from dccrn_cli.nn.layers import (
 from dccrn_cli.nn.network import ConvBlock, SpectralNetwork, Timeline
 
 IDENTITY: Mapping[MaskKind, tuple[float, float]] = {"R": (1.0, 1.0), "C": (1.0, 0.0), "E": (1.5, 0.0), "M": (1.0, 0.0)}
-"""Real and imaginary part of the mask that a new network starts at."""
+"""Real and imaginary parts of the mask that a new network starts from."""
 
 _TINY = 1e-12
 _LEAK = 0.15
@@ -30,9 +30,9 @@ class DCCRN(SpectralNetwork):
     """Deep Complex Convolution Recurrent Network.
 
     Args:
-        config: sizes and variants, see `DCCRNConfig`.
+        config: sizes and variants (`DCCRNConfig`).
 
-    A new network starts as the identity: the mask is 1 wherever its input is 0.
+    A new network starts near the identity: its mask is 1 wherever the mask layer's input is 0.
     """
 
     config: DCCRNConfig
@@ -97,7 +97,7 @@ class DCCRN(SpectralNetwork):
             skips.append(x)
         for layer in self.bottleneck:
             x = layer(x, timeline)
-        x = x.contiguous(memory_format=torch.channels_last)  # else the decoder would not be, and slower
+        x = x.contiguous(memory_format=torch.channels_last)  # otherwise the decoder would run in the slower layout
         for layer, skip in zip(self.decoder, reversed(skips), strict=True):
             skip = timeline.align(skip, x)
             x = layer(torch.cat([x, skip], 1) if self.config.skip == "concat" else x + skip, timeline)
@@ -108,7 +108,7 @@ class DCCRN(SpectralNetwork):
 
 
 def multiply_mask(mask: Tensor, spectrum: Tensor, kind: MaskKind) -> Tensor:
-    """Mask a spectrum bin by bin, both `(batch, 2, bins, frames)`.
+    """Apply a mask to a spectrum bin by bin, both `(batch, 2, bins, frames)`.
 
     The polar form E is computed as a complex product with the mask's magnitude `m` replaced by
     `tanh(m)`; it equals the paper's sum of phases and keeps silence exactly silent.

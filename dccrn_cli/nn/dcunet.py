@@ -12,12 +12,12 @@ from dccrn_cli.nn.systems import DCUNetConfig
 
 
 class DCUNet(SpectralNetwork):
-    """Complex convolutions down and up again, with skip connections, to a complex mask.
+    """A complex convolutional encoder and decoder with skip connections, giving a complex mask.
 
-    The mask is polar with its magnitude bounded by tanh; a new network starts as the identity.
+    The mask is polar with its magnitude bounded by tanh; a new network starts near the identity.
 
     Args:
-        config: see `DCUNetConfig`.
+        config: sizes and variants (`DCUNetConfig`).
     """
 
     config: DCUNetConfig

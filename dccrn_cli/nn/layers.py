@@ -1,8 +1,8 @@
 """Complex layers on real tensors.
 
 Complex features are `(batch, channels, bins, frames)` with the real parts in the first half of
-the channels and the imaginary parts in the second. A complex layer keeps one real and one
-imaginary kernel and runs as one real layer with the kernels set in blocks
+the channels and the imaginary parts in the second. A complex layer stores one real and one
+imaginary kernel and runs as one real layer with the block kernel
 `[[real, -imag], [imag, real]]` (paper eq. 1).
 """
 
@@ -19,13 +19,13 @@ from dccrn_cli.nn.config import FREQ_STRIDE
 from dccrn_cli.nn.network import RealTimeConv, TimeConv, Timeline
 
 INIT_STD = 0.05
-"""Deviation of initial weights in the authors' code."""
+"""Standard deviation of initial weights in the authors' code."""
 
 _STRIDE = (FREQ_STRIDE, 1)
 _FORGET_BIAS = 4.0
 
 _GAUSS_CHANNELS = 16
-"""With fewer input channels, real and imaginary together, the sums cost more than a convolution."""
+"""Below this many input channels, real and imaginary together, the extra sums cost more than the convolution saved."""
 
 
 def _within_autocast(x: Tensor) -> bool:
@@ -34,16 +34,17 @@ def _within_autocast(x: Tensor) -> bool:
 
 
 class ComplexConv(TimeConv):
-    """A complex convolution with stride 2 along frequency, or the transposed one, which undoes it.
+    """A complex convolution with stride 2 along frequency, or its transpose.
 
     Args:
-        in_channels, out_channels: real and imaginary counted together. The input may be several features joined
-            along channels, each with its own real and imaginary half: then `in_channels` has one number for each.
+        in_channels, out_channels: real and imaginary counted together. If the input is several features
+            concatenated along channels, each with its own real and imaginary half, `in_channels` has one
+            number per feature.
         kernel: bins and frames.
-        future: later frames among those that it sees.
-        transposed: double the bins in place of halving them.
-        output_padding: bins that a transposed one adds beyond those its input reaches.
-        std: deviation of the initial weights; None keeps the variance of the input.
+        future: how many of the frames in the kernel are future ones.
+        transposed: double the bins instead of halving them.
+        output_padding: bins that a transposed convolution adds beyond those its input reaches.
+        std: standard deviation of the initial weights; None preserves the variance of the input.
 
     Shape: `(batch, in_channels, bins, frames)` → `(batch, out_channels, bins / 2, frames)`, or `bins * 2`.
     """
@@ -76,7 +77,7 @@ class ComplexConv(TimeConv):
             nn.init.normal_(weight, std=fan_in**-0.5 if std is None else std)
 
     def weight(self, dtype: torch.dtype | None = None) -> Tensor:
-        """The real kernel, with twice the channels in and out, of a type if not that of its parts."""
+        """The block kernel over real and imaginary channels, converted to `dtype` if given."""
         inputs, outputs = (0, 1) if self.transposed else (1, 0)
         sizes = [channels // 2 for channels in self.joined]
         blocks = []
@@ -88,7 +89,7 @@ class ComplexConv(TimeConv):
         return self.real_weight, self.imag_weight
 
     def bias(self) -> Tensor:
-        """Bias of the real form: both convolutions of a part add theirs, as in the authors' code."""
+        """Bias of the real form: the two convolutions behind each part both add theirs, as in the authors' code."""
         return torch.cat([self.real_bias - self.imag_bias, self.real_bias + self.imag_bias])
 
     def as_real(self) -> RealTimeConv:
@@ -106,7 +107,7 @@ class ComplexConv(TimeConv):
 
     @property
     def _padding(self) -> tuple[int, int]:
-        # In time it drops the frames that would see only a part of a transposed kernel.
+        # Along time this drops the frames that only part of a transposed kernel would reach.
         return self.kernel[0] // 2, self.reach if self.transposed else 0
 
     def convolve(self, x: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ class ComplexConv(TimeConv):
         return torch.cat([shared - to_real, shared + to_imag], 1)
 
     def _halves(self, x: Tensor) -> list[Tensor]:
-        """Real and imaginary parts of all that is joined in `x`."""
+        """Real and imaginary parts of all features concatenated in `x`."""
         if len(self.joined) == 1:
             return list(x.chunk(2, 1))
         pairs = (part.chunk(2, 1) for part in torch.split(x, list(self.joined), 1))
@@ -127,7 +128,7 @@ class ComplexConv(TimeConv):
 
     @staticmethod
     def _three_are_faster(x: Tensor) -> bool:
-        """Three real products of half the channels do the work of four (Gauss); it pays in float32 on a CPU only."""
+        """Whether three real products replace four (Gauss's trick): faster only in float32 on a CPU."""
         return (
             x.device.type == "cpu"
             and x.dtype == torch.float32
@@ -142,7 +143,7 @@ class ComplexConv(TimeConv):
 
     @torch.no_grad()
     def start_at(self, real: float, imag: float) -> None:
-        """Make the output of a new layer vary little about a complex number."""
+        """Initialise the layer so that its output stays close to a complex constant."""
         self.real_weight.mul_(0.2)
         self.imag_weight.mul_(0.2)
         self.real_bias.fill_((imag + real) / 2)
@@ -150,7 +151,7 @@ class ComplexConv(TimeConv):
 
 
 class _LeakyReLU(torch.autograd.Function):
-    """Leaky ReLU whose slope has a gradient; `F.prelu` takes ten times as long for it on a CPU."""
+    """Leaky ReLU with a trainable slope; `F.prelu` is ten times slower on a CPU."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
@@ -160,14 +161,14 @@ class _LeakyReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         x, slope = ctx.saved_tensors
-        # Half of a joined feature, or other strides than those of x, would slow down all that follows.
+        # Strides other than those of x, as in half of a concatenated feature, would slow down all that follows.
         gradient = torch.empty_like(x).copy_(gradients[0]) if gradients[0].stride() != x.stride() else gradients[0]
         below = torch.ops.aten.leaky_relu_backward(gradient, x, float(slope), False)
         return below, (gradient * x.clamp(max=0)).sum().to(slope.dtype).reshape_as(slope)
 
 
 class PReLU(nn.Module):
-    """PReLU with one slope."""
+    """PReLU with a single slope."""
 
     def __init__(self, slope: float = 0.25) -> None:
         super().__init__()
@@ -217,7 +218,7 @@ class ComplexBatchNorm(nn.Module):
         return torch.cat([y[:, :, 0], y[:, :, 1]], dim=1).to(x.dtype)
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """The layer in inference: `matrix (channels, channels)` and `shift (channels,)`."""
+        """The layer at inference as `matrix (channels, channels)` and `shift (channels,)`."""
         blocks, shift = self._affine(self.running_mean, self.running_cov)
         rows = [torch.cat([torch.diag(blocks[:, i, 0]), torch.diag(blocks[:, i, 1])], dim=1) for i in (0, 1)]
         return torch.cat(rows), shift.T.flatten()
@@ -263,8 +264,8 @@ class RealLSTM(nn.Module):
 class ComplexLSTM(nn.Module):
     """The bottleneck of DCCRN-CL: complex LSTM layers (paper eq. 2 to 4).
 
-    Each layer runs two LSTMs on both parts. The output has a linear layer for each part, which
-    is not a complex product, as in the authors' code.
+    Each layer runs two LSTMs on both parts. The output has a separate linear layer for each part,
+    not a complex product, as in the authors' code.
 
     Shape: `(batch, channels, bins, frames)` → the same.
     """
@@ -293,14 +294,14 @@ class ComplexLSTM(nn.Module):
 
 
 class DualPath(nn.Module):
-    """One block of recurrence along frequency within each frame, then along time with weights that all bins share.
+    """One block of recurrence along frequency within each frame, then along time with weights shared by all bins.
 
-    Each of the two is an LSTM, a linear layer, a layer norm over the bins and channels of a frame, and a residual
-    connection (after DPCRN, Le et al. 2021). The affine of the norm tells the shared LSTM which bin it serves.
+    Each half is an LSTM, a linear layer, a layer norm over the bins and channels of a frame, and a residual
+    connection (after DPCRN, Le et al. 2021). The norm's affine parameters tell the shared LSTM which bin it serves.
 
     Args:
-        channels, bins: of its input, real and imaginary counted together.
-        intra_units: LSTM units along frequency, each way.
+        channels, bins: sizes of the input; real and imaginary channels counted together.
+        intra_units: LSTM units along frequency, per direction.
         inter_units: LSTM units along time.
 
     Shape: `(batch, channels, bins, frames)` → the same.
@@ -315,15 +316,15 @@ class DualPath(nn.Module):
         self.inter_linear = nn.Linear(inter_units, channels)
         self.inter_norm = nn.LayerNorm((bins, channels))
         forget = slice(inter_units, 2 * inter_units)
-        with torch.no_grad():  # a long memory to begin with
+        with torch.no_grad():  # start with a long memory
             self.inter.get_parameter("bias_ih_l0")[forget].fill_(_FORGET_BIAS)
 
     def forward(self, x: Tensor, timeline: Timeline) -> Tensor:
-        # Within autocast the residuals have its type. With frames first the LSTM over time takes them as they lie.
+        # Under autocast the residuals keep its dtype. Frames first spares the LSTM over time a copy.
         z: Tensor = (x if _within_autocast(x) else x.float()).permute(3, 0, 2, 1).contiguous()
         frames, batch, bins, _ = z.shape
         y: Tensor = self.intra(z.flatten(0, 1))[0]
-        y = self.intra_linear(y.transpose(0, 1)).transpose(0, 1)  # as it lies in memory
+        y = self.intra_linear(y.transpose(0, 1)).transpose(0, 1)  # in memory order
         z = z + self.intra_norm(y.reshape(frames, batch, bins, -1))
         y = timeline.run_lstm(self.inter, z.flatten(1, 2).transpose(0, 1)).transpose(0, 1)
         z = z + self.inter_norm(self.inter_linear(y).reshape(frames, batch, bins, -1))

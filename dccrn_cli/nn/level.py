@@ -1,4 +1,4 @@
-"""The running level of a signal, by which networks become indifferent to its gain."""
+"""Running level of a signal, used to make networks invariant to its gain."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from torch import Tensor
 from dccrn_cli.nn.base import SAMPLE_RATE
 
 RELEASE_DB_PER_S = 6.0
-"""How fast the tracked level falls after the input does; it rises at once."""
+"""Rate at which the tracked level falls after the input does; it rises instantly."""
 
 FLOOR = 1e-5
-"""Tracked level of silence: spectra are not scaled up beyond this (about -100 dBFS)."""
+"""Tracked level of silence, which limits how far spectra are scaled up (about -100 dBFS)."""
 
 
 @torch.no_grad()
 def tracked_level(spectrum: Tensor, hop_length: int, before: Tensor | None = None) -> Tensor:
-    """Peak level with release, `(batch, frames)`, natural log of the RMS over bins.
+    """Peak level with release: natural log of the RMS over bins, `(batch, frames)`.
 
-    With a fall of `release` per frame this is max over earlier frames s of
-    `rms(s) - release * (t - s)`, which a running maximum gives for all frames at once.
+    With a decay of `release` per frame, the level at frame t is the maximum over frames s ≤ t of
+    `rms(s) - release * (t - s)`; a running maximum computes it for all frames at once.
 
     Args:
         spectrum: `(batch, 2, bins, frames)`.
         hop_length: samples between frames.
-        before: `(batch,)`, the level before the first frame; None at the start.
+        before: `(batch,)`, the level before the first frame; None at the start of a signal.
     """
     release = RELEASE_DB_PER_S * math.log(10) / 20 * hop_length / SAMPLE_RATE
     rms = spectrum.square().sum(1).mean(1).clamp_min(FLOOR**2).log() / 2

@@ -1,4 +1,4 @@
-"""The LSTM baseline of the DCCRN paper: magnitude masking with little else than LSTM layers."""
+"""The LSTM baseline of the DCCRN paper: magnitude masking with little besides LSTM layers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dccrn_cli.nn.network import RealTimeConv, SpectralNetwork, Timeline
 from dccrn_cli.nn.systems import LSTMConfig
 
 _MASK_OF_ONE = math.log(math.e - 1)
-"""What softplus makes 1 of."""
+"""Inverse softplus of 1."""
 
 
 class LSTMMask(SpectralNetwork):
-    """A convolution over frames, LSTM layers and a linear layer with softplus: a mask for magnitudes.
+    """A convolution over frames, LSTM layers and a linear layer with softplus, giving a mask for magnitudes.
 
-    The paper names neither the place of the convolution, nor what it sees, nor the activation of the
+    The paper does not specify where the convolution sits, what its input is, or the activation of the
     mask. A new network starts close to the identity.
 
     Args:
-        config: see `LSTMConfig`.
+        config: sizes (`LSTMConfig`).
     """
 
     config: LSTMConfig

@@ -1,8 +1,8 @@
-"""What all networks have in common, and how they meet time.
+"""What all networks have in common, and how they handle time.
 
-A layer that reaches over frames asks a timeline for the frames beside the new ones, and a recurrent layer leaves its
-state to it. A plain timeline stands for a whole signal; those of the engine keep frames and states between the pieces
-of a stream. So each network is written once for training, streams, batches of streams and export.
+A layer that spans several frames asks a timeline for the frames around the new ones, and a recurrent layer has it
+keep its state. A plain timeline represents a whole signal; the engine's timelines keep frames and states between the
+pieces of a stream. So each network is written once for training, streams, batches of streams and export.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from dccrn_cli.nn.stft import STFT
 
 
 class Timeline:
-    """Time of a whole signal: silence before and after."""
+    """The timeline of a whole signal: silence before and after."""
 
     def extend(self, x: Tensor, past: int, future: int) -> Tensor:
-        """`[..., frames]` → the same with `past` frames before and `future` frames after it."""
+        """Extend `[..., frames]` by `past` frames before and `future` frames after it."""
         silence = torch.zeros_like(x[..., :1])
         return torch.cat([*[silence] * past, x, *[silence] * future], dim=-1)  # faster than F.pad
 
     def align(self, x: Tensor, delayed: Tensor) -> Tensor:
-        """The frames of `x` that belong to those of `delayed`, which has seen more of the future."""
+        """The frames of `x` that correspond to those of `delayed`, which has seen more of the future."""
         return x
 
     def level(self, spectrum: Tensor, hop_length: int) -> Tensor:
@@ -35,7 +35,7 @@ class Timeline:
         return tracked_level(spectrum, hop_length).exp()[:, None, None]
 
     def run_lstm(self, lstm: nn.LSTM, x: Tensor) -> Tensor:
-        """`(rows, frames, features)` → `(rows, frames, units)`; the rows of each signal lie side by side."""
+        """`(rows, frames, features)` → `(rows, frames, units)`; the rows of each signal are adjacent."""
         return cast(Tensor, lstm(x)[0])
 
 
@@ -43,8 +43,8 @@ class TimeConv(nn.Module):
     """A convolution over frames, the last dimension.
 
     Args:
-        reach: frames that it sees beside the one whose place the output takes.
-        future: how many of them are later ones.
+        reach: frames that it sees besides the one at the output's position.
+        future: how many of those are future frames.
     """
 
     def __init__(self, reach: int, future: int) -> None:
@@ -61,17 +61,18 @@ class TimeConv(nn.Module):
 
 
 class RealTimeConv(TimeConv):
-    """A `TimeConv` by a layer of torch.
+    """A `TimeConv` around a torch layer.
 
     Args:
         conv: the layer, without padding in time.
-        reach, future: as for `TimeConv`.
+        reach: frames that it sees besides the one at the output's position.
+        future: how many of those are future frames.
     """
 
     def __init__(self, conv: nn.Module, reach: int, future: int) -> None:
         super().__init__(reach, future)
         self.conv = conv
-        self.output_dtype: torch.dtype | None = None  # that of its weights
+        self.output_dtype: torch.dtype | None = None  # None: that of the weights
 
     def convolve(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv(x)
@@ -93,14 +94,14 @@ class ConvBlock(nn.Module):
 
 
 class SpectralNetwork(nn.Module):
-    """A network from noisy to enhanced samples that works on spectra, frame by frame but for its timeline.
+    """A network from noisy to enhanced samples that works on spectra; only its timeline links frames.
 
     Spectra are `(batch, 2, bins, frames)`, real and imaginary parts.
     """
 
     config: NetworkConfig
     first_bin: ClassVar[int] = 0
-    """The lowest bin that the network sees; those below it are silent in its output."""
+    """The lowest bin that the network sees; bins below it are silent in its output."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -117,7 +118,7 @@ class SpectralNetwork(nn.Module):
         return output.clamp(-1.0, 1.0) if self.config.clamp else output
 
     def estimate(self, spectrum: Tensor, timeline: Timeline) -> tuple[Tensor, Tensor]:
-        """The estimated spectrum and the noisy one of the same frames."""
+        """The estimated spectrum and the noisy spectrum of the same frames."""
         with torch.autocast(spectrum.device.type, enabled=False):
             noisy = spectrum[:, :, self.first_bin :]
             level = torch.ones_like(noisy[:, :1, :1])
@@ -133,7 +134,7 @@ class SpectralNetwork(nn.Module):
             return F.pad(estimate, (0, 0, self.first_bin, 0)), spectrum
 
     def features(self, spectrum: Tensor) -> Tensor:
-        """What the network sees of a spectrum, `[..., frames]`."""
+        """Network input computed from a spectrum, `[..., frames]`."""
         raise NotImplementedError
 
     def core(self, features: Tensor, timeline: Timeline) -> Tensor:

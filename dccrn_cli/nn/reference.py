@@ -1,4 +1,4 @@
-"""Reading models made with the paper authors' public code (huyanxin/DeepComplexCRN)."""
+"""Reads models made with the paper authors' public code (huyanxin/DeepComplexCRN)."""
 
 from __future__ import annotations
 
@@ -41,21 +41,19 @@ def read_reference(path: str | os.PathLike[str], preset: DCCRNConfig) -> DCCRN:
     """Build a DCCRN from a state dict in the authors' layout.
 
     Args:
-        path: a file of tensors by `torch.save`; nothing else in it is read.
-        preset: tells the mask and the STFT, which a state dict does not; channels, units and the
-            complex variants are read off the tensors.
+        path: a file written by `torch.save`; only its tensors are read.
+        preset: supplies the mask and the STFT, which a state dict does not record; channels, units and
+            the complex variants are inferred from the tensors.
 
     Raises:
-        CheckpointError: unreadable, or not of that layout.
+        CheckpointError: the file is unreadable or not in that layout.
     """
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError("no such model file", path) from None
     except Exception as error:  # a damaged file fails in many ways inside torch
-        raise CheckpointError(
-            f"not a file of tensors as torch.save writes them ({type(error).__name__})", path
-        ) from None
+        raise CheckpointError(f"not a file of tensors written by torch.save ({type(error).__name__})", path) from None
     try:
         return from_reference(loaded, preset)
     except CheckpointError as error:
@@ -63,17 +61,21 @@ def read_reference(path: str | os.PathLike[str], preset: DCCRNConfig) -> DCCRN:
 
 
 def from_reference(state: object, preset: DCCRNConfig) -> DCCRN:
-    """As `read_reference`, from the state dict itself.
+    """Build a DCCRN from a state dict in the authors' layout.
+
+    Args:
+        state: the state dict, bare or inside a training checkpoint.
+        preset: supplies the mask and the STFT, which a state dict does not record.
 
     Raises:
-        CheckpointError: not of that layout.
+        CheckpointError: the state dict is not in that layout.
         OptionError: the preset is not one of the paper's networks.
     """
     if preset.input_channels != 2 or preset.compression != 1.0 or preset.level_tracking:
-        raise OptionError("that preset is no network of the authors' code; use dccrn-r, dccrn-c, dccrn-e or dccrn-cl")
+        raise OptionError("that preset is not in the authors' code; use dccrn-r, dccrn-c, dccrn-e or dccrn-cl")
     state = _unwrap(state)
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"a state dict is needed, this is a {type(state).__name__}")
+        raise CheckpointError(f"expected a state dict, found a {type(state).__name__}")
     tensors = {
         key.removeprefix("module."): value.float()
         for key, value in state.items()
@@ -92,7 +94,7 @@ def from_reference(state: object, preset: DCCRNConfig) -> DCCRN:
 
 
 def _unwrap(state: object) -> object:
-    """The state dict inside what training scripts save around it."""
+    """Extract the state dict from the wrappers that training scripts save it in."""
     while isinstance(state, Mapping):
         inner = [state[key] for key in _WRAPPERS if isinstance(state.get(key), Mapping)]
         if not inner:
@@ -108,7 +110,7 @@ def _infer_config(tensors: Mapping[str, Tensor], preset: DCCRNConfig) -> DCCRNCo
     complex_rnn = "enhance.0.real_lstm.weight_hh_l0" in tensors
     recurrent = tensors.get("enhance.0.real_lstm.weight_hh_l0" if complex_rnn else "enhance.weight_hh_l0")
     if not channels or recurrent is None or recurrent.dim() != 2:
-        raise CheckpointError("not in the layout of the authors' code: no encoder or no LSTM in it")
+        raise CheckpointError("not in the layout of the authors' code: no encoder or no LSTM")
     pattern = r"enhance\.(\d+)\.real_lstm\.weight_hh_l0" if complex_rnn else r"enhance\.weight_hh_l(\d+)"
     layers = sum(1 for key in tensors if re.fullmatch(pattern, key))
     if 0 in channels:
@@ -127,7 +129,7 @@ def _infer_config(tensors: Mapping[str, Tensor], preset: DCCRNConfig) -> DCCRNCo
 def _check_kernel(kernel: Tensor, model: DCCRN) -> None:
     ours = model.stft.analysis.T[:, None]
     if kernel.shape != ours.shape or (kernel - ours).abs().max() > _KERNEL_TOLERANCE:
-        raise CheckpointError("its STFT (window, sizes) differs from that of the preset")
+        raise CheckpointError("its STFT (window, sizes) differs from the preset's")
 
 
 def _rename(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

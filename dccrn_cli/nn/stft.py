@@ -1,4 +1,4 @@
-"""The STFT of the DCCRN: window at the start of the frame, as matrix products."""
+"""The STFT of the DCCRN, as matrix products, with the window at the start of the frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from dccrn_cli.nn.base import NetworkConfig
 
-_EPS = 1e-8  # of the authors' code, in the division by the summed window
+_EPS = 1e-8  # as in the authors' code, added to the summed window before dividing by it
 
 
 def _window(config: NetworkConfig) -> np.ndarray:
@@ -20,11 +20,11 @@ def _window(config: NetworkConfig) -> np.ndarray:
 
 
 def frame_count(config: NetworkConfig, length: int) -> int:
-    """Frames that a signal of `length` samples is cut into.
+    """Number of frames for a signal of `length` samples.
 
-    The authors' code takes the frames that lie wholly in the padded signal. With windows that
-    overlap by only half, the last samples would then be under one fading window alone, so
-    there one more is taken.
+    The authors' code takes the frames that lie wholly inside the padded signal. With windows that
+    overlap by only half, the last samples would then be covered by a single fading window, so one
+    more frame is taken.
     """
     padded = length + config.win_length - 2 * config.hop_length
     if config.win_length < 3 * config.hop_length:
@@ -37,7 +37,7 @@ class STFT(nn.Module):
 
     A frame is `win_length` windowed samples followed by zeros, so phases refer to the start of
     the window (`torch.stft` would centre it). The synthesis is the pseudo-inverse of the
-    analysis, which for a modified spectrum differs from a cut inverse FFT.
+    analysis, which for a modified spectrum differs from a truncated inverse FFT.
     """
 
     analysis: Tensor
@@ -59,7 +59,7 @@ class STFT(nn.Module):
             self.register_buffer(name, torch.from_numpy(array.astype(np.float32)), persistent=False)
 
     def pad(self, signal: Tensor) -> Tensor:
-        """`(batch, samples)` → the same with the zeros before and after that complete its frames."""
+        """Pad `(batch, samples)` with zeros before and after to complete its frames."""
         cfg = self.config
         frames = frame_count(cfg, signal.shape[-1])
         total = (frames - 1) * cfg.hop_length + cfg.win_length
@@ -67,7 +67,7 @@ class STFT(nn.Module):
         return F.pad(signal, (cfg.overlap, right))[..., :total]
 
     def analyse(self, padded: Tensor) -> Tensor:
-        """`(batch, samples)`, already padded → spectrum `(batch, 2, n_fft / 2 + 1, frames)`."""
+        """Padded samples `(batch, samples)` → spectrum `(batch, 2, n_fft / 2 + 1, frames)`."""
         return self.spectrum(padded.unfold(-1, self.config.win_length, self.config.hop_length))
 
     def spectrum(self, frames: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Configurations of the systems that the DCCRN paper compares itself with (Hu et al. 2020, sec. 3.2).
+"""Configurations of the systems that the DCCRN paper compares with (Hu et al. 2020, sec. 3.2).
 
-All track the level of their input, a stream's form of bringing each recording to one level before the network.
+All track the level of their input: the streaming equivalent of normalising each recording before the network.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class CRNConfig(NetworkConfig):
     The defaults are the network of Tan & Wang (Interspeech 2018) for magnitudes.
 
     Attributes:
-        channels: of each encoder layer; the decoder mirrors them.
-        freq_padding: bins of zeros on either side of each convolution's input.
-        rnn_units, rnn_layers: of the LSTM; a linear layer follows where its units are not as many
-            as the features of a frame.
+        channels: channels of each encoder layer; the decoder mirrors them.
+        freq_padding: bins of zero padding on either side of each convolution's input.
+        rnn_units, rnn_layers: size of the LSTM; a linear layer follows if its units differ in number
+            from the features of a frame.
         target: `magnitude` with the noisy phase, or `complex` with one decoder for the real part
             and one for the imaginary part (Tan & Wang, ICASSP 2019).
-        look_ahead: frames of future that the decoder sees, one per layer, deepest first.
+        look_ahead: future frames that the decoder sees, one per layer, deepest first.
     """
 
     architecture: ClassVar[str] = "crn"
@@ -57,7 +57,7 @@ class CRNConfig(NetworkConfig):
             *super()._rules(),
             (depth > 0 and all(count > 0 for count in self.channels), "channels must be positive"),
             (self.freq_padding in (0, 1), "freq_padding must be 0 or 1"),
-            (self.bins[-1] > 0, "n_fft is too small for so many layers"),
+            (self.bins[-1] > 0, "n_fft is too small for this many layers"),
             (self.look_ahead <= depth, f"look_ahead must be 0 to {depth}"),
             (self.rnn_units > 0 and self.rnn_layers > 0, "rnn_units and rnn_layers must be positive"),
             (self.target in ("magnitude", "complex"), "target must be magnitude or complex"),
@@ -73,7 +73,7 @@ class CRNConfig(NetworkConfig):
 
     @property
     def parts(self) -> int:
-        """Channels in, and decoders: 1 for magnitudes, 2 for real and imaginary parts."""
+        """Number of input channels and of decoders: 1 for magnitudes, 2 for real and imaginary parts."""
         return 1 if self.target == "magnitude" else 2
 
     @property
@@ -84,12 +84,12 @@ class CRNConfig(NetworkConfig):
 
 @dataclass(frozen=True)
 class LSTMConfig(NetworkConfig):
-    """A convolution over frames, LSTM layers and a linear layer, which mask magnitudes.
+    """A convolution over frames, LSTM layers and a linear layer that mask magnitudes.
 
     Attributes:
-        units, layers: of the LSTM.
+        units, layers: size of the LSTM.
         kernel: frames that the convolution sees, `look_ahead` of them in the future.
-        compression: exponent on the magnitudes that it sees (1: as they are).
+        compression: exponent on the input magnitudes (1: unchanged).
     """
 
     architecture: ClassVar[str] = "lstm"
@@ -114,7 +114,7 @@ class LSTMConfig(NetworkConfig):
 
     @property
     def bins(self) -> int:
-        """Frequency bins, the constant one included."""
+        """Frequency bins, DC included."""
         return self.n_fft // 2 + 1
 
 
@@ -122,15 +122,15 @@ class LSTMConfig(NetworkConfig):
 class DCUNetConfig(NetworkConfig):
     """A deep complex U-Net (Choi et al., ICLR 2019) without strides in time.
 
-    The defaults are DCUNET-16 with the channels and the look-ahead of the DCCRN paper. With
-    `look_ahead=22` all its kernels are centred in time, as in the original.
+    The defaults are DCUNET-16 with the channels and look-ahead of the DCCRN paper. With
+    `look_ahead=22` all kernels are centred in time, as in the original.
 
     Attributes:
-        channels: of each encoder layer, real and imaginary parts counted together.
-        kernels: of each encoder layer, (bins, frames); the decoder mirrors them.
-        complex_norm: batch norm that whitens complex numbers, as in the original, or a plain one.
-        look_ahead: frames of future. The deepest decoder layers get them first, the outermost
-            encoder layers last, each as many as a centred kernel sees; all else is causal.
+        channels: channels of each encoder layer, real and imaginary parts counted together.
+        kernels: kernel size of each encoder layer, (bins, frames); the decoder mirrors them.
+        complex_norm: batch norm that whitens complex numbers, as in the original, instead of plain.
+        look_ahead: future frames. They go to the deepest decoder layers first and to the outermost
+            encoder layers last, each taking as many as a centred kernel sees; all other layers are causal.
     """
 
     architecture: ClassVar[str] = "dcunet"
@@ -167,12 +167,12 @@ class DCUNetConfig(NetworkConfig):
 
     @property
     def bins(self) -> tuple[int, ...]:
-        """Frequency bins of the input, the constant one included, and after each encoder layer."""
+        """Frequency bins of the input, DC included, and after each encoder layer."""
         return tuple((self.n_fft // 2 >> depth) + 1 for depth in range(len(self.channels) + 1))
 
     @property
     def futures(self) -> tuple[int, ...]:
-        """Frames of future that each layer sees: encoder from the outside in, decoder from the inside out."""
+        """Future frames that each layer sees: encoder from the outside in, decoder from the inside out."""
         most = [frames // 2 for _, frames in self.kernels]
         order = [*reversed(most), *reversed(most)]  # decoder, then encoder, both deepest first
         given, left = [], self.look_ahead

@@ -20,22 +20,23 @@ _GATES = 4
 def widen(model: SpectralNetwork, config: NetworkConfig, seed: int = 0) -> DCCRN:
     """Add channels, LSTM units and dual-path blocks to a trained network.
 
-    What is new starts at random and has no say in what was there, so the result gives the same output and can be
-    trained on from there. It is the same to float rounding, but for two cases: the layer norms of dual-path blocks
-    cover more channels, which moves the output by about -40 dB; and with another look-ahead the decoder sees its
-    frames one by one later or earlier than it was trained to.
+    New weights start at random but do not affect the existing ones, so the result gives the same output and can be
+    trained further. It matches to float rounding, with two exceptions: the layer norms of dual-path blocks cover
+    more channels, which changes the output by about -40 dB; and with a different look-ahead, layers of the decoder
+    see frames one later or earlier than they were trained on.
 
     Args:
         model: the smaller network.
-        config: of the larger one; it may differ in `channels`, `rnn_units`, `intra_units`, `dual_path_blocks` and
-            `look_ahead`.
-        seed: of what is new.
+        config: configuration of the larger network; it may differ in `channels`, `rnn_units`, `intra_units`,
+            `dual_path_blocks` and `look_ahead`.
+        seed: seed of the new weights.
 
     Raises:
-        OptionError: the configurations differ in more, one is not larger, or one is no DCCRN.
+        OptionError: the configurations differ in anything else, `config` is smaller somewhere, or either
+            network is not a DCCRN.
     """
     if not (isinstance(model, DCCRN) and isinstance(config, DCCRNConfig)):
-        raise OptionError("only a DCCRN can be widened; start any other network from one of its own size")
+        raise OptionError("only a DCCRN can be widened; other networks must start from one of the same size")
     old = model.config
     names = ("channels", "rnn_units", "intra_units", "dual_path_blocks", "look_ahead")
     alike = dataclasses.replace(old, **{name: getattr(config, name) for name in names})
@@ -49,7 +50,7 @@ def widen(model: SpectralNetwork, config: NetworkConfig, seed: int = 0) -> DCCRN
     sizes = [*zip(old.channels, config.channels, strict=True), (old.rnn_units, config.rnn_units)]
     sizes += [(old.intra_units, config.intra_units), (old.dual_path_blocks, config.dual_path_blocks)]
     if any(wide < narrow for narrow, wide in sizes):
-        raise OptionError("the network to start from is wider than the one to be trained")
+        raise OptionError("the initial network is wider than the one to be trained")
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -66,25 +67,25 @@ def widen(model: SpectralNetwork, config: NetworkConfig, seed: int = 0) -> DCCRN
 
 
 def _halves(narrow: int, wide: int) -> Tensor:
-    """Where the narrow channels are among the wide ones: at the start of the real and of the imaginary half."""
+    """Indices of the narrow channels among the wide ones: at the start of the real and of the imaginary half."""
     half = torch.arange(narrow // 2)
     return torch.cat([half, half + wide // 2])
 
 
 def _bins_of(channels: Tensor, bins: int) -> Tensor:
-    """The features of a frame that belong to some channels."""
+    """Indices of the features of a frame that belong to the given channels."""
     return (channels[:, None] * bins + torch.arange(bins)).flatten()
 
 
 def _inputs(source: ComplexConv, target: ComplexConv) -> Tensor:
-    """The same for half of the inputs of a convolution, which may be several features joined."""
+    """Indices of the old inputs (one half) of a convolution, which may be several features concatenated."""
     starts = itertools.accumulate((size // 2 for size in target.joined[:-1]), initial=0)
     return torch.cat([torch.arange(size // 2) + start for size, start in zip(source.joined, starts, strict=True)])
 
 
 @torch.no_grad()
 def _place(target: Tensor, source: Tensor, outputs: Tensor, inputs: Tensor) -> None:
-    """Weights `(out, in, ...)` among those of a wider layer; the new inputs do not reach the old outputs."""
+    """Copy weights `(out, in, ...)` into a wider layer; the new inputs do not reach the old outputs."""
     target[outputs] = 0.0
     target[outputs[:, None], inputs] = source
 
@@ -143,13 +144,13 @@ def _fill_lstm_bottleneck(source: nn.Module, target: nn.Module, features: Tensor
 def _fill_dual_path(source: nn.Module | None, target: DualPath, features: Tensor) -> None:
     for name, ways in (("intra", 2), ("inter", 1)):
         linear, norm = getattr(target, f"{name}_linear"), getattr(target, f"{name}_norm")
-        if source is None:  # a block more, which begins by adding nothing
+        if source is None:  # an additional block, which starts by adding nothing
             nn.init.zeros_(norm.weight)
             nn.init.zeros_(norm.bias)
             continue
         _fill_lstm(getattr(source, name), getattr(target, name), features)
         _fill_linear(getattr(source, f"{name}_linear"), linear, features, ways)
-        # New channels that vary as the old ones do leave the statistics of the norm about as they were.
+        # New channels that vary like the old ones leave the statistics of the norm almost unchanged.
         new = [channel for channel in range(linear.out_features) if channel not in set(features.tolist())]
         alike = features[torch.arange(len(new)) % len(features)]
         linear.weight[new], linear.bias[new] = linear.weight[alike], linear.bias[alike]

@@ -228,7 +228,7 @@ def test_files_of_other_networks_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     lstm = lively(VARIANTS["lstm"])
     for config, message in (
-        (VARIANTS["dcunet"], "missing or left over"),
+        (VARIANTS["dcunet"], "missing or unexpected"),
         (dataclasses.replace(VARIANTS["lstm"], units=8), "do not fit"),
     ):
         lstm.config = config
@@ -239,8 +239,8 @@ def test_files_of_other_networks_are_refused(tmp_path: Path) -> None:
     for data, message in (
         ({"architecture": "wavenet"}, "unknown architecture 'wavenet'"),
         ({"architecture": ["lstm"]}, "configuration"),
-        ({"architecture": "lstm", "channels": [2]}, "not a configuration of lstm"),
-        ({"architecture": "dcunet", "kernels": [3]}, "not a configuration of dcunet"),
+        ({"architecture": "lstm", "channels": [2]}, "invalid lstm configuration"),
+        ({"architecture": "dcunet", "kernels": [3]}, "invalid dcunet configuration"),
         ({"architecture": "crn", "rnn_units": 8.5}, "whole numbers"),
     ):
         object.__setattr__(lstm.config, "to_dict", lambda data=data: data)
