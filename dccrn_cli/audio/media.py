@@ -43,6 +43,8 @@ _KNOWN_LENGTH = frozenset({"ASF", "FLV", "WV", "APE", "TTA", "FLAC"})
 _GAP_S = 0.04  # sound ahead of the picture is noticed from 45 ms (ITU-R BT.1359)
 _JUMP_S = 1.0  # further back, the clock has been set anew
 _CUT_S = 0.5
+LONGEST_GAP_S = 60.0
+"""Beyond this a jump of the time stamps is no silence; hours of it would go through the network."""
 AV_CLOCK_HZ = 1_000_000
 
 
@@ -71,6 +73,31 @@ def open_media(av: Any, file: Any) -> Any:
     return av.open(file, "r", options={"protocol_whitelist": "none"}, metadata_errors="replace", buffer_size=1 << 18)
 
 
+def default_track(container: Any) -> int:
+    """Number, from 1 on, of the sound track that players take: the first one marked as default, else the first."""
+    flagged = (n for n, stream in enumerate(container.streams.audio, 1) if stream.disposition.value & 1)
+    return next(flagged, 1)
+
+
+def count_tracks(path: Path) -> int:
+    """How many sound tracks a file has; 1 for what cannot be read, which reading it will say.
+
+    Raises:
+        MissingDependency: no package `av`.
+    """
+    av = import_av()
+    try:
+        with open(path, "rb") as file, open_media(av, file) as container:
+            return max(len(container.streams.audio), 1)
+    except (av.error.FFmpegError, OSError, ValueError):
+        return 1
+
+
+def no_track(number: int | None, count: int) -> str:
+    """The message where a sound track is asked for that is not there."""
+    return f"there is no sound track {number}; it has {count}"
+
+
 def silence(frames: int, channels: int, step: int) -> Iterator[np.ndarray]:
     """Blocks of zeros `(at most step, channels)`, so many frames in all."""
     for start in range(0, frames, step):
@@ -78,30 +105,33 @@ def silence(frames: int, channels: int, step: int) -> Iterator[np.ndarray]:
 
 
 class MediaReader:
-    """The first sound track of an open media file, read in blocks, in step with the picture.
+    """A sound track of an open media file, read in blocks, in step with the picture.
 
-    Where packets are missing there is silence; what an encoder added in front is left out.
+    Where packets are missing there is silence, up to a minute; what an encoder added in front is left out.
 
     Args:
         path: the file.
+        track: number of the sound track, from 1 on; None for the default one.
 
     Attributes:
         info: what it is; container and codec in FFmpeg's names, except PCM.
         frames_read: samples read so far.
-        note: something that a user should know about the file, or "".
+        track: number of the track that is read.
+        gaps: where time stamps jump too far for silence: samples before each jump, and its seconds.
         tags: what is said about the recording, by libsndfile's names: title, artist, tracknumber...
         start_s: where the sound starts, seconds after the container does.
         layout: which channels there are, in FFmpeg's words.
 
     Raises:
         MissingDependency: no package `av`.
-        UnreadableAudio: not there, not media, without sound, damaged.
+        UnreadableAudio: not there, not media, without sound or without this track, damaged.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], track: int | None = None) -> None:
         self.path = Path(path)
         self.frames_read = 0
-        self.note = ""
+        self.gaps: list[tuple[int, float]] = []
+        self._wanted = track
         self._av = import_av()
         try:
             with contextlib.ExitStack() as stack:
@@ -112,7 +142,7 @@ class MediaReader:
                     raise UnreadableAudio("the file is empty (0 bytes)", self.path)
                 # Opened here, as FFmpeg takes names for addresses and knows no names that are not text.
                 file = stack.enter_context(open(self.path, "rb"))
-                self.note = riff_shortage(file, status.st_size)  # of an AVI, whose length FFmpeg corrects
+                self._notes = [riff_shortage(file, status.st_size)]  # of an AVI, whose length FFmpeg corrects
                 file.seek(0)
                 self._container = stack.enter_context(open_media(self._av, file))
                 self._start()
@@ -122,9 +152,7 @@ class MediaReader:
 
     def _start(self) -> None:
         container = self._container
-        if not container.streams.audio:
-            raise UnreadableAudio("there is no sound in it", self.path)
-        stream = container.streams.audio[0]
+        stream = self._choose_track()
         for other in container.streams:
             if other is not stream:
                 other.discard = self._av.stream.Discard.all
@@ -155,6 +183,35 @@ class MediaReader:
         )
         said = {key.lower(): value for key, value in [*stream.metadata.items(), *container.metadata.items()]}
         self.tags = {ours: said[key] for key, ours in _STRINGS.items() if said.get(key)}
+
+    def _choose_track(self) -> Any:
+        tracks = self._container.streams.audio
+        if not tracks:
+            raise UnreadableAudio("there is no sound in it", self.path)
+        if self._wanted is not None and not 1 <= self._wanted <= len(tracks):
+            raise UnreadableAudio(no_track(self._wanted, len(tracks)), self.path)
+        self.track = self._wanted or default_track(self._container)
+        stream = tracks[self.track - 1]
+        if len(tracks) > 1:
+            language = stream.metadata.get("language", "und")
+            told = "" if language == "und" else f" ({language})"
+            self._notes.append(f"sound track {self.track} of {len(tracks)}{told}")
+        return stream
+
+    @property
+    def note(self) -> str:
+        """What a user should know about the file, or ""; all of it is known at its end."""
+        return "; ".join(filter(None, self._notes))
+
+    def check_alone(self) -> None:
+        """Refuse a file that holds other sound tracks too.
+
+        Raises:
+            UnreadableAudio: there are several.
+        """
+        count = len(self._container.streams.audio)
+        if count > 1:
+            raise UnreadableAudio(f"holds {count} sound tracks, which one file of sound does not hold", self.path)
 
     def _decode(self, packets: Iterable[Any]) -> Iterator[Any]:
         """Frames; a packet may be cut at both ends of a recording, but not in between."""
@@ -191,9 +248,10 @@ class MediaReader:
         if filled:
             self.frames_read += filled
             yield block[:filled]
-        if self.info.format in _EXACT_LENGTH | _KNOWN_LENGTH and self._time_s() < self._track_s - _CUT_S:
+        left_out_s = sum(seconds for _, seconds in self.gaps)
+        if self.info.format in _EXACT_LENGTH | _KNOWN_LENGTH and self._time_s() + left_out_s < self._track_s - _CUT_S:
             if self.info.format in _KNOWN_LENGTH:
-                self.note = cut_off(self._position, self.info.frames)
+                self._notes.append(cut_off(self._position, self.info.frames))
                 return
             raise UnreadableAudio(f"cut off: it ends at {self._time_s():.2f} of {self._track_s:.2f} s", self.path)
 
@@ -225,7 +283,13 @@ class MediaReader:
         if frame is None or frame.time is None or self.info.format not in _TIMED:
             return iter(())
         late_s = frame.time - self._origin_s - self._time_s()
-        if late_s < -_JUMP_S or frame.time > self._end_s + _JUMP_S:
+        anew = late_s < -_JUMP_S or frame.time > self._end_s + _JUMP_S
+        if late_s > LONGEST_GAP_S:
+            self._notes.append(f"the time stamps jump by {late_s:,.0f} s at {self._time_s():.2f} s: no silence for it")
+            if not anew:
+                self.gaps.append((self._position, late_s))
+            anew = True
+        if anew:
             self._origin_s += late_s
             late_s = 0.0
         missing = round(late_s * self.info.sample_rate) if late_s > _GAP_S else 0

@@ -11,9 +11,9 @@ from pathlib import Path, PurePath
 
 from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.formats import FORMAT_OF_SUFFIX, SUFFIXES, contradicts
-from dccrn_cli.audio.media import MEDIA_SUFFIXES, is_sound
+from dccrn_cli.audio.media import MEDIA_SUFFIXES, count_tracks, is_sound
 from dccrn_cli.audio.remux import can_remux
-from dccrn_cli.errors import OptionError
+from dccrn_cli.errors import MissingDependency, OptionError
 from dccrn_cli.utils.paths import is_folder, path_kind
 
 MEDIA_RESULT = ".flac"
@@ -24,11 +24,16 @@ KEEP_NAME = "{stem}{ext}"
 
 @dataclass(frozen=True)
 class Job:
-    """One file to read and what to write: the result, and what was removed if that is wanted."""
+    """One file to read and what to write: the result, and what was removed if that is wanted.
+
+    Attributes:
+        track: number of the sound track to read, from 1 on; None for what the options say.
+    """
 
     source: Path
     target: Path
     noise_target: Path | None = None
+    track: int | None = None
 
     @property
     def targets(self) -> tuple[Path, ...]:
@@ -48,6 +53,7 @@ class PlanOptions:
         suffix: of results, which sets their container; empty for that of the source.
         keep_video: a video stays a video, with the cleaned sound in it.
         noise_output: folder for what was removed.
+        all_tracks: each sound track of a file gets a result of its own; with `keep_video` they stay together.
     """
 
     include: tuple[str, ...] = ()
@@ -56,6 +62,7 @@ class PlanOptions:
     suffix: str = ""
     keep_video: bool = False
     noise_output: Path | None = None
+    all_tracks: bool = False
 
     def takes(self, relative: Path) -> bool:
         """A file with this path below the input folder is wanted."""
@@ -65,8 +72,12 @@ class PlanOptions:
         parts = [*relative.parts, *(parent.as_posix() for parent in (relative, *relative.parents))]
         return not any(fnmatchcase(part, pattern.rstrip("/")) for pattern in self.exclude for part in parts)
 
-    def result_name(self, source: Path) -> Path:
-        """Name of the result for a source, which may have folders in it.
+    def keeps_video(self, source: Path) -> bool:
+        """The result is a video with cleaned sound."""
+        return self.keep_video and not self.suffix and can_remux(source)
+
+    def result_name(self, source: Path, track: int | None = None) -> Path:
+        """Name of the result for a source, or for one of its tracks, which may have folders in it.
 
         Raises:
             OptionError: the template is wrong or leads out of the output folder.
@@ -74,10 +85,11 @@ class PlanOptions:
         ext = source.suffix
         if self.suffix:
             ext = self.suffix
-        elif ext.lower() in MEDIA_SUFFIXES and not (self.keep_video and can_remux(source)):
+        elif ext.lower() in MEDIA_SUFFIXES and not self.keeps_video(source):
             ext = MEDIA_RESULT
+        stem = source.stem if track is None else f"{source.stem}.track{track}"
         try:
-            name = self.name.format(stem=source.stem, ext=ext, folder=source.absolute().parent.name)
+            name = self.name.format(stem=stem, ext=ext, folder=source.absolute().parent.name)
         except (KeyError, IndexError, ValueError, AttributeError):
             raise OptionError(f"{self.name!r} is no template; the fields are {{stem}}, {{ext}}, {{folder}}") from None
         if not name or name.endswith(("/", os.sep)) or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
@@ -145,17 +157,32 @@ def make_plan(
             raise OptionError("is a file; a folder is needed for the results", folder)
     jobs = []
     for source, relative in found.files.values():
-        name = relative.parent / options.result_name(source)
-        target = source.parent / name.relative_to(relative.parent) if folder is None else folder / name
-        noise = None
-        if options.noise_output is not None:
-            # Named like the result, for it has the result's container.
-            noise = options.noise_output / (folder.name if to_file and folder is not None else name)
-            noise = noise.with_suffix(MEDIA_RESULT) if noise.suffix.lower() in MEDIA_SUFFIXES else noise
-        jobs.append(Job(source, folder if to_file and folder is not None else target, noise))
+        tracks = _tracks(source, options)
+        if to_file and len(tracks) > 1:
+            raise OptionError(f"holds {len(tracks)} sound tracks; name a folder for the results", source)
+        for track in tracks:
+            name = relative.parent / options.result_name(source, track)
+            target = source.parent / name.relative_to(relative.parent) if folder is None else folder / name
+            noise = None
+            if options.noise_output is not None:
+                # Named like the result, for it has the result's container.
+                noise = options.noise_output / (folder.name if to_file and folder is not None else name)
+                noise = noise.with_suffix(MEDIA_RESULT) if noise.suffix.lower() in MEDIA_SUFFIXES else noise
+            jobs.append(Job(source, folder if to_file and folder is not None else target, noise, track))
     jobs = _without_earlier_results(jobs, beside=folder is None)
     _check(jobs)
     return Plan(tuple(jobs), tuple(found.unusable), len(found.ignored))
+
+
+def _tracks(source: Path, options: PlanOptions) -> list[int | None]:
+    """The sound tracks of a file that get a result each; None for the one that is read anyway."""
+    if not options.all_tracks or source.suffix.lower() not in MEDIA_SUFFIXES or options.keeps_video(source):
+        return [None]
+    try:
+        count = count_tracks(source)
+    except MissingDependency:  # which is said where the file is read
+        return [None]
+    return [None] if count == 1 else list(range(1, count + 1))
 
 
 def _check_container(name: str | Path, suffix: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.formats import AudioInfo
-from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader
+from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader, no_track
 from dccrn_cli.audio.sniff import PLAIN, UNCOMMON_WAV, media_kind
 from dccrn_cli.errors import DccrnError, MissingDependency, UnreadableAudio
 
@@ -56,32 +56,42 @@ class Probe(NamedTuple):
         return self.seconds * self.channels
 
 
-def open_sound(path: Path) -> Reader:
+def open_sound(path: Path, track: int | None = None) -> Reader:
     """A reader for a file, by its content; the suffix says only which one is tried first.
 
+    Args:
+        path: the file.
+        track: which sound track, from 1 on; None for the default one.
+
     Raises:
-        UnreadableAudio: not there, not audio, damaged.
+        UnreadableAudio: not there, not audio, without this track, damaged.
         MissingDependency: the package that reads such names is not installed.
     """
     kind = media_kind(path)
     plain = kind in ("", PLAIN, UNCOMMON_WAV) or kind.startswith("CAF")
     if path.suffix.lower() in MEDIA_SUFFIXES:
         # What is no film may be plain audio under a wrong name, which needs no further package.
-        return AudioReader(path) if kind and plain else MediaReader(path)
+        return _plain(path, track) if kind and plain else MediaReader(path, track)
     try:
         if plain:
-            return AudioReader(path)
+            return _plain(path, track)
         why = "not readable as audio"
     except UnreadableAudio as error:
         if kind in ("", PLAIN):
             raise
         why = error.message
     try:
-        return MediaReader(path)
+        return MediaReader(path, track)
     except MissingDependency as missing:
         raise UnreadableAudio(f"is {kind}: {missing.message}", path) from None
     except UnreadableAudio as error:
         raise UnreadableAudio(f"{why if plain else error.message}; it seems to be {kind}", path) from None
+
+
+def _plain(path: Path, track: int | None) -> AudioReader:
+    if track not in (None, 1):
+        raise UnreadableAudio(no_track(track, 1), path)
+    return AudioReader(path)
 
 
 def probe(paths: Sequence[Path]) -> list[Probe]:

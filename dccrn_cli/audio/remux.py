@@ -1,30 +1,58 @@
-"""Videos with a cleaned sound track: the picture is copied, the sound encoded anew."""
+"""Videos with cleaned sound tracks: the picture is copied, the sound encoded anew."""
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dccrn_cli.audio.files import AudioReader, reason
-from dccrn_cli.audio.formats import AudioInfo
-from dccrn_cli.audio.media import AV_CLOCK_HZ, MediaReader, import_av, open_media, silence
+from dccrn_cli.audio.media import AV_CLOCK_HZ, LONGEST_GAP_S, MediaReader, import_av, open_media, silence
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.errors import AudioError, UnsupportedFormat
 from dccrn_cli.utils.atomic import open_no_link
 
 _MUXERS = {
     ".mp4": ("mp4", "aac"), ".m4v": ("mp4", "aac"), ".mov": ("mov", "aac"), ".3gp": ("3gp", "aac"),
-    ".mkv": ("matroska", "flac"), ".webm": ("webm", "libopus"), ".avi": ("avi", "pcm_s16le"),
+    ".3g2": ("3g2", "aac"), ".mkv": ("matroska", "flac"), ".webm": ("webm", "libopus"), ".avi": ("avi", "pcm_s16le"),
+    ".ts": ("mpegts", "aac"), ".mts": ("mpegts", "aac"), ".m2ts": ("mpegts", "aac"), ".flv": ("flv", "aac"),
+    ".mpg": ("mpeg", "mp2"), ".mpeg": ("mpeg", "mp2"), ".wmv": ("asf", "wmav2"), ".asf": ("asf", "wmav2"),
 }  # fmt: skip
-"""FFmpeg's names of the container and of the encoder of its sound."""
+"""FFmpeg's names of the container and of the encoder of its sound, where that is not PCM before."""
+
+_PCM_MUXERS = frozenset({"mov", "matroska", "avi"})
+_RATES = {("webm", "libopus"): [48_000], ("flv", "aac"): [44_100, 22_050, 11_025]}
+
+
+class CleanTrack(NamedTuple):
+    """A cleaned sound track.
+
+    Attributes:
+        audio: what `MediaReader` gave of the track, cleaned, at any rate, in a file that libsndfile reads.
+        gaps: of the reader, at its end.
+        rate: of the reader, Hz.
+    """
+
+    audio: Path
+    gaps: Sequence[tuple[int, float]] = ()
+    rate: int = 1
+
+
+class _Sound(NamedTuple):
+    """What is encoded for a track: its samples, layout of channels, and start after the container's."""
+
+    reader: AudioReader
+    layout: str
+    start_s: float
+    jumps: Sequence[tuple[float, float]]
 
 
 def can_remux(path: Path) -> bool:
@@ -32,15 +60,16 @@ def can_remux(path: Path) -> bool:
     return path.suffix.lower() in _MUXERS
 
 
-def remux(video: Path, audio: Path, target: Path) -> str:
-    """Write a copy of a video with another sound in place of its first sound track.
+def remux(video: Path, tracks: Mapping[int, CleanTrack], target: Path) -> str:
+    """Write a copy of a video with other sound in place of some of its sound tracks.
 
-    Pictures, subtitles, further sound tracks, attachments, chapters and tags are copied as they are. The
-    sound is encoded as AAC (MP4, MOV, 3GP), FLAC (MKV), Opus (WebM) or PCM (AVI), in step with the picture.
+    Pictures, subtitles, other sound tracks, attachments, chapters and tags are copied as they are. PCM
+    stays PCM in MOV, MKV and AVI; other sound is encoded as AAC (MP4, MOV, 3GP, FLV, MPEG-TS), FLAC (MKV), Opus
+    (WebM), PCM (AVI), MP2 (MPEG) or WMA (WMV), in step with the picture.
 
     Args:
         video: the video; its suffix says which container is written.
-        audio: what `MediaReader` gave of it, at any rate, in a file that libsndfile reads.
+        tracks: the new sound by the numbers of its tracks, from 1 on.
         target: the file to write, whatever its suffix. What is there is overwritten, and an error leaves
             a part of the new file.
 
@@ -59,35 +88,44 @@ def remux(video: Path, audio: Path, target: Path) -> str:
         raise AudioError("the result would overwrite the video", target)
     av = import_av()
     muxer, codec = _MUXERS[video.suffix.lower()]
-    with MediaReader(video) as track:
-        layout, start_s = track.layout, track.start_s
     try:
         with (
-            AudioReader(audio) as sound,
+            contextlib.ExitStack() as stack,
             open(video, "rb") as video_file,
             open_media(av, video_file) as source,
             open(target, "wb", opener=open_no_link) as target_file,
             av.open(target_file, "w", format=muxer) as out,
         ):
+            sounds = {source.streams.audio[n - 1]: _open(stack, video, n, track) for n, track in tracks.items()}
             try:
-                copies, left_out = _copy_streams(source, out, lambda: _add_encoder(av, out, codec, sound.info, layout))
+                copies, left_out = _copy_streams(av, source, out, sounds, codec)
                 out.start_encoding()
             except (av.error.FFmpegError, ValueError) as error:
                 raise UnsupportedFormat(f"cannot be written with another sound ({reason(error)})", video) from None
             start = (source.start_time or 0) / AV_CLOCK_HZ
-            encoder = copies.pop(source.streams.audio[0])
-            copied = _copied(source.demux(list(copies)), copies)
-            for packet in heapq.merge(copied, _encoded(av, encoder, sound, start, start_s), key=_decoding_time):
+            packets = [_encoded(av, copies.pop(stream), sound, start) for stream, sound in sounds.items()]
+            if copies:
+                packets.append(_copied(source.demux(list(copies)), copies))
+            for packet in heapq.merge(*packets, key=_decoding_time):
                 out.mux(packet)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise AudioError(f"cannot be written ({reason(error)})", target) from None
-    return f"left out: {', '.join(sorted(left_out))}" if left_out else ""
+    return "; ".join(left_out)
 
 
-def _copy_streams(source: Any, out: Any, add_encoder: Callable[[], Any]) -> tuple[dict[Any, Any], set[str]]:
-    """Add a stream for each one of the source; gives new ones by old ones, and kinds that do not fit."""
+def _open(stack: contextlib.ExitStack, video: Path, number: int, track: CleanTrack) -> _Sound:
+    with MediaReader(video, number) as reader:
+        layout, start_s = reader.layout, reader.start_s
+    jumps = [(position / track.rate, seconds) for position, seconds in track.gaps]
+    return _Sound(stack.enter_context(AudioReader(track.audio)), layout, start_s, jumps)
+
+
+def _copy_streams(
+    av: Any, source: Any, out: Any, sounds: Mapping[Any, _Sound], codec: str
+) -> tuple[dict[Any, Any], list[str]]:
+    """Add a stream for each one of the source; gives new ones by old ones, and notes on what changes."""
     copies: dict[Any, Any] = {}
-    left_out = set()
+    left_out, notes = set(), []
     out.metadata.update(source.metadata)
     out.set_chapters(source.chapters())
     for stream in source.streams:
@@ -96,7 +134,11 @@ def _copy_streams(source: Any, out: Any, add_encoder: Callable[[], Any]) -> tupl
                 left_out.add("data")
             continue
         try:
-            new = add_encoder() if stream == source.streams.audio[0] else _add_copy(out, stream)
+            if stream in sounds:
+                new, note = _add_encoder(av, out, stream, codec, sounds[stream])
+                notes.append(note)
+            else:
+                new = _add_copy(out, stream)
         except ValueError:
             if stream.type in ("video", "audio"):
                 raise
@@ -105,7 +147,7 @@ def _copy_streams(source: Any, out: Any, add_encoder: Callable[[], Any]) -> tupl
         new.metadata.update({key: value for key, value in stream.metadata.items() if key != "DURATION"})
         new.disposition = stream.disposition.value
         copies[stream] = new
-    return copies, left_out
+    return copies, [*filter(None, notes), *([f"left out: {', '.join(sorted(left_out))}"] if left_out else [])]
 
 
 def _add_copy(out: Any, stream: Any) -> Any:
@@ -115,28 +157,48 @@ def _add_copy(out: Any, stream: Any) -> Any:
     return new
 
 
-def _add_encoder(av: Any, out: Any, codec: str, info: AudioInfo, layout: str) -> Any:
-    rates = [48_000] if codec == "libopus" else av.Codec(codec, "w").audio_rates
-    rate = info.sample_rate if not rates or info.sample_rate in rates else 48_000
+def _add_encoder(av: Any, out: Any, stream: Any, codec: str, sound: _Sound) -> tuple[Any, str]:
+    """A stream for a new sound in place of this one, and what a user should know about it, or ""."""
+    before = stream.codec_context.codec.canonical_name
+    if before.startswith("pcm_") and out.format.name in _PCM_MUXERS and before in av.codec.codecs_available:
+        codec = before
+    info, layout = sound.reader.info, sound.layout
+    rates = _RATES.get((out.format.name, codec)) or av.Codec(codec, "w").audio_rates
+    rate = info.sample_rate if not rates or info.sample_rate in rates else 48_000 if 48_000 in rates else max(rates)
     if av.AudioLayout(layout).nb_channels != info.channels or re.match("[0-9]+ channels", layout):
         layout = {1: "mono", 2: "stereo"}.get(info.channels, f"{info.channels} channels")
-    return out.add_stream(codec, rate=rate, layout=layout, bit_rate=64_000 * (info.channels + 1))
+    new = out.add_stream(codec, rate=rate, layout=layout, bit_rate=64_000 * (info.channels + 1))
+    after = new.codec_context.codec.canonical_name
+    return new, "" if after == before else f"{before.upper()} sound becomes {after.upper()}"
 
 
-def _encoded(av: Any, encoder: Any, sound: AudioReader, start: float, silence_s: float) -> Iterator[Any]:
-    """Packets of the sound, its clock at `start` seconds before a silence."""
-    rate, channels, step = sound.info.sample_rate, sound.info.channels, sound.info.sample_rate
+def _encoded(av: Any, encoder: Any, sound: _Sound, start: float) -> Iterator[Any]:
+    """Packets of the sound; the clock of the container begins at `start` seconds."""
+    reader, silence_s = sound.reader, sound.start_s
+    rate, channels, step = reader.info.sample_rate, reader.info.channels, reader.info.sample_rate
+    if silence_s > LONGEST_GAP_S:
+        start, silence_s = start + silence_s, 0.0
     resampler = Resampler(rate, encoder.rate, channels)
-    pts = round(start * encoder.rate)
-    blocks = chain(silence(round(silence_s * rate), channels, step), sound.blocks(step), [None])
+    pts = first = round(start * encoder.rate)
+    jumps = [(first + round((silence_s + at_s) * encoder.rate), late_s) for at_s, late_s in sound.jumps]
+
+    def jumped(packets: Iterable[Any]) -> Iterator[Any]:
+        # Encoders take no jumps of the clock, so it is set on what they give.
+        for packet in packets:
+            late_s = sum(seconds for at, seconds in jumps if packet.pts * packet.time_base * encoder.rate >= at)
+            if late_s:
+                packet.pts, packet.dts = (round(t + late_s / packet.time_base) for t in (packet.pts, packet.dts))
+            yield packet
+
+    blocks = chain(silence(round(silence_s * rate), channels, step), reader.blocks(step), [None])
     for block in blocks:
         ready = resampler.flush() if block is None else resampler.process(block)
         if len(ready):
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(ready).reshape(1, -1), "flt", encoder.layout.name)
             frame.sample_rate, frame.time_base, frame.pts = encoder.rate, Fraction(1, encoder.rate), pts
             pts += len(ready)
-            yield from encoder.encode(frame)
-    yield from encoder.encode(None)
+            yield from jumped(encoder.encode(frame))
+    yield from jumped(encoder.encode(None))
 
 
 def _copied(packets: Iterable[Any], copies: dict[Any, Any]) -> Iterator[Any]:

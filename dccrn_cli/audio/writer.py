@@ -55,6 +55,7 @@ class AudioWriter:
         info: rate, channels and format to write.
         tags: title, artist and so on; those that the container does not take are left out.
         mtime_ns: time of modification for the finished file; None for now.
+        keep: False for a file that is needed until this is closed only, as `temporary`, and never gets its name.
 
     Attributes:
         info: what is written.
@@ -74,6 +75,8 @@ class AudioWriter:
         info: AudioInfo,
         tags: Mapping[str, str] | None = None,
         mtime_ns: int | None = None,
+        *,
+        keep: bool = True,
     ) -> None:
         self.path = Path(path)
         self.info = info
@@ -81,6 +84,7 @@ class AudioWriter:
         self.frames_written = 0
         self.note = ""
         self._mtime_ns = mtime_ns
+        self._keep = keep
         if not info.is_writable:
             raise UnsupportedFormat(info.obstacle(), path)
         try:
@@ -127,8 +131,13 @@ class AudioWriter:
             raise AudioError(self._why_not(error), self.path) from None
         self.frames_written += len(block)
 
-    def commit(self) -> None:
-        """Put the file in place.
+    @property
+    def temporary(self) -> Path:
+        """Where the file is until it has its name."""
+        return self._atomic.temporary
+
+    def finish(self) -> None:
+        """Complete the file, which stays locked under its temporary name.
 
         Raises:
             AudioError: it cannot be written to its end.
@@ -141,6 +150,17 @@ class AudioWriter:
             self._check_header()
             if is_nearly_full(self.path, _NEARLY_FULL_BYTES) and not self._is_complete():
                 raise AudioError("cannot be written to its end: the disk is full", self.path)
+        except (soundfile.SoundFileError, OSError) as problem:
+            raise AudioError(self._why_not(problem), self.path) from None
+
+    def commit(self) -> None:
+        """Put the file in place.
+
+        Raises:
+            AudioError: it cannot be written to its end.
+        """
+        self.finish()
+        try:
             self._atomic.commit(self._mtime_ns)
         except (soundfile.SoundFileError, OSError) as problem:
             raise AudioError(self._why_not(problem), self.path) from None
@@ -183,7 +203,7 @@ class AudioWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
+            if kind is None and self._keep:
                 self.commit()
         finally:
             with contextlib.suppress(soundfile.SoundFileError):

@@ -15,7 +15,7 @@ from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, STANDARD, USAGE, cou
 if TYPE_CHECKING:
     from dccrn_cli.audio.plan import Job, Plan, PlanOptions
     from dccrn_cli.audio.raw import RawFormat
-    from dccrn_cli.engine.options import EnhanceOptions, Workers
+    from dccrn_cli.engine.options import EnhanceOptions, Track, Workers
 
 FILES, RESULTS, SOUND, WORK, MESSAGES, PIPES = (
     "Which files", "Results", "Sound", "Work", "Messages", "Raw samples on standard input and output"
@@ -157,6 +157,15 @@ def enhance(
             rich_help_panel=RESULTS,
         ),
     ] = False,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|all",
+            help="Of several sound tracks, the one to enhance; all: each of them.",
+            show_default="the default track",
+            rich_help_panel=RESULTS,
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -280,6 +289,7 @@ def enhance(
         precision=precision.value,
         sample_format=None if sample_format is None else find_sample_format(sample_format, suffix_wanted),
         sample_rate=sample_rate,
+        track=_track(track),
         keep_mtime=keep_mtime,
         overwrite=overwrite,
         threads=threads,
@@ -291,6 +301,7 @@ def enhance(
         suffix=suffix_wanted,
         keep_video=keep_video,
         noise_output=noise_out,
+        all_tracks=options.track == "all",
     )
     workers = Workers(jobs, backend.value, scheduler)
     if raw is None:
@@ -302,6 +313,7 @@ def enhance(
             "--suffix": suffix, "--name": name, "--keep-mtime": keep_mtime, "--jobs": jobs,
             "--backend": backend.value == "dask", "--scheduler": scheduler,
             "--overwrite": overwrite and output in (None, STANDARD),
+            "--track": STANDARD in (paths or ()) and track, "--track all": track == "all",
         }  # fmt: skip
         _refuse(unfit, "with standard input or output")
         _pipe(
@@ -319,6 +331,8 @@ def enhance(
         raise OptionError("--scheduler is for --backend dask")
     if keep_video and container is not None:
         raise OptionError("--keep-video keeps the container and --format changes it; use one")
+    if keep_video and options.track == "all" and noise_out is not None:
+        raise OptionError("--noise-out writes one track of a video; name it with --track N")
     plan = _plan(paths or [], output, naming, input_list)
     if dry_run:
         _dry_run(plan, options, workers, as_json)
@@ -352,6 +366,16 @@ def _refuse(options: Mapping[str, object], where: str) -> None:
 
     if given := [name for name, value in options.items() if value not in (None, False, "")]:
         raise OptionError(f"{', '.join(given)} cannot be used {where}")
+
+
+def _track(text: str | None) -> Track:
+    from dccrn_cli.errors import OptionError
+
+    if text in (None, "all"):
+        return text  # type: ignore[return-value]
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise OptionError(f"--track takes a number from 1 on, or all; not {text!r}")
+    return int(text)
 
 
 def _template(name: str | None, suffix: str) -> str:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from dccrn_cli.audio.formats import contradicts
 from dccrn_cli.audio.raw import RawFormat
-from dccrn_cli.audio.reader import open_sound
+from dccrn_cli.audio.reader import Reader, open_sound
 from dccrn_cli.audio.stdio import STDIN, STDOUT, StreamReader, StreamWriter
 from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.cli.console import STANDARD, error_line
@@ -63,8 +63,10 @@ def enhance_pipe(
     # The model comes first: what arrives while it loads would come out late.
     enhancer = FileEnhancer(options)
     with contextlib.ExitStack() as stack:
-        source = open_sound(Path(inputs[0])) if inputs[0] != STANDARD else StreamReader(_binary(sys.stdin, STDIN), raw)
-        reader = stack.enter_context(source)
+        if inputs[0] == STANDARD:
+            reader: Reader = stack.enter_context(StreamReader(_binary(sys.stdin, STDIN), raw))
+        else:
+            reader = stack.enter_context(open_sound(Path(inputs[0]), options.track if options.track != "all" else None))
         if target is None:
             wanted = reader.info.adapted("", options.sample_format, options.sample_rate)
             raw_out = None if raw is None else RawFormat(raw.sample_format, wanted.sample_rate, wanted.channels)

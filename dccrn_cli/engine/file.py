@@ -6,7 +6,8 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,10 +15,10 @@ import numpy as np
 
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.levels import LevelMeter
-from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader
+from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader, count_tracks
 from dccrn_cli.audio.plan import MEDIA_RESULT, Job
 from dccrn_cli.audio.reader import Reader, open_sound
-from dccrn_cli.audio.remux import remux
+from dccrn_cli.audio.remux import CleanTrack, remux
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.audio.writer import AudioWriter
@@ -25,7 +26,7 @@ from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.engine.results import EXISTS, FileResult
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
-from dccrn_cli.utils.atomic import AtomicFile, BusyError, temporary_path
+from dccrn_cli.utils.atomic import AtomicFile, BusyError
 from dccrn_cli.utils.paths import is_file, is_missing, path_kind
 
 BLOCK_S = 3.0
@@ -116,51 +117,90 @@ class FileEnhancer:
     def _enhance(
         self, job: Job, missing: list[Path], started: float, progress: Callable[[float], None] | None
     ) -> FileResult:
-        is_video = job.target.suffix.lower() in MEDIA_SUFFIXES
         mtime_ns = os.stat(job.source).st_mtime_ns if self.options.keep_mtime and not is_missing(job.source) else None
+        is_video = job.target.suffix.lower() in MEDIA_SUFFIXES
+        enhance = self._video if is_video and job.target in missing else self._sound
+        return replace(enhance(job, missing, mtime_ns, progress), elapsed_s=time.monotonic() - started)
+
+    def _sound(
+        self, job: Job, missing: list[Path], mtime_ns: int | None, progress: Callable[[float], None] | None
+    ) -> FileResult:
+        """The cleaned sound as a file."""
+        track = job.track or (None if self.options.track == "all" else self.options.track)
         with contextlib.ExitStack() as stack:
-            reader: Reader = stack.enter_context(open_sound(job.source))
-            info = reader.info
-            # A name that is wrong about its file stays wrong: what goes in comes out.
-            changed = job.source.suffix.lower() != job.target.suffix.lower()
-            changed = changed or isinstance(reader, MediaReader)
-            suffix = MEDIA_RESULT if is_video else job.target.suffix if changed else ""
-            wanted = info.adapted(suffix, self.options.sample_format, self.options.sample_rate)
-            if self.options.sample_format is None:
-                wanted = wanted.nearest_writable()
-            wanted = wanted.with_room_for(math.ceil(info.seconds * wanted.sample_rate))
-            outputs = {job.target: _sound_of(job.target) if is_video else job.target}
-            if job.noise_target is not None:
-                outputs[job.noise_target] = job.noise_target
+            reader: Reader = stack.enter_context(open_sound(job.source, track))
+            if self.options.track == "all" and job.track is None and isinstance(reader, MediaReader):
+                reader.check_alone()
+            wanted = self._form(job, reader)
             # The result is entered first, and so put in place last: where it is, all is.
-            writers = [
-                stack.enter_context(AudioWriter(path, wanted, reader.tags, mtime_ns)) if target in missing else None
-                for target, path in outputs.items()
-            ]
-            if not self.options.overwrite and any(is_file(target) for target in missing):
-                raise BusyError("another run has just written it", job.target)
-            levels = self.pump(reader, writers[0], writers[1] if len(writers) > 1 else None, progress)
-        if is_video and writers[0] is not None:
-            self._remux(job, outputs[job.target], mtime_ns)
-        clipped = writers[0].clipped if writers[0] is not None else 0
-        notes = [reader.note, *([] if is_video else info.changes_to(wanted))]
+            writer, noise = (
+                stack.enter_context(AudioWriter(target, wanted, reader.tags, mtime_ns))
+                if target is not None and target in missing
+                else None
+                for target in (job.target, job.noise_target)
+            )
+            self._check_still_missing(job, missing)
+            levels = self.pump(reader, writer, noise, progress)
+        notes = reader.info.changes_to(wanted)
         asked_hz = self.options.sample_rate
         if asked_hz not in (None, wanted.sample_rate):
             notes.append(f"{wanted.subtype} does not hold {asked_hz} Hz")
-        notes += [writer.note for writer in writers[:1] if writer is not None]
-        if clipped:
-            notes.append(f"{clipped:,} samples beyond full scale limited")
-        return FileResult(
-            job.source, job.target, "done",
-            notes=tuple(filter(None, notes)),
-            seconds=reader.frames_read / info.sample_rate,
-            elapsed_s=time.monotonic() - started,
-            sample_rate=wanted.sample_rate, channels=wanted.channels,
-            format=info.format if is_video else wanted.format,
-            sample_format=info.subtype if is_video else wanted.subtype,
-            input_level_dbfs=levels[0].dbfs, output_level_dbfs=levels[1].dbfs,
-            clipped=clipped,
+        if writer is not None and writer.note:
+            notes.append(writer.note)
+        return _result(job, reader, wanted, levels, writer.clipped if writer is not None else 0, notes)
+
+    def _video(
+        self, job: Job, missing: list[Path], mtime_ns: int | None, progress: Callable[[float], None] | None
+    ) -> FileResult:
+        """A copy of a video with cleaned sound."""
+        cleaned: dict[int, CleanTrack] = {}
+        results: list[FileResult] = []
+        tracks: Sequence[int | None] = [job.track or self.options.track]  # type: ignore[list-item]
+        if self.options.track == "all":
+            tracks = range(1, count_tracks(job.source) + 1)
+        with contextlib.ExitStack() as stack:
+            video = stack.enter_context(_locked(job.target))
+            self._check_still_missing(job, missing)
+            for track in tracks:
+                reader = stack.enter_context(MediaReader(job.source, track))
+                wanted = self._form(job, reader)
+                # Both stay locked until the picture is there too.
+                sound = stack.enter_context(AudioWriter(_sound_of(job.target, reader.track), wanted, keep=False))
+                before_s = sum(result.seconds for result in results)
+                with contextlib.ExitStack() as inner:
+                    noise = None
+                    if job.noise_target is not None and job.noise_target in missing and not results:
+                        noise = inner.enter_context(AudioWriter(job.noise_target, wanted, reader.tags, mtime_ns))
+                    levels = self.pump(reader, sound, noise, _later(progress, before_s))
+                sound.finish()
+                results.append(_result(job, reader, wanted, levels, sound.clipped))
+                cleaned[reader.track] = CleanTrack(sound.temporary, reader.gaps, reader.info.sample_rate)
+            try:
+                change = remux(job.source, cleaned, video.temporary)
+                video.commit(mtime_ns)
+            except OSError as error:
+                raise AudioError(f"cannot be written ({error.strerror or error})", job.target) from None
+        notes = dict.fromkeys([*(note for result in results for note in result.notes), *filter(None, [change])])
+        info = reader.info
+        return replace(
+            results[0], notes=tuple(notes), format=info.format, sample_format=info.subtype,
+            seconds=sum(result.seconds for result in results), clipped=sum(result.clipped for result in results),
         )  # fmt: skip
+
+    def _form(self, job: Job, reader: Reader) -> AudioInfo:
+        """What is written for what is read."""
+        # A name that is wrong about its file stays wrong: what goes in comes out.
+        changed = job.source.suffix.lower() != job.target.suffix.lower() or isinstance(reader, MediaReader)
+        suffix = job.target.suffix if changed else ""
+        suffix = MEDIA_RESULT if suffix.lower() in MEDIA_SUFFIXES else suffix
+        wanted = reader.info.adapted(suffix, self.options.sample_format, self.options.sample_rate)
+        if self.options.sample_format is None:
+            wanted = wanted.nearest_writable()
+        return wanted.with_room_for(math.ceil(reader.info.seconds * wanted.sample_rate))
+
+    def _check_still_missing(self, job: Job, missing: list[Path]) -> None:
+        if not self.options.overwrite and any(is_file(target) for target in missing):
+            raise BusyError("another run has just written it", job.target)
 
     def pump(
         self,
@@ -217,16 +257,6 @@ class FileEnhancer:
                 sink.flush()
         return before, after
 
-    def _remux(self, job: Job, sound: Path, mtime_ns: int | None) -> None:
-        try:
-            with AtomicFile(job.target) as file:
-                remux(job.source, sound, file.temporary)
-                file.commit(mtime_ns)
-        except OSError as error:
-            raise AudioError(f"cannot be written ({error.strerror or error})", job.target) from None
-        finally:
-            sound.unlink(missing_ok=True)
-
     def _enhancer(self, sample_rate: int) -> Enhancer:
         if sample_rate not in self._enhancers:
             options = self.options
@@ -254,6 +284,40 @@ class _Sink:
         self._writer.write(self._resampler.flush())
 
 
-def _sound_of(video: Path) -> Path:
-    """Where the cleaned sound of a video waits for its picture; a name that `remove_leftovers` knows."""
-    return temporary_path(video.with_name(f"{video.name}.sound"))
+def _later(progress: Callable[[float], None] | None, before_s: float) -> Callable[[float], None] | None:
+    """Progress of a part that comes after so many seconds."""
+    return None if progress is None else lambda seconds: progress(before_s + seconds)
+
+
+def _sound_of(video: Path, track: int) -> Path:
+    """What the cleaned sound of a video is called while it waits for its picture."""
+    return video.with_name(f"{video.name}.sound{track}")
+
+
+def _locked(path: Path) -> AtomicFile:
+    try:
+        return AtomicFile(path)
+    except BusyError:
+        raise
+    except OSError as error:
+        raise AudioError(f"cannot be written ({error.strerror or error})", path) from None
+
+
+def _result(
+    job: Job,
+    reader: Reader,
+    written: AudioInfo,
+    levels: tuple[LevelMeter, LevelMeter],
+    clipped: int,
+    notes: Sequence[str] = (),
+) -> FileResult:
+    limited = f"{clipped:,} samples beyond full scale limited" if clipped else ""
+    return FileResult(
+        job.source, job.target, "done",
+        notes=tuple(filter(None, [reader.note, *notes, limited])),
+        seconds=reader.frames_read / reader.info.sample_rate,
+        sample_rate=written.sample_rate, channels=written.channels,
+        format=written.format, sample_format=written.subtype,
+        input_level_dbfs=levels[0].dbfs, output_level_dbfs=levels[1].dbfs,
+        clipped=clipped,
+    )  # fmt: skip

@@ -12,6 +12,7 @@ from dccrn_cli.errors import OptionError
 
 HighBand = Literal["gate", "keep", "drop"]
 Precision = Literal["auto", "fp32", "bf16"]
+Track = int | Literal["all"] | None
 
 FILE_S = 0.5
 """Audio that takes about as long as the work around each file."""
@@ -33,6 +34,8 @@ class EnhanceOptions:
         precision: of the network: "fp32", "bf16" or "auto".
         sample_format: of the results, `s16`, `f32` … or in libsndfile's names; None for that of the source.
         sample_rate: of the results in Hz; None for that of the source.
+        track: of several sound tracks the number of the one that is enhanced, from 1 on; None for the default one.
+            "all": in a video that stays one, all of them.
         keep_mtime: results get the time of modification of their source.
         overwrite: replace targets that exist; else they are left as they are.
         threads: CPU threads of the network.
@@ -49,6 +52,7 @@ class EnhanceOptions:
     precision: Precision = "auto"
     sample_format: str | None = None
     sample_rate: int | None = None
+    track: Track = None
     keep_mtime: bool = False
     overwrite: bool = False
     threads: int = 1
@@ -61,7 +65,12 @@ class EnhanceOptions:
             from dccrn_cli.audio.formats import sample_format
 
             object.__setattr__(self, "sample_format", sample_format(self.sample_format))
-        for name, value, least in (("threads", self.threads, 1), ("sample_rate", self.sample_rate, 1)):
+        track = None if self.track == "all" else self.track
+        for name, value, least in (
+            ("threads", self.threads, 1),
+            ("sample_rate", self.sample_rate, 1),
+            ("track", track, 1),
+        ):
             whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
             if value is not None and not (whole and value >= least):
                 raise OptionError(f"{name} must be a whole number from {least} on, not {value!r}")

@@ -120,7 +120,7 @@ def on_cluster(
         raise OptionError(f"{workers.scheduler!r} is no address of a dask scheduler, such as tcp://host:8786")
     # Names as all machines see them.
     everywhere = [_absolute(job) for job in jobs]
-    by_source = {there.source: here for there, here in zip(everywhere, jobs, strict=True)}
+    by_target = {there.target: here for there, here in zip(everywhere, jobs, strict=True)}
     client = _connect(distributed, workers.scheduler)
     with client:
         cores = sum(client.ncores().values())
@@ -128,7 +128,7 @@ def on_cluster(
             raise OptionError(f"the dask scheduler at {workers.scheduler} has no workers")
         with joblib.parallel_config("dask", client=client, n_jobs=workers.jobs or -1):
             for result in _in_processes(everywhere, lengths, workers.jobs or cores, options, interrupt, None, None):
-                here = by_source[result.source]
+                here = by_target[result.target]
                 yield replace(result, source=here.source, target=here.target)
 
 
@@ -160,4 +160,6 @@ def _connect(distributed: Any, address: str) -> Any:
 
 def _absolute(job: Job) -> Job:
     noise = None if job.noise_target is None else Path(os.path.abspath(job.noise_target))
-    return Job(Path(os.path.abspath(job.source)), Path(os.path.abspath(job.target)), noise)
+    return replace(
+        job, source=Path(os.path.abspath(job.source)), target=Path(os.path.abspath(job.target)), noise_target=noise
+    )
