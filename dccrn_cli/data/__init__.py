@@ -1,1 +1,1 @@
-"""Recordings to learn from: clips and pools of them, lists, pairs, checks."""
+"""Training recordings: clips and pools of clips, lists, pairs and checks."""

@@ -1,4 +1,4 @@
-"""Data checked before training: what cannot be used, and what should not be."""
+"""Checks training data before training starts: what cannot be used, and what should not be."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from dccrn_cli.errors import DataError
 from dccrn_cli.nn.config import SAMPLE_RATE
 
 MIN_CLIP_S = 0.3
-"""A shorter clip is of little use."""
+"""Clips shorter than this are of little use."""
 
 SILENT_DB = -70.0
-"""A clip whose active parts are fainter, in dBFS, is silence."""
+"""Level of the active parts in dBFS below which a clip counts as silence."""
 
 NOISY_DB = 22.0
-"""Clean speech whose loud frames stand out less from its faint ones is noisy. What is recorded in
-a studio has 45 dB, speech mixed with noise at 10 dB some 17 dB."""
+"""Clean speech counts as noisy if its loud frames exceed its faint ones by less than this. Studio recordings reach
+45 dB, speech mixed with noise at 10 dB SNR about 17 dB."""
 
 NARROW_HZ = 5500.0
-"""Speech that ends here or below has less than half of its band: it was made from a lower rate."""
+"""Speech with nothing above this frequency was probably upsampled from a lower rate."""
 
 CLIPPED = 5e-4
-"""Share of samples at full scale from which on a clip is clipped."""
+"""Share of samples at full scale above which a clip counts as clipped."""
 
 OFFSET = 0.005
-"""Mean from which on a clip has an offset, if it is also a tenth of its level."""
+"""Mean above which a clip has a DC offset, provided that it also exceeds a tenth of its level."""
 
 _FULL_SCALE = 0.999
-_BEYOND = 1.1  # of floating-point samples that were not clipped; a resampler overshoots by less
+_BEYOND = 1.1  # a peak above this means unclipped floating-point samples; a resampler overshoots by less
 _HEAD = 4096
 
 Role = Literal["speech", "noise"]
@@ -51,28 +51,28 @@ KINDS: Mapping[str, str] = {
     "silent": "silence",
     "short": f"shorter than {MIN_CLIP_S:g} s",
     "rate": f"recorded below {SAMPLE_RATE // 1000} kHz",
-    "narrow": "without high frequencies, as if made from a lower rate",
+    "narrow": "no high frequencies, as if upsampled from a lower rate",
     "clipped": "clipped",
-    "offset": "not centred on zero",
-    "noisy": "clean speech that is noisy",
+    "offset": "DC offset",
+    "noisy": "noisy clean speech",
     "not speech": "clean speech that looks like noise",
-    "duplicate": "the same recording under two names",
-    "little": "too little of it",
+    "duplicate": "same recording under two names",
+    "little": "too little audio",
 }
-"""Kinds of findings, in words."""
+"""Kinds of findings and their descriptions."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong.
+    """A problem found in the data.
 
     Attributes:
-        severity: with an error training should not begin.
-        role: what the clip is used as.
+        severity: with an error, training should not start.
+        role: how the clip is used.
         kind: one of `KINDS`.
-        name: of the clip; empty for all clips together.
-        message: what is wrong, in words.
-        badness: how bad, among findings of its kind.
+        name: name of the clip; empty for a finding about all clips together.
+        message: description of the problem.
+        badness: severity among findings of the same kind.
     """
 
     severity: Literal["error", "warning"]
@@ -85,12 +85,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class RoleReport:
-    """What there is of speech or of noise.
+    """How much speech or noise there is.
 
     Attributes:
-        clips: how many there are.
-        checked: how many of them were looked at.
-        seconds: how long they all are together, as far as those looked at tell.
+        clips: number of clips.
+        checked: how many of them were checked.
+        seconds: usable duration of all clips, extrapolated from those checked.
     """
 
     clips: int
@@ -100,11 +100,11 @@ class RoleReport:
 
 @dataclass(frozen=True)
 class DataReport:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        findings: errors first, then by kind, the worst of each first.
-        roles: how much was looked at, `speech` and `noise`.
+        findings: errors first, then by kind, the worst of each kind first.
+        roles: amounts of `speech` and `noise`.
     """
 
     findings: tuple[Finding, ...]
@@ -112,12 +112,12 @@ class DataReport:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """Findings for which training should not begin."""
+        """Findings with which training should not start."""
         return tuple(one for one in self.findings if one.severity == "error")
 
     @property
     def summary(self) -> dict[tuple[Role, str], int]:
-        """How many clips have what, in the order of the findings."""
+        """Number of clips by role and kind of finding, in the order of the findings."""
         counts: dict[tuple[Role, str], int] = {}
         for one in self.findings:
             if one.name:
@@ -127,7 +127,7 @@ class DataReport:
 
 @dataclass
 class _Look:
-    """One clip, looked at."""
+    """One clip and what was found in it."""
 
     clip: Clip
     role: Role
@@ -148,20 +148,20 @@ def check_clips(
     min_seconds: float = 10.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> DataReport:
-    """Look at clips of speech and of noise before they are trained on.
+    """Check clips of speech and of noise before they are used for training.
 
     Args:
         speech: clips of clean speech.
         noise: clips of noise.
-        limit: of either as many are decoded, spread evenly over all. Duplicates are sought in all.
-        min_seconds: less speech or noise is an error.
-        on_progress: told after each clip how many are done, and of how many.
+        limit: number of clips decoded per role, spread evenly over all. All are searched for duplicates.
+        min_seconds: less speech or noise than this is an error.
+        on_progress: called after each clip with the number checked and the total.
     """
     sampled: list[_Look] = []
     for role, clips in _by_role(speech, noise):
         places = np.unique(np.linspace(0, len(clips) - 1, min(limit, len(clips))).astype(int))
         sampled += [_Look(clips[place], role) for place in places]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders and transforms work side by side
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders and transforms release the GIL
         for done, _ in enumerate(pool.map(_look_at, sampled), 1):
             if on_progress is not None:
                 on_progress(done, len(sampled))
@@ -169,8 +169,8 @@ def check_clips(
     findings = [one for look in sampled for one in look.findings] + duplicates
     in_both = sum(one.role == "noise" and one.badness > 0 for one in duplicates)
     if in_both > len(noise) / 2:
-        said = f"{in_both} of {len(noise)} files of noise are also given as clean speech"
-        findings.append(Finding("error", "noise", "duplicate", "", said))
+        message = f"{in_both} of {len(noise)} noise files are also given as clean speech"
+        findings.append(Finding("error", "noise", "duplicate", "", message))
     roles: dict[Role, RoleReport] = {}
     for role, clips in _by_role(speech, noise):
         looks = [look for look in sampled if look.role == role]
@@ -200,16 +200,16 @@ def _look_at(look: _Look) -> None:
         look.note("short", f"{look.seconds:.2f} s long", -look.seconds)
     mean, level = float(x.mean()), active_rms(x - x.mean())
     if abs(mean) > max(OFFSET, 0.1 * level):
-        look.note("offset", f"its mean is {mean:+.3f} of full scale", abs(mean))
+        look.note("offset", f"has a mean of {mean:+.3f} of full scale", abs(mean))
     if level < 10 ** (SILENT_DB / 20):
-        look.note("silent", "holds silence only" if level == 0 else f"is at {20 * math.log10(level):.0f} dBFS", -level)
+        look.note("silent", f"is at {20 * math.log10(level):.0f} dBFS" if level else "contains only silence", -level)
         return
     if rate < SAMPLE_RATE:
         look.note("rate", f"is recorded at {rate} Hz", -rate)
     loudness = np.abs(x)
     clipped = float((loudness >= _FULL_SCALE).mean())
     if clipped > CLIPPED and loudness.max() < _BEYOND:
-        look.note("clipped", f"{100 * clipped:.2g} % of its samples are at full scale", clipped)
+        look.note("clipped", f"has {100 * clipped:.2g} % of samples at full scale", clipped)
     if look.role == "speech" and look.seconds >= 1:
         _look_for_speech(look, x, rate)
 
@@ -217,33 +217,33 @@ def _look_at(look: _Look) -> None:
 def _look_for_speech(look: _Look, x: np.ndarray, rate: int) -> None:
     found = likeness(x)
     if found.speech_logit < 0:
-        look.note("not speech", "looks more like noise than like clean speech", -found.speech_logit)
+        look.note("not speech", "looks more like noise than clean speech", -found.speech_logit)
     elif found.snr_db < NOISY_DB:
-        look.note("noisy", f"stands out of its background by {found.snr_db:.0f} dB only", -found.snr_db)
+        look.note("noisy", f"exceeds its background by only {found.snr_db:.0f} dB", -found.snr_db)
     if rate >= SAMPLE_RATE and found.band_hz <= NARROW_HZ:
-        look.note("narrow", f"holds nothing above {found.band_hz / 1000:.1f} kHz", -found.band_hz)
+        look.note("narrow", f"has nothing above {found.band_hz / 1000:.1f} kHz", -found.band_hz)
 
 
 def _whole(role: Role, looks: Sequence[_Look], seconds: float, min_seconds: float) -> Iterable[Finding]:
-    """What is wrong with all of speech or noise together: with more than half of it, or its amount."""
+    """Problems of all speech or noise together: a fault in more than half of the clips, or too little audio."""
     readable = [look for look in looks if not look.has("unreadable", "empty")]
     audible = [look for look in readable if not look.has("silent")]
     faults = (
-        ("unreadable", len(looks), len(looks) - len(readable), f"files of {role} cannot be read"),
-        ("silent", len(readable), len(readable) - len(audible), f"files of {role} hold silence only"),
+        ("unreadable", len(looks), len(looks) - len(readable), f"{role} files cannot be read"),
+        ("silent", len(readable), len(readable) - len(audible), f"{role} files contain only silence"),
         ("not speech", len(audible), sum(look.has("not speech") for look in audible),
-         'of the "clean" files look like noise, not speech; are folders mixed up?'),
+         '"clean" files look like noise, not speech; are the folders swapped?'),
     )  # fmt: skip
-    for kind, all_of_them, count, said in faults:
-        if count > all_of_them / 2:
-            yield Finding("error", role, kind, "", f"{count} of {all_of_them} {said}")
+    for kind, total, count, message in faults:
+        if count > total / 2:
+            yield Finding("error", role, kind, "", f"{count} of {total} {message}")
     if looks and seconds < min_seconds:
-        said = f"there are {seconds:.1f} s of {role} that can be used; {min_seconds:g} s is the least"
-        yield Finding("error", role, "little", "", said)
+        message = f"only {seconds:.1f} s of usable {role}; at least {min_seconds:g} s are needed"
+        yield Finding("error", role, "little", "", message)
 
 
 def _duplicates(speech: Sequence[Clip], noise: Sequence[Clip]) -> list[Finding]:
-    """Clips with the same content as one before; only those of the same size are read."""
+    """Clips with the same content as an earlier one; only clips of equal size are read."""
     everything = [_Look(clip, role) for role, clips in _by_role(speech, noise) for clip in clips]
     groups = _split([everything], lambda look: _size(look.clip))
     groups = _split(groups, lambda look: _digest(look.clip, _HEAD))
@@ -251,7 +251,7 @@ def _duplicates(speech: Sequence[Clip], noise: Sequence[Clip]) -> list[Finding]:
     found = []
     for first, *others in groups:
         for look in others:
-            also = "" if look.role == first.role else f", which is used as {first.role}"
+            also = "" if look.role == first.role else f", used as {first.role}"
             same = "is given twice" if look.clip == first.clip else f"is the same as {first.clip.name}"
             look.note("duplicate", same + also, float(bool(also)))
             found += look.findings
@@ -259,7 +259,7 @@ def _duplicates(speech: Sequence[Clip], noise: Sequence[Clip]) -> list[Finding]:
 
 
 def _split(groups: Iterable[list[_Look]], key: Callable[[_Look], object]) -> list[list[_Look]]:
-    """Groups of at least two that agree in a key that is not None."""
+    """Split groups by a key; drop those whose key is None and those left with a single member."""
     result: list[list[_Look]] = []
     for group in groups:
         parts: dict[object, list[_Look]] = {}
@@ -277,7 +277,7 @@ def _size(clip: Clip) -> int | None:
 
 
 def _digest(clip: Clip, head: int | None = None) -> str | None:
-    """Of the content, or of as many bytes from its middle."""
+    """Digest of the content, or of `head` bytes from its middle."""
     try:
         if head is None:
             return digest(clip.content())

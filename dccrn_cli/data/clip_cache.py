@@ -1,4 +1,4 @@
-"""Decoded clips in memory, within a budget."""
+"""A memory-bounded cache of decoded clips."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Any
 import numpy as np
 
 CACHE_BYTES = 4 << 30
-"""Decoded clips that a run keeps in memory at most: 37 hours at 16 kHz in 16 bits."""
+"""Most memory that a run uses for decoded clips: 37 hours of 16-bit audio at 16 kHz."""
 
 _SHARE_OF_MEMORY = 0.25
 
 
 def cache_budget(processes: int = 1) -> int:
-    """Bytes for each of the processes that keep clips: together `CACHE_BYTES` or a quarter of the machine's memory."""
+    """Cache size in bytes per process, so that all together stay within `CACHE_BYTES` and a quarter of the memory."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not told by this system
+    except (AttributeError, OSError, ValueError):  # not available on this system
         return CACHE_BYTES // processes
     return min(CACHE_BYTES, int(memory * _SHARE_OF_MEMORY)) // processes
 
 
 class ClipCache:
-    """Keeps the arrays that were used last, and at least the very last one. Threads may share it.
+    """Keeps the most recently used arrays, always at least the last one. Thread-safe.
 
     Args:
-        budget: bytes; `cache_budget()` by default.
+        budget: size in bytes; `cache_budget()` by default.
 
     Attributes:
-        bytes: of what is kept.
+        bytes: total size of the cached arrays.
     """
 
     def __init__(self, budget: int | None = None) -> None:
@@ -42,7 +42,7 @@ class ClipCache:
         self._lock = threading.Lock()
 
     def get(self, key: object, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """What is kept under a key, made if it is not."""
+        """The array cached under a key, made first if missing."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -57,7 +57,7 @@ class ClipCache:
         return made
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy in another process begins empty."""
+        """A copy in another process starts empty."""
         return {"budget": self.budget}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

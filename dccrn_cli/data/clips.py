@@ -1,4 +1,4 @@
-"""Clips to train on: audio files in folders, .tar archives or lists, decoded when first asked for."""
+"""Training clips: audio files in folders, .tar archives or lists, decoded on first use."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from dccrn_cli.utils.paths import is_file, path_kind
 INT16_FULL_SCALE = 32768.0
 
 SILENCE = 1e-4
-"""RMS of the active parts below which a recording, or a piece of one, is of no use."""
+"""RMS of the active parts below which a recording, or a piece of one, is unusable."""
 
 HELD_OUT = 0.2
-"""Share of a user's recordings of each kind that fine-tuning never trains on."""
+"""Share of a user's recordings of each kind that fine-tuning holds out from training."""
 
-NO_SAMPLES = "holds no samples"
+NO_SAMPLES = "contains no samples"
 
 MAX_UNREADABLE = 10
-"""Clips in a row that may be unreadable before that is an error."""
+"""Number of consecutive unreadable clips that is an error."""
 
 _BLOCK = 1 << 16
 
@@ -47,10 +47,10 @@ _COMPRESSED = frozenset({".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip"})
 
 @dataclass(frozen=True)
 class Clip:
-    """Where one clip lies.
+    """Location of one clip.
 
     Attributes:
-        name: path below the folder or inside the archive.
+        name: path relative to the folder or inside the archive.
         source: the file, or the archive that holds it.
         offset, size: position in the archive in bytes; size -1 for a plain file.
     """
@@ -62,33 +62,33 @@ class Clip:
 
     @property
     def group(self) -> str:
-        """Folder of the clip: a speaker, a class of noise."""
+        """Folder of the clip: a speaker or a class of noise."""
         return str(PurePosixPath(self.name).parent)
 
     def read(self) -> np.ndarray:
-        """Mono samples at 16 kHz, int16 `(samples,)`, scaled down if they go beyond full scale.
+        """Mono samples at 16 kHz, int16 `(samples,)`, scaled down if they exceed full scale.
 
         Raises:
             DataError: not readable as audio, or empty.
         """
         mono = self.decode(self.content(), SAMPLE_RATE)
-        # A file of floating-point numbers may go beyond full scale: fainter, but not clipped.
+        # A floating-point file may exceed full scale: attenuate instead of clipping.
         scale = INT16_FULL_SCALE / max(1.0, float(np.abs(mono).max()))
         samples: np.ndarray = np.clip(np.rint(mono * scale), -32768, 32767).astype(np.int16)
         return samples
 
     def is_usable(self) -> bool:
-        """Whether it can be read and holds more than silence."""
+        """Whether the clip can be read and contains more than silence."""
         try:
             return active_rms(self.read() / np.float32(INT16_FULL_SCALE)) > SILENCE
         except DataError:
             return False
 
     def content(self) -> bytes:
-        """The file as it is.
+        """The raw bytes of the file.
 
         Raises:
-            DataError: it cannot be read.
+            DataError: the file cannot be read.
         """
         try:
             if self.size < 0:
@@ -100,7 +100,7 @@ class Clip:
             raise DataError(f"cannot be read as audio ({error})", self.name) from None
 
     def decode(self, content: bytes, sample_rate: int) -> np.ndarray:
-        """Mono samples of its `content()`, float32 `(samples,)`, at any rate.
+        """Decode its `content()` to mono, float32 `(samples,)`, at the given sample rate in Hz.
 
         Raises:
             DataError: not readable as audio, or empty.
@@ -109,7 +109,7 @@ class Clip:
         try:
             with SequentialFile(io.BytesIO(content)) as file:
                 rate = file.samplerate
-                # In blocks, since some files do not tell their length, or a wrong one.
+                # In blocks, since some files declare no length, or a wrong one.
                 while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
                     blocks.append(block.mean(axis=1))
         except (OSError, ValueError, soundfile.SoundFileError) as error:
@@ -120,12 +120,12 @@ class Clip:
         if len(mono) == 0:
             raise DataError(NO_SAMPLES, self.name)
         if not np.isfinite(mono).all():
-            raise DataError("holds samples that are no numbers", self.name)
+            raise DataError("contains NaN or infinite samples", self.name)
         return mono
 
 
 def digest(*contents: bytes) -> str:
-    """Short digest that tells contents apart."""
+    """Short digest of the given contents."""
     state = hashlib.blake2b(digest_size=8)
     for content in contents:
         state.update(content)
@@ -133,10 +133,10 @@ def digest(*contents: bytes) -> str:
 
 
 def find_clips(paths: Iterable[str | Path]) -> list[Clip]:
-    """All clips in files, folders (recursive), .tar archives and `lists`, in a fixed order.
+    """Find all clips in files, folders (recursive), .tar archives and `lists`, in a fixed order.
 
     Raises:
-        DataError: a path that does not exist, also in a list, a folder that cannot be read, or no audio in any.
+        DataError: a path (or an entry of a list) does not exist, a folder cannot be read, or there is no audio.
     """
     clips: list[Clip] = []
     for path in map(Path, paths):
@@ -146,7 +146,7 @@ def find_clips(paths: Iterable[str | Path]) -> list[Clip]:
         elif kind != "file":
             raise DataError(why, path)
         elif path.suffix.lower() in _COMPRESSED:
-            raise DataError("compressed archives cannot be read piece by piece; a plain .tar can", path)
+            raise DataError("compressed archives are not supported; use an uncompressed .tar", path)
         elif path.suffix.lower() == ".tar":
             clips += sorted(_archived(path), key=lambda clip: clip.name)
         elif path.suffix.lower() in LIST_SUFFIXES:
@@ -180,50 +180,50 @@ def _archived(path: Path) -> list[Clip]:
 def set_aside(clips: Sequence[Clip], share: float, what: str) -> tuple[list[Clip], list[Clip]]:
     """Split by file into (training, held out), at least one clip each.
 
-    A clip's place is set by its name, so that most stay on their side when others come or go. What is
-    held out can be read and is not silent. A file that is given twice stays on one side.
+    The split depends on clip names, so most clips stay on their side when others are added or removed.
+    Held-out clips are readable and not silent. A file given twice stays on one side.
 
     Raises:
-        OptionError: only one clip, or none that can be held out.
+        OptionError: there is only one clip, or none that can be held out.
     """
     alike: dict[tuple[str, int], list[Clip]] = {}
     for clip in clips:
         alike.setdefault((os.path.realpath(clip.source), clip.offset), []).append(clip)
     files = sorted(alike.values(), key=lambda same: (zlib.crc32(os.fsencode(same[0].name)), same[0].name))
     if len(files) < 2:
-        raise OptionError(f"a single recording of {what} cannot be both trained and tested on; give two or more")
+        raise OptionError(f"a single {what} recording cannot be used for both training and testing; give at least two")
     wanted = min(max(1, math.ceil(share * len(files))), len(files) - 1)
     held = list(itertools.islice((same[0] for same in files if same[0].is_usable()), wanted))
     if not held:
-        raise OptionError(f"no recording of {what} can be read and holds more than silence")
+        raise OptionError(f"no {what} recording is readable and contains more than silence")
     apart = {clip for same in files if same[0] in held for clip in same}
     return [clip for clip in clips if clip not in apart], [clip for clip in clips if clip in held]
 
 
 def draw_start(available: int, length: int, rng: np.random.Generator) -> int:
-    """Where a `stretch` of `length` samples begins in a clip of `available`."""
+    """Draw the start of a `stretch` of `length` samples in a clip of `available` samples."""
     return int(rng.integers(available - length + 1 if available >= length else available))
 
 
 def stretch(clip: np.ndarray, start: int, length: int) -> np.ndarray:
-    """`length` samples of a clip from `start` on; after its end it begins anew."""
+    """Take `length` samples of a clip from `start` on, wrapping around at its end."""
     if start + length <= len(clip):
         return clip[start : start + length]
     return np.tile(clip, -(-(start + length) // len(clip)))[start : start + length]
 
 
 class ClipPool:
-    """Clips, drawn at random and kept in memory once decoded, within the budget of a cache.
+    """Clips to draw at random, decoded on first use and kept in a bounded cache.
 
     Args:
         clips: what to draw from.
-        balance: exponent on the size of a group when one is drawn: 1 draws all clips alike, 0 all
-            groups alike.
-        cache: where decoded clips are kept, which pools may share; one of its own by default.
+        balance: exponent on the size of a group when one is drawn: 1 makes all clips equally likely, 0
+            all groups.
+        cache: cache for decoded clips, which pools may share; a new one by default.
 
     Attributes:
-        unreadable: clips that were drawn and could not be read, with the reason. Others are
-            drawn in their place.
+        unreadable: clips that were drawn but could not be read, with the reason. Other clips are
+            drawn instead.
     """
 
     def __init__(self, clips: Sequence[Clip], balance: float = 0.5, cache: ClipCache | None = None) -> None:
@@ -232,7 +232,7 @@ class ClipPool:
         self.clips = list(clips)
         self.unreadable: dict[str, str] = {}
         self._cache = cache or ClipCache()
-        self._token = object()  # of its clips in the cache
+        self._token = object()  # identifies this pool's clips in the cache
         self._active_rms: dict[int, float] = {}
         groups: dict[str, list[int]] = {}
         for index, clip in enumerate(self.clips):
@@ -242,14 +242,14 @@ class ClipPool:
         self._cumulative = np.cumsum(sizes / sizes.sum())
 
     def draw_group(self, rng: np.random.Generator) -> int:
-        """A random group, as its number."""
+        """The index of a random group."""
         return min(int(np.searchsorted(self._cumulative, rng.random())), len(self.groups) - 1)
 
     def pick(self, rng: np.random.Generator, group: int | None = None) -> int:
-        """The number of a random clip that can be read, of the given group or of any.
+        """The index of a random readable clip, from the given group or from any.
 
         Raises:
-            DataError: many clips in a row cannot be read.
+            DataError: `MAX_UNREADABLE` clips in a row cannot be read.
         """
         for _ in range(MAX_UNREADABLE):
             members = self.groups[self.draw_group(rng) if group is None else group]
@@ -264,27 +264,27 @@ class ClipPool:
         raise failure
 
     def draw(self, rng: np.random.Generator, group: int | None = None) -> np.ndarray:
-        """A random clip, float32 `(samples,)`, of the given group or of any.
+        """A random clip, float32 `(samples,)`, from the given group or from any.
 
         Raises:
-            DataError: many clips in a row cannot be read.
+            DataError: `MAX_UNREADABLE` clips in a row cannot be read.
         """
         return self.load(self.pick(rng, group))
 
     def load(self, index: int) -> np.ndarray:
-        """Clip number `index`, float32 `(samples,)`."""
+        """The clip at `index`, float32 `(samples,)`."""
         return self.cut(index, 0, self.length(index))
 
     def length(self, index: int) -> int:
-        """Samples of clip number `index`."""
+        """Length in samples of the clip at `index`."""
         return len(self._decoded(index))
 
     def cut(self, index: int, start: int, length: int) -> np.ndarray:
-        """A `stretch` of clip number `index`, float32 `(length,)`."""
+        """A `stretch` of the clip at `index`, float32 `(length,)`."""
         return stretch(self._decoded(index), start, length) * np.float32(1 / INT16_FULL_SCALE)
 
     def active_rms(self, index: int) -> float:
-        """Level of the active parts of clip number `index`."""
+        """Active RMS level of the clip at `index`."""
         if index not in self._active_rms:
             self._active_rms[index] = active_rms(self.load(index))
         return self._active_rms[index]

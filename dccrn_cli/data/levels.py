@@ -12,13 +12,13 @@ ACTIVE_RANGE_DB = 40.0
 """Frames within this range of the loudest count as active speech."""
 
 TINY = 1e-9
-"""Keeps a level that is divided by from being zero."""
+"""Added to levels to avoid division by zero."""
 
 _FRAMES_PER_S = 50
 
 
 def rms(x: np.ndarray) -> float:
-    """RMS of all samples; 0 of none."""
+    """RMS of all samples; 0 if there are none."""
     return math.sqrt(float(np.square(x, dtype=np.float64).mean())) if len(x) else 0.0
 
 

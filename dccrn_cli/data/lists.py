@@ -1,4 +1,4 @@
-"""Lists of recordings: text with one path per line, tables with a column of paths, Kaldi's `id path`."""
+"""Lists of recordings: text with one path per line, tables with a path column, or Kaldi's `id path` lines."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from dccrn_cli.errors import DataError
 from dccrn_cli.utils.paths import is_file
 
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".scp", ".csv"})
-"""What a list is known by."""
+"""File name suffixes of lists."""
 
 _COLUMNS = ("path", "file", "filename", "filepath", "wav", "audio")
 _NAMED = 5
 
 
 def read_list(path: Path) -> list[tuple[str, Path]]:
-    """Names and paths of the files that a list names, in its order.
+    """Names and paths of the files in a list, in order.
 
-    Paths are relative to the list's folder; lines that begin with # are left out. In a table the
-    column is the one called path, file, filename, filepath, wav or audio, or else the first. A name
-    is the path below the list's folder, or the whole path of a file elsewhere.
+    Paths are relative to the list's folder; lines that start with # are skipped. A table's path column is
+    the one called path, file, filename, filepath, wav or audio, otherwise the first. A name is the path
+    relative to the list's folder, or the full path of a file elsewhere.
 
     Raises:
-        DataError: the list cannot be read, or entries that are missing; it names them.
+        DataError: the list cannot be read, or names files that do not exist.
     """
     try:
         lines = path.read_bytes().decode("utf-8", "surrogateescape").removeprefix("\ufeff").splitlines()
@@ -36,7 +36,7 @@ def read_list(path: Path) -> list[tuple[str, Path]]:
     missing = [entry or "an empty line" for entry in entries if not is_file(folder / entry)]
     if missing:
         others = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        raise DataError(f"names what is not a file: {', '.join(missing[:_NAMED])}{others}", path)
+        raise DataError(f"lists paths that are not files: {', '.join(missing[:_NAMED])}{others}", path)
     return [(_name(entry, folder), folder / entry) for entry in entries]
 
 
@@ -52,7 +52,7 @@ def _column(lines: list[str], folder: Path) -> list[str]:
 
 
 def _entry(line: str, folder: Path) -> str:
-    """The path in a line; what comes before it may be Kaldi's id."""
+    """The path in a line, which may follow a Kaldi id."""
     if is_file(folder / line):
         return line
     _, *rest = line.split(maxsplit=1)

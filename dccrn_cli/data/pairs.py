@@ -16,7 +16,7 @@ MIN_PAIR_S = 0.25
 
 @dataclass(frozen=True)
 class Pair:
-    """One fixed pair, float32 `(samples,)` each, at 16 kHz."""
+    """One fixed pair at 16 kHz, each float32 `(samples,)`."""
 
     name: str
     noisy: np.ndarray
@@ -24,19 +24,19 @@ class Pair:
 
 
 def read_pairs(folder: str | Path) -> list[Pair]:
-    """Pairs with one relative path under `noisy/` and `clean/` of a folder.
+    """Read the pairs with the same relative path under `noisy/` and `clean/` of a folder.
 
     Raises:
-        DataError: a folder is missing, or files have no partner or another length.
+        DataError: a folder is missing, or a file has no partner or one of another length.
     """
     return [read_pair(*couple) for couple in find_couples(Path(folder) / "noisy", Path(folder) / "clean")]
 
 
 def find_couples(noisy: Path, clean: Path) -> list[tuple[Clip, Clip]]:
-    """Clips of two folders with one relative path, noisy first.
+    """Pairs of clips with the same relative path in two folders, noisy first.
 
     Raises:
-        DataError: a folder is missing, or files have no partner.
+        DataError: a folder is missing, or a file has no partner.
     """
     there, here = ({clip.name: clip for clip in find_clips([folder])} for folder in (clean, noisy))
     if alone := sorted(there.keys() ^ here.keys()):
@@ -45,10 +45,10 @@ def find_couples(noisy: Path, clean: Path) -> list[tuple[Clip, Clip]]:
 
 
 def read_pair(noisy: Clip, clean: Clip) -> Pair:
-    """The samples of two clips.
+    """Read the samples of two clips.
 
     Raises:
-        DataError: unreadable, shorter than PESQ needs, or of different lengths.
+        DataError: a clip is unreadable or shorter than PESQ needs, or the lengths differ.
     """
     heard, wanted = (clip.decode(clip.content(), SAMPLE_RATE) for clip in (noisy, clean))
     if len(heard) != len(wanted):

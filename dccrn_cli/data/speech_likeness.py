@@ -1,7 +1,7 @@
-"""How much a recording is like speech, and how clean it may be: from its frames alone, no network.
+"""Estimates how much a recording resembles speech, and how clean it is, without a network.
 
-Speech changes at the rate of its syllables and hardly faster, and goes to and fro between voiced
-and unvoiced sounds. Noise flickers from frame to frame, or hums all the time.
+Speech changes at the rate of its syllables and hardly faster, and alternates between voiced and
+unvoiced sounds. Noise flickers from frame to frame, or hums constantly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from dccrn_cli.nn.config import SAMPLE_RATE
 
 MAX_S = 8.0
-"""What is looked at of a recording, at most."""
+"""Most seconds of a recording that are analysed."""
 
 _FRAME, _HOP = 512, 256
 _WINDOW = np.hanning(_FRAME).astype(np.float32)
@@ -36,14 +36,14 @@ _WEIGHTS, _OFFSET = (-6.36, 48.5, 8.50), -24.75
 
 @dataclass(frozen=True)
 class Likeness:
-    """What frames tell of a recording.
+    """Features of a recording.
 
     Attributes:
-        flicker: log10 of the share of changes in band levels that is faster than syllables, above 16 Hz.
+        flicker: log10 of the share of band level changes faster than syllables, above 16 Hz.
         voicing_spread: standard deviation of periodicity over active frames.
         voiced: share of active frames that are periodic.
-        snr_db: level of loud frames over that of faint ones: what speech stands out of its pauses.
-        band_hz: frequency above which there is next to nothing.
+        snr_db: level of loud frames above that of faint ones: how far speech exceeds its pauses.
+        band_hz: frequency above which there is almost nothing.
     """
 
     flicker: float
@@ -54,13 +54,13 @@ class Likeness:
 
     @property
     def speech_logit(self) -> float:
-        """Above 0 for a recording that is like speech, below for one that is like noise."""
+        """Above 0 for a recording that resembles speech, below 0 for noise."""
         values = (self.flicker, self.voicing_spread, self.voiced)
         return sum(weight * value for weight, value in zip(_WEIGHTS, values, strict=True)) + _OFFSET
 
 
 def likeness(x: np.ndarray) -> Likeness:
-    """Look at the middle `MAX_S` seconds of a recording at 16 kHz, float32 `(samples,)`, at least 1 s."""
+    """Analyse the middle `MAX_S` seconds of a recording at 16 kHz, float32 `(samples,)`, at least 1 s long."""
     excess = max(len(x) - round(MAX_S * SAMPLE_RATE), 0)
     x = x[excess // 2 : len(x) - (excess - excess // 2)]
     x = np.pad(x, (0, max(SAMPLE_RATE - len(x), 0)))

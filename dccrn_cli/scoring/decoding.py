@@ -32,7 +32,7 @@ def read_sound(path: Path) -> Sound:
     with open_sound(path) as reader:
         blocks = list(reader.blocks(_BLOCK))
         if not blocks:
-            raise AudioError("holds no samples")
+            raise AudioError("contains no samples")
         return Sound(np.concatenate(blocks), reader.info.sample_rate, reader.note)
 
 

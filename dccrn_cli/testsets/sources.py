@@ -55,7 +55,7 @@ class Sources:
                 content = clip.content()
                 samples = clip.decode(content, sample_rate)
                 if active_rms(samples, sample_rate) <= silence:
-                    raise DataError("holds silence only", clip.name)
+                    raise DataError("contains only silence", clip.name)
                 return Recording(clip, samples, digest(content))
             except DataError as error:
                 self.unusable[index] = error

@@ -141,7 +141,7 @@ def test_duplicates_are_sought_in_all_and_across_roles(sound: Path, tmp_path: Pa
     found = {one.name: one.message for one in report.findings if one.kind == "duplicate"}
     assert found == {
         "again.wav": "is the same as 7.wav",
-        "x/other.wav": "is the same as 2.wav, which is used as speech",
+        "x/other.wav": "is the same as 2.wav, used as speech",
     }
     assert report.roles["speech"].checked == 2
     assert report.roles["speech"].seconds == pytest.approx(33)
@@ -149,7 +149,7 @@ def test_duplicates_are_sought_in_all_and_across_roles(sound: Path, tmp_path: Pa
 
 def test_speech_given_as_noise_is_an_error(sound: Path) -> None:
     report = check_clips(clips(sound / "speech"), clips(sound / "speech"))
-    assert [one.message for one in report.errors] == ["10 of 10 files of noise are also given as clean speech"]
+    assert [one.message for one in report.errors] == ["10 of 10 noise files are also given as clean speech"]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

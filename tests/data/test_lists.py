@@ -64,7 +64,7 @@ def test_missing_entries_are_named(folder: Path) -> None:
     with pytest.raises(DataError, match="an empty line"):
         find_clips([folder / "m.csv"])
     (folder / "m.txt").write_text("what was said " * 400)
-    with pytest.raises(DataError, match="names what is not a file"):
+    with pytest.raises(DataError, match="lists paths that are not files"):
         find_clips([folder / "m.txt"])
     for empty in ("", "# nothing\n", "path\n"):
         (folder / "empty.csv").write_text(empty)

@@ -229,7 +229,7 @@ def test_bad_sources_change_only_their_own_mixtures(data: Path, tmp_path: Path) 
     result = mix(moved, tmp_path / "bad")
     assert result.exit_code == 0
     assert "Note: speaker0/0.flac: cannot be read" in result.output
-    assert "Note: class1/1.wav: holds silence only" in result.output
+    assert "Note: class1/1.wav: contains only silence" in result.output
     good, bad = table(tmp_path / "good"), table(tmp_path / "bad")
     assert len(good) == len(bad) == 9
     for before, after in zip(good, bad, strict=True):
