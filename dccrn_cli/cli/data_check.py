@@ -1,31 +1,31 @@
-"""What `train` and `finetune` say about their data before they begin."""
+"""Reports what `train` and `finetune` find in their data before they start."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dccrn_cli.cli.console import count, error_line
+from dccrn_cli.cli.console import error_line
 from dccrn_cli.errors import DataError
 
 if TYPE_CHECKING:
     from dccrn_cli.data.clips import Clip
 
 WORST = 3
-"""Clips of each kind of fault that are named."""
+"""Number of clips named for each kind of fault."""
 
 
 def check_data(speech: Sequence[Clip], noise: Sequence[Clip], *, even_if: frozenset[str] = frozenset()) -> list[str]:
-    """Look through clips and name the worst on stderr.
+    """Check clips and name the worst on stderr.
 
     Args:
-        even_if: kinds of faults that do not end it here.
+        even_if: kinds of errors that are reported as warnings instead.
 
     Returns:
-        what is wrong of these kinds.
+        Messages of the errors of these kinds.
 
     Raises:
-        DataError: training on these cannot be meant.
+        DataError: the data have other errors.
     """
     from dccrn_cli.data.check import KINDS, check_clips
 
@@ -35,7 +35,7 @@ def check_data(speech: Sequence[Clip], noise: Sequence[Clip], *, even_if: frozen
         named = "; ".join(f"{one.name} {one.message}" for one in worst)
         more = f"; and {number - len(worst):,} more" if number > len(worst) else ""
         among = report.roles[role].clips if kind == "duplicate" else report.roles[role].checked
-        error_line(f"Note: {count(number, 'file')} of {role} of {among:,}: {KINDS[kind]}: {named}{more}")
+        error_line(f"Note: {number:,} of {among:,} {role} files: {KINDS[kind]}: {named}{more}")
     left = [one.message for one in report.errors if one.kind in even_if]
     final = [one.message for one in report.errors if one.kind not in even_if]
     if final:

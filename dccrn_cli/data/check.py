@@ -238,7 +238,7 @@ def _whole(role: Role, looks: Sequence[_Look], seconds: float, min_seconds: floa
         if count > total / 2:
             yield Finding("error", role, kind, "", f"{count} of {total} {message}")
     if looks and seconds < min_seconds:
-        message = f"only {seconds:.1f} s of usable {role}; at least {min_seconds:g} s are needed"
+        message = f"only {seconds:.1f} s of usable {role} (at least {min_seconds:g} s needed)"
         yield Finding("error", role, "little", "", message)
 
 

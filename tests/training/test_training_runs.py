@@ -339,5 +339,5 @@ def test_the_data_are_looked_through_first(data: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "last.pt").unlink()
     result = CliRunner().invoke(app, [*command[:place], str(odd), *command[place + 1 :]])
     assert result.exit_code == 2
-    assert "s of speech that can be used" in result.output
+    assert "s of usable speech" in result.output
     assert not (tmp_path / "run" / "last.pt").exists()
