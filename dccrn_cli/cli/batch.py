@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dccrn_cli.audio.plan import Job, Plan
 from dccrn_cli.audio.reader import Probe
 from dccrn_cli.cli.console import count, duration, error_line, printable
-from dccrn_cli.engine.results import EXISTS, FileResult
+from dccrn_cli.engine.files.plan import Job, Plan
+from dccrn_cli.engine.files.results import EXISTS, FileResult
 from dccrn_cli.errors import StorageError
 from dccrn_cli.report.records import Record, RecordWriter
 from dccrn_cli.utils.csv_text import plain_data, plain_text

@@ -13,8 +13,8 @@ import typer
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, STANDARD, USAGE, count, error_line, plain_errors
 
 if TYPE_CHECKING:
-    from dccrn_cli.audio.plan import Job, Plan, PlanOptions
     from dccrn_cli.audio.raw import RawFormat
+    from dccrn_cli.engine.files.plan import Job, Plan, PlanOptions
     from dccrn_cli.engine.options import EnhanceOptions, Track, Workers
 
 FILES, RESULTS, SOUND, WORK, MESSAGES, PIPES = (
@@ -274,8 +274,8 @@ def enhance(
     """
     from dccrn_cli.audio.formats import container_suffix
     from dccrn_cli.audio.formats import sample_format as find_sample_format
-    from dccrn_cli.audio.plan import PlanOptions
     from dccrn_cli.audio.raw import RawFormat
+    from dccrn_cli.engine.files.plan import PlanOptions
     from dccrn_cli.engine.options import EnhanceOptions, Workers
     from dccrn_cli.errors import OptionError
 
@@ -379,7 +379,7 @@ def _track(text: str | None) -> Track:
 
 
 def _template(name: str | None, suffix: str) -> str:
-    from dccrn_cli.audio.plan import KEEP_NAME
+    from dccrn_cli.engine.files.plan import KEEP_NAME
     from dccrn_cli.errors import OptionError
 
     if name is not None and suffix:
@@ -397,7 +397,7 @@ def _model_for_all(model: str | None) -> str:
 
 
 def _plan(paths: list[str], output: str | None, naming: PlanOptions, input_list: str | None) -> Plan:
-    from dccrn_cli.audio.plan import KEEP_NAME, make_plan
+    from dccrn_cli.engine.files.plan import KEEP_NAME, make_plan
     from dccrn_cli.errors import OptionError
 
     if not paths and input_list is None:
@@ -440,7 +440,7 @@ def _split(plan: Plan, overwrite: bool) -> tuple[list[Job], list[Job]]:
 def _dry_run(plan: Plan, options: EnhanceOptions, workers: Workers, as_json: bool) -> None:
     from dccrn_cli.audio.reader import probe
     from dccrn_cli.cli.batch import plan_events, show_plan
-    from dccrn_cli.engine.estimate import estimate_s
+    from dccrn_cli.engine.files.estimate import estimate_s
 
     jobs, skipped = _split(plan, options.overwrite)
     probes = probe([job.source for job in jobs])
@@ -460,7 +460,7 @@ def _enhance(
     from dccrn_cli.audio.reader import probe
     from dccrn_cli.cli.batch import BatchLog
     from dccrn_cli.cli.progress import BatchProgress
-    from dccrn_cli.engine.batch import enhance_batch
+    from dccrn_cli.engine.files.batch import enhance_batch
     from dccrn_cli.utils.interrupt import Interrupt
 
     jobs, skipped = _split(plan, options.overwrite)

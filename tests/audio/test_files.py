@@ -12,8 +12,8 @@ from conftest import speechlike
 
 from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.formats import AudioInfo
-from dccrn_cli.audio.plan import PlanOptions, make_plan
 from dccrn_cli.audio.writer import AudioWriter
+from dccrn_cli.engine.files.plan import PlanOptions, make_plan
 from dccrn_cli.errors import AudioError, OptionError, UnreadableAudio, UnsupportedFormat
 
 INFO = AudioInfo(16_000, 1, 0, "WAV", "PCM_16", "FILE")

@@ -14,10 +14,10 @@ from conftest import speechlike
 from typer.testing import CliRunner
 
 from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader
-from dccrn_cli.audio.plan import Job
 from dccrn_cli.audio.remux import CleanTrack, can_remux, remux
 from dccrn_cli.cli.app import app
-from dccrn_cli.engine.file import FileEnhancer
+from dccrn_cli.engine.files.file import FileEnhancer
+from dccrn_cli.engine.files.plan import Job
 from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.errors import AudioError, MissingDependency, UnreadableAudio, UnsupportedFormat
 from dccrn_cli.utils.atomic import remove_leftovers
@@ -405,7 +405,7 @@ def test_a_second_run_leaves_the_waiting_sound_alone(
         seen.append(enhance(job).reason)
         return remux(*args)
 
-    monkeypatch.setattr("dccrn_cli.engine.file.remux", remux_while_another_run_starts)
+    monkeypatch.setattr("dccrn_cli.engine.files.file.remux", remux_while_another_run_starts)
     assert enhance(job).status == "done"
     assert seen == [0, "another run is writing it"]
     assert [path.name for path in job.target.parent.iterdir()] == ["a.mp4"]

@@ -11,11 +11,11 @@ import pytest
 import soundfile
 from conftest import speechlike
 
-from dccrn_cli.audio.plan import make_plan
 from dccrn_cli.data.check import check_clips
 from dccrn_cli.data.clip_cache import CACHE_BYTES, ClipCache, cache_budget
 from dccrn_cli.data.clips import INT16_FULL_SCALE, ClipPool, find_clips, set_aside
 from dccrn_cli.data.pairs import read_pair
+from dccrn_cli.engine.files.plan import make_plan
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.scoring.pairing import find_files
 

@@ -22,10 +22,10 @@ from conftest import TINY, speechlike
 from typer.testing import CliRunner
 
 from dccrn_cli import enhance
-from dccrn_cli.audio.plan import Job
 from dccrn_cli.cli.app import app
-from dccrn_cli.engine import batch, processes
-from dccrn_cli.engine.batch import enhance_batch
+from dccrn_cli.engine.files import batch, processes
+from dccrn_cli.engine.files.batch import enhance_batch
+from dccrn_cli.engine.files.plan import Job
 from dccrn_cli.engine.options import EnhanceOptions, Workers
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.checkpoint import save_model
@@ -158,7 +158,7 @@ def test_a_file_that_kills_its_process_fails_alone(
         jobs.append(Job(tmp_path / f"{index}.wav", tmp_path / "out" / f"{index}.wav"))
 
     def deadly(*arguments: Any) -> Any:
-        from dccrn_cli.engine.processes import _enhance  # the real one, in the worker
+        from dccrn_cli.engine.files.processes import _enhance  # the real one, in the worker
 
         if arguments[-1][1].source.name == "5.wav":
             os._exit(1)

@@ -303,7 +303,7 @@ def test_learns_one_batch(name: str) -> None:
 
 
 def test_files_are_batched_for_any_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dccrn_cli.engine.batch._is_gpu_wanted", lambda device: True)
+    monkeypatch.setattr("dccrn_cli.engine.files.batch._is_gpu_wanted", lambda device: True)
     save_model(lively(VARIANTS["crn"]), tmp_path / "m.safetensors")
     for name in "ab":
         soundfile.write(tmp_path / f"{name}.wav", speechlike(2000), SAMPLE_RATE)

@@ -11,17 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dccrn_cli.audio.plan import Job
+from dccrn_cli.engine.files.plan import Job
+from dccrn_cli.engine.files.processes import on_cluster, on_this_machine
+from dccrn_cli.engine.files.results import FileResult
 from dccrn_cli.engine.models import find_model, is_onnx
 from dccrn_cli.engine.options import EnhanceOptions, Workers
-from dccrn_cli.engine.processes import on_cluster, on_this_machine
-from dccrn_cli.engine.results import FileResult
 from dccrn_cli.errors import AudioError, OptionError
 from dccrn_cli.utils.atomic import remove_leftovers
 from dccrn_cli.utils.interrupt import Interrupt
 
 if TYPE_CHECKING:
-    from dccrn_cli.engine.board import ProgressBoard
+    from dccrn_cli.engine.files.board import ProgressBoard
 
 GPU_FILES = 32
 """Files under way at once on a GPU."""
@@ -71,8 +71,8 @@ def enhance_batch(
 def _in_turn(
     jobs: Sequence[Job], options: EnhanceOptions, interrupt: Interrupt, board: ProgressBoard | None
 ) -> Iterator[FileResult]:
-    from dccrn_cli.engine.file import FileEnhancer, Stopped
-    from dccrn_cli.engine.worker import prepare_torch
+    from dccrn_cli.engine.files.file import FileEnhancer, Stopped
+    from dccrn_cli.engine.files.worker import prepare_torch
 
     prepare_torch(options.threads)
     enhance = FileEnhancer(options, stop=lambda: interrupt.requested)
@@ -108,9 +108,9 @@ def _on_gpu(
     """Each file in a thread; their calls of the network are gathered into batches."""
     from dccrn_cli.engine.dynamic_batching import DynamicBatching
     from dccrn_cli.engine.enhancer import open_network
-    from dccrn_cli.engine.file import FileEnhancer, Stopped
+    from dccrn_cli.engine.files.file import FileEnhancer, Stopped
+    from dccrn_cli.engine.files.worker import prepare_torch
     from dccrn_cli.engine.stream import StreamingNetwork
-    from dccrn_cli.engine.worker import prepare_torch
 
     prepare_torch(options.threads)
     network = open_network(options.model, options.device, options.precision)
@@ -165,7 +165,7 @@ def enhance(
     """
     import torch
 
-    from dccrn_cli.engine.file import FileEnhancer
+    from dccrn_cli.engine.files.file import FileEnhancer
 
     try:
         options = replace(options or EnhanceOptions(), **changes)

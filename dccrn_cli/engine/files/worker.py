@@ -10,11 +10,11 @@ import time
 
 import torch
 
-from dccrn_cli.audio.plan import Job
-from dccrn_cli.engine.board import ProgressBoard
-from dccrn_cli.engine.file import FileEnhancer
+from dccrn_cli.engine.files.board import ProgressBoard
+from dccrn_cli.engine.files.file import FileEnhancer
+from dccrn_cli.engine.files.plan import Job
+from dccrn_cli.engine.files.results import FileResult
 from dccrn_cli.engine.options import EnhanceOptions
-from dccrn_cli.engine.results import FileResult
 
 _kept = threading.local()
 _working = threading.Lock()

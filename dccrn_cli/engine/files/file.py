@@ -16,15 +16,15 @@ import numpy as np
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.levels import LevelMeter
 from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader, count_tracks
-from dccrn_cli.audio.plan import MEDIA_RESULT, Job
 from dccrn_cli.audio.reader import Reader, open_sound
 from dccrn_cli.audio.remux import CleanTrack, remux
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
+from dccrn_cli.engine.files.plan import MEDIA_RESULT, Job
+from dccrn_cli.engine.files.results import EXISTS, FileResult
 from dccrn_cli.engine.options import EnhanceOptions
-from dccrn_cli.engine.results import EXISTS, FileResult
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
 from dccrn_cli.utils.atomic import AtomicFile, BusyError
 from dccrn_cli.utils.paths import is_file, is_missing, path_kind

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dccrn_cli.audio.plan import Job
+from dccrn_cli.engine.files.plan import Job
+from dccrn_cli.engine.files.results import FileResult
 from dccrn_cli.engine.options import FILE_S, EnhanceOptions, Workers
-from dccrn_cli.engine.results import FileResult
 from dccrn_cli.errors import MissingDependency, OptionError
 from dccrn_cli.utils.atomic import remove_leftovers
 from dccrn_cli.utils.interrupt import Interrupt
@@ -21,7 +21,7 @@ from dccrn_cli.utils.paths import is_missing
 from dccrn_cli.utils.processes import local_processes, map_in_processes
 
 if TYPE_CHECKING:
-    from dccrn_cli.engine.board import ProgressBoard
+    from dccrn_cli.engine.files.board import ProgressBoard
 
 CHUNK_S = 30.0
 """Audio that a worker is given at once, at most."""
@@ -85,7 +85,7 @@ def _enhance(
     if parent is not None and not _imported.is_set():
         threading.Thread(target=_end_unless_imported, args=(parent,), daemon=True).start()
     # Imported in the worker: the parent process does without torch.
-    from dccrn_cli.engine.worker import enhance_file
+    from dccrn_cli.engine.files.worker import enhance_file
 
     _imported.set()  # from here on the worker watches for itself
 
