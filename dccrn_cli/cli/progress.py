@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dccrn_cli.cli.console import count, duration, printable
-from dccrn_cli.engine.files.board import ProgressBoard
+from dccrn_cli.engine.files.shared_progress import ProgressBoard
 
 _MAX_NAME = 40
 

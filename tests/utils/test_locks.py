@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 import dccrn_cli.cli.batch as batch_module
 from dccrn_cli.cli.batch import BatchLog
-from dccrn_cli.engine.files.board import ProgressBoard
 from dccrn_cli.engine.files.processes import _ADDRESS
 from dccrn_cli.engine.files.results import FileResult
+from dccrn_cli.engine.files.shared_progress import ProgressBoard
 from dccrn_cli.errors import CheckpointError, OptionError, StorageError
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.report.records import RecordWriter

@@ -21,7 +21,7 @@ from dccrn_cli.utils.atomic import remove_leftovers
 from dccrn_cli.utils.interrupt import Interrupt
 
 if TYPE_CHECKING:
-    from dccrn_cli.engine.files.board import ProgressBoard
+    from dccrn_cli.engine.files.shared_progress import ProgressBoard
 
 GPU_FILES = 32
 """Files under way at once on a GPU."""

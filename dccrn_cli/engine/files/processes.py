@@ -21,7 +21,7 @@ from dccrn_cli.utils.paths import is_missing
 from dccrn_cli.utils.processes import local_processes, map_in_processes
 
 if TYPE_CHECKING:
-    from dccrn_cli.engine.files.board import ProgressBoard
+    from dccrn_cli.engine.files.shared_progress import ProgressBoard
 
 CHUNK_S = 30.0
 """Audio that a worker is given at once, at most."""
