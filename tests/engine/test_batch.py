@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from dccrn_cli import enhance
 from dccrn_cli.cli.app import app
-from dccrn_cli.engine.files import batch, processes
+from dccrn_cli.engine.files import batch, parallel
 from dccrn_cli.engine.files.batch import enhance_batch
 from dccrn_cli.engine.files.plan import Job
 from dccrn_cli.engine.options import EnhanceOptions, Workers
@@ -158,16 +158,16 @@ def test_a_file_that_kills_its_process_fails_alone(
         jobs.append(Job(tmp_path / f"{index}.wav", tmp_path / "out" / f"{index}.wav"))
 
     def deadly(*arguments: Any) -> Any:
-        from dccrn_cli.engine.files.processes import _enhance  # the real one, in the worker
+        from dccrn_cli.engine.files.parallel import _enhance  # the real one, in the worker
 
         if arguments[-1][1].source.name == "5.wav":
             os._exit(1)
         return _enhance(*arguments)
 
-    monkeypatch.setattr(processes, "_enhance", deadly)
+    monkeypatch.setattr(parallel, "_enhance", deadly)
     options = EnhanceOptions(model=str(tiny_model_file), device="cpu")
     with Interrupt() as interrupt:
-        results = list(processes.on_this_machine(jobs, [0.5] * 8, 2, options, interrupt, None))
+        results = list(parallel.on_this_machine(jobs, [0.5] * 8, 2, options, interrupt, None))
     assert {result.source.name: result.status for result in results} == {
         f"{index}.wav": "failed" if index == 5 else "done" for index in range(8)
     }

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import dccrn_cli.cli.batch as batch_module
 from dccrn_cli.cli.batch import BatchLog
-from dccrn_cli.engine.files.processes import _ADDRESS
+from dccrn_cli.engine.files.parallel import _ADDRESS
 from dccrn_cli.engine.files.results import FileResult
 from dccrn_cli.engine.files.shared_progress import ProgressBoard
 from dccrn_cli.errors import CheckpointError, OptionError, StorageError
@@ -161,7 +161,7 @@ def test_a_scheduler_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None
     import threading
     from types import SimpleNamespace
 
-    import dccrn_cli.engine.files.processes as processes_module
+    import dccrn_cli.engine.files.parallel as processes_module
 
     monkeypatch.setattr(processes_module, "ANSWER_S", 0.2)
     never = threading.Event()

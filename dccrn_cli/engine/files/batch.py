@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dccrn_cli.engine.files.parallel import on_cluster, on_this_machine
 from dccrn_cli.engine.files.plan import Job
-from dccrn_cli.engine.files.processes import on_cluster, on_this_machine
 from dccrn_cli.engine.files.results import FileResult
 from dccrn_cli.engine.models import find_model, is_onnx
 from dccrn_cli.engine.options import EnhanceOptions, Workers
