@@ -15,9 +15,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from dccrn_cli.engine.enhancer import Enhancer
-    from dccrn_cli.engine.export import export_onnx
     from dccrn_cli.engine.files.batch import enhance
     from dccrn_cli.engine.models import available_models, load_model
+    from dccrn_cli.engine.onnx.export import export_onnx
     from dccrn_cli.engine.options import EnhanceOptions
     from dccrn_cli.errors import DccrnError
     from dccrn_cli.metrics.pair import score_pair
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Enhancer": "dccrn_cli.engine.enhancer",
     "enhance": "dccrn_cli.engine.files.batch",
-    "export_onnx": "dccrn_cli.engine.export",
+    "export_onnx": "dccrn_cli.engine.onnx.export",
     "DccrnError": "dccrn_cli.errors",
     "EnhanceOptions": "dccrn_cli.engine.options",
     "available_models": "dccrn_cli.engine.models",

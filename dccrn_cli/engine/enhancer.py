@@ -17,7 +17,7 @@ from dccrn_cli.engine.array_form import ArrayForm
 from dccrn_cli.engine.dynamic_batching import DynamicBatching
 from dccrn_cli.engine.fold import Precision
 from dccrn_cli.engine.models import find_model, is_onnx
-from dccrn_cli.engine.onnx_network import OnnxEnhancer, OnnxNetwork
+from dccrn_cli.engine.onnx.network import OnnxEnhancer, OnnxNetwork
 from dccrn_cli.engine.options import HighBand, check_strength
 from dccrn_cli.engine.overlap_add import SpectralEnhancer
 from dccrn_cli.engine.stream import StreamingNetwork

@@ -1,0 +1,1 @@
+"""Models as ONNX files: what writes them, what runs them."""
