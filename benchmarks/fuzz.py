@@ -224,9 +224,9 @@ def _serve(model: str | None) -> None:
     """The child: a pair of paths per line on standard input, an outcome per line on standard output."""
     import torch
 
+    from dccrn_cli.engine.enhance_options import EnhanceOptions
     from dccrn_cli.engine.files.file import FileEnhancer
     from dccrn_cli.engine.files.plan import Job
-    from dccrn_cli.engine.options import EnhanceOptions
 
     torch.set_num_threads(1)
     enhance = FileEnhancer(EnhanceOptions(model=model, device="cpu", overwrite=True))

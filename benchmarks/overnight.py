@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.enhancer import Enhancer
 from dccrn_cli.engine.files.file import FileEnhancer
 from dccrn_cli.engine.files.plan import make_plan
 from dccrn_cli.engine.files.worker import prepare_torch
-from dccrn_cli.engine.options import EnhanceOptions
 
 RATE = 16_000
 

@@ -39,9 +39,9 @@ import soundfile
 import torch
 
 from dccrn_cli.data.levels import active_rms, rms
+from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.files.file import FileEnhancer
 from dccrn_cli.engine.files.plan import make_plan
-from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.errors import DccrnError, MetricError
 from dccrn_cli.metrics import METRICS
 from dccrn_cli.metrics.dnsmos import find_model, load_network

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from dccrn_cli.engine.enhance_options import EnhanceOptions
     from dccrn_cli.engine.enhancer import Enhancer
     from dccrn_cli.engine.files.batch import enhance
     from dccrn_cli.engine.models import available_models, load_model
     from dccrn_cli.engine.onnx.export import export_onnx
-    from dccrn_cli.engine.options import EnhanceOptions
     from dccrn_cli.errors import DccrnError
     from dccrn_cli.metrics.pair import score_pair
     from dccrn_cli.scoring.folder import score_folders
@@ -28,7 +28,7 @@ _HOMES = {
     "enhance": "dccrn_cli.engine.files.batch",
     "export_onnx": "dccrn_cli.engine.onnx.export",
     "DccrnError": "dccrn_cli.errors",
-    "EnhanceOptions": "dccrn_cli.engine.options",
+    "EnhanceOptions": "dccrn_cli.engine.enhance_options",
     "available_models": "dccrn_cli.engine.models",
     "load_model": "dccrn_cli.engine.models",
     "score_folders": "dccrn_cli.scoring.folder",

@@ -14,8 +14,8 @@ from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, STANDARD, USAGE, cou
 
 if TYPE_CHECKING:
     from dccrn_cli.audio.raw import RawFormat
+    from dccrn_cli.engine.enhance_options import EnhanceOptions, Track, Workers
     from dccrn_cli.engine.files.plan import Job, Plan, PlanOptions
-    from dccrn_cli.engine.options import EnhanceOptions, Track, Workers
 
 FILES, RESULTS, SOUND, WORK, MESSAGES, PIPES = (
     "Which files", "Results", "Sound", "Work", "Messages", "Raw samples on standard input and output"
@@ -275,8 +275,8 @@ def enhance(
     from dccrn_cli.audio.formats import container_suffix
     from dccrn_cli.audio.formats import sample_format as find_sample_format
     from dccrn_cli.audio.raw import RawFormat
+    from dccrn_cli.engine.enhance_options import EnhanceOptions, Workers
     from dccrn_cli.engine.files.plan import PlanOptions
-    from dccrn_cli.engine.options import EnhanceOptions, Workers
     from dccrn_cli.errors import OptionError
 
     suffix_wanted = "" if container is None else container_suffix(container)

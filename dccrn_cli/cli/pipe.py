@@ -15,9 +15,9 @@ from dccrn_cli.audio.reader import Reader, open_sound
 from dccrn_cli.audio.stdio import STDIN, STDOUT, StreamReader, StreamWriter
 from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.cli.console import STANDARD, error_line
+from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.files.file import FileEnhancer
 from dccrn_cli.engine.files.worker import prepare_torch
-from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.errors import AudioError, InvalidSamples, OptionError
 from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.paths import path_kind

@@ -15,10 +15,10 @@ from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.engine.array_form import ArrayForm
 from dccrn_cli.engine.dynamic_batching import DynamicBatching
+from dccrn_cli.engine.enhance_options import HighBand, check_strength
 from dccrn_cli.engine.fold import Precision
 from dccrn_cli.engine.models import find_model, is_onnx
 from dccrn_cli.engine.onnx.network import OnnxEnhancer, OnnxNetwork
-from dccrn_cli.engine.options import HighBand, check_strength
 from dccrn_cli.engine.overlap_add import SpectralEnhancer
 from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import InvalidSamples, OptionError

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dccrn_cli.engine.options import Precision as Precision
+from dccrn_cli.engine.enhance_options import Precision as Precision
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv, PReLU
 from dccrn_cli.nn.network import ConvBlock, RealTimeConv, SpectralNetwork

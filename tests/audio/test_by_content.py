@@ -12,9 +12,9 @@ from conftest import speechlike
 
 from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.reader import open_sound
+from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.files.file import FileEnhancer
 from dccrn_cli.engine.files.plan import Job
-from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.errors import UnreadableAudio
 from dccrn_cli.nn.dccrn import DCCRN
 

@@ -18,10 +18,10 @@ from conftest import TINY, speechlike
 from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.formats import FORMAT_OF_SUFFIX, SAMPLE_FORMATS, AudioInfo
 from dccrn_cli.audio.writer import AudioWriter
+from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.files.file import BLOCK_SAMPLES, FileEnhancer
 from dccrn_cli.engine.files.plan import Job
 from dccrn_cli.engine.files.results import FileResult
-from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.nn.dccrn import DCCRN
 
 RATES = (8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000)

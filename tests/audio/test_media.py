@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader
 from dccrn_cli.audio.remux import CleanTrack, can_remux, remux
 from dccrn_cli.cli.app import app
+from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.files.file import FileEnhancer
 from dccrn_cli.engine.files.plan import Job
-from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.errors import AudioError, MissingDependency, UnreadableAudio, UnsupportedFormat
 from dccrn_cli.utils.atomic import remove_leftovers
 

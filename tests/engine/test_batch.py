@@ -23,10 +23,10 @@ from typer.testing import CliRunner
 
 from dccrn_cli import enhance
 from dccrn_cli.cli.app import app
+from dccrn_cli.engine.enhance_options import EnhanceOptions, Workers
 from dccrn_cli.engine.files import batch, parallel
 from dccrn_cli.engine.files.batch import enhance_batch
 from dccrn_cli.engine.files.plan import Job
-from dccrn_cli.engine.options import EnhanceOptions, Workers
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.checkpoint import save_model
 from dccrn_cli.nn.dccrn import DCCRN

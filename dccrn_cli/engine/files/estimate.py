@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from dccrn_cli.audio.reader import Probe
+from dccrn_cli.engine.enhance_options import FILE_S, EnhanceOptions
 from dccrn_cli.engine.enhancer import Enhancer
 from dccrn_cli.engine.files.worker import prepare_torch
-from dccrn_cli.engine.options import FILE_S, EnhanceOptions
 from dccrn_cli.nn.config import SAMPLE_RATE
 
 _TRIAL_S, _TRIALS = 3.0, 3

@@ -21,10 +21,10 @@ from dccrn_cli.audio.remux import CleanTrack, remux
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.audio.writer import AudioWriter
+from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
 from dccrn_cli.engine.files.plan import MEDIA_RESULT, Job
 from dccrn_cli.engine.files.results import EXISTS, FileResult
-from dccrn_cli.engine.options import EnhanceOptions
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
 from dccrn_cli.utils.atomic import AtomicFile, BusyError
 from dccrn_cli.utils.paths import is_file, is_missing, path_kind

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dccrn_cli.engine.enhance_options import FILE_S, EnhanceOptions, Workers
 from dccrn_cli.engine.files.plan import Job
 from dccrn_cli.engine.files.results import FileResult
-from dccrn_cli.engine.options import FILE_S, EnhanceOptions, Workers
 from dccrn_cli.errors import MissingDependency, OptionError
 from dccrn_cli.utils.atomic import remove_leftovers
 from dccrn_cli.utils.interrupt import Interrupt

@@ -10,11 +10,11 @@ import time
 
 import torch
 
+from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.files.file import FileEnhancer
 from dccrn_cli.engine.files.plan import Job
 from dccrn_cli.engine.files.results import FileResult
 from dccrn_cli.engine.files.shared_progress import ProgressBoard
-from dccrn_cli.engine.options import EnhanceOptions
 
 _kept = threading.local()
 _working = threading.Lock()
