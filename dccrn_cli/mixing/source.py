@@ -9,7 +9,7 @@ import numpy as np
 
 from dccrn_cli.data.levels import TINY, active_rms
 from dccrn_cli.data.pairs import Pair
-from dccrn_cli.mixing.options import MixingOptions
+from dccrn_cli.mixing.mixing_options import MixingOptions
 
 
 class ExampleSource(ABC):

@@ -16,7 +16,7 @@ from dccrn_cli.data.pairs import Pair, find_couples, read_pair
 from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.align import CLEAR_CORRELATION, find_shift
 from dccrn_cli.mixing.mixer import Mixer
-from dccrn_cli.mixing.options import AS_THEY_ARE, MixingOptions
+from dccrn_cli.mixing.mixing_options import AS_THEY_ARE, MixingOptions
 from dccrn_cli.mixing.source import Blend, ExampleSource, RecordedPairs, mixed_pairs
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.training.retention_set import CLIP_S, SNRS_DB

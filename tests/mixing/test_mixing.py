@@ -17,8 +17,8 @@ from dccrn_cli.errors import OptionError
 from dccrn_cli.mixing.codecs import CODECS, Codec, draw_codec
 from dccrn_cli.mixing.effects import Equaliser, change_speed, clip_peaks, convolve, fft_size, filtered, low_pass
 from dccrn_cli.mixing.mixer import MixingOptions, babble_share
+from dccrn_cli.mixing.mixing_options import AS_THEY_ARE
 from dccrn_cli.mixing.noises import KINDS, coloured, hum, synthetic_noise
-from dccrn_cli.mixing.options import AS_THEY_ARE
 from dccrn_cli.mixing.pauses import Pauses, draw_pauses, spread
 from dccrn_cli.mixing.tonal import TONAL_KINDS, mains, tonal_noise
 from dccrn_cli.training.training_data import find_data

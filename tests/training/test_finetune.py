@@ -24,7 +24,7 @@ from dccrn_cli.data.pairs import Pair
 from dccrn_cli.engine.models import find_model
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.metrics.align import find_shift
-from dccrn_cli.mixing.options import MixingOptions
+from dccrn_cli.mixing.mixing_options import MixingOptions
 from dccrn_cli.mixing.source import Blend, RecordedPairs
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.dccrn import DCCRN
