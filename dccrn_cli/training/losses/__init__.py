@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dccrn_cli.errors import OptionError
 from dccrn_cli.training.losses import spectral, targets
-from dccrn_cli.training.losses.options import COMBINATIONS, NEED_NOISY, TERMS, LossOptions
+from dccrn_cli.training.losses.loss_options import COMBINATIONS, NEED_NOISY, TERMS, LossOptions
 from dccrn_cli.training.losses.pesq import pesq_disturbance
 from dccrn_cli.training.losses.pmsqe import pmsqe
 from dccrn_cli.training.losses.waveform import CEILING, has_speech, level_db, si_snr_db, snr_db, unit_gain
