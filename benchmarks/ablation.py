@@ -31,8 +31,8 @@ from dccrn_cli.nn.base import NetworkConfig
 from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.config import preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
-from dccrn_cli.training.options import TrainOptions
 from dccrn_cli.training.recipe import read_recipe
+from dccrn_cli.training.train_options import TrainOptions
 from dccrn_cli.training.trainer import Trainer
 
 WARMUP_STEPS = 50

@@ -11,7 +11,7 @@ from dccrn_cli.data.clips import ClipPool, find_clips
 from dccrn_cli.mixing.mixer import Mixer, MixingOptions
 from dccrn_cli.mixing.source import mixed_pairs
 from dccrn_cli.nn.dccrn import DCCRN
-from dccrn_cli.training.options import TrainOptions
+from dccrn_cli.training.train_options import TrainOptions
 from dccrn_cli.training.trainer import Trainer
 
 

@@ -16,7 +16,7 @@ from rich.table import Column
 from dccrn_cli.cli.console import duration
 
 if TYPE_CHECKING:
-    from dccrn_cli.training.options import Progress as State
+    from dccrn_cli.training.train_options import Progress as State
 
 LINE_EVERY_S = 30.0
 

@@ -26,7 +26,7 @@ from dccrn_cli.errors import OptionError
 from dccrn_cli.mixing.mixer import MixingOptions
 from dccrn_cli.nn.config import PRESETS, NetworkConfig, preset
 from dccrn_cli.training.losses import TERMS, LossOptions
-from dccrn_cli.training.options import TrainOptions
+from dccrn_cli.training.train_options import TrainOptions
 from dccrn_cli.utils.toml_options import from_table
 
 SUFFIX = ".toml"

@@ -11,7 +11,7 @@ import torch
 from dccrn_cli.errors import MissingDependency
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.training.losses import loss_terms
-from dccrn_cli.training.options import Progress
+from dccrn_cli.training.train_options import Progress
 
 if TYPE_CHECKING:
     from dccrn_cli.training.trainer import Trainer

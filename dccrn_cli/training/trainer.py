@@ -24,8 +24,8 @@ from dccrn_cli.training.ema import WeightAverage, changing_buffers
 from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions, training_loss
 from dccrn_cli.training.muon import Muon
-from dccrn_cli.training.options import Progress, TrainOptions
 from dccrn_cli.training.prefetch import Batches, prefetched
+from dccrn_cli.training.train_options import Progress, TrainOptions
 from dccrn_cli.training.validation import mean_figures, measure
 
 MAX_BAD_STEPS = 10

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from dccrn_cli.cli import training_progress
 from dccrn_cli.cli.training_progress import TrainingProgress
-from dccrn_cli.training.options import Progress
+from dccrn_cli.training.train_options import Progress
 
 FIGURES = {"loss": 1.0, "si_snr": 12.345, "pesq_wb": 2.082, "stoi": 0.861}
 

@@ -31,7 +31,7 @@ from dccrn_cli.mixing.source import mixed_pairs
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions
-from dccrn_cli.training.options import TrainOptions
+from dccrn_cli.training.train_options import TrainOptions
 from dccrn_cli.training.validation import validate
 
 

@@ -27,8 +27,8 @@ from dccrn_cli.nn.config import PRESETS
 from dccrn_cli.training.distributed import Team
 from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import COMBINATIONS
-from dccrn_cli.training.options import TrainOptions
 from dccrn_cli.training.recipe import parse_setting, read_recipe, recipe_names
+from dccrn_cli.training.train_options import TrainOptions
 from dccrn_cli.utils.storage import write_whole
 
 SMALL_NETWORK = [
