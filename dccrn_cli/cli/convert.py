@@ -27,11 +27,11 @@ def convert(
     complex variants are read off the weights. The same weights give the same output.
     """
     from dccrn_cli.errors import OptionError
+    from dccrn_cli.nn.authors_checkpoint import read_reference
     from dccrn_cli.nn.checkpoint import save_model
     from dccrn_cli.nn.config import DCCRNConfig
     from dccrn_cli.nn.config import preset as preset_named
     from dccrn_cli.nn.cost import count_parameters
-    from dccrn_cli.nn.reference import read_reference
 
     if output.exists() and not overwrite:
         raise OptionError("exists already (--overwrite replaces it)", output)

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from dccrn_cli import Enhancer
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import CheckpointError, OptionError
+from dccrn_cli.nn.authors_checkpoint import from_reference
 from dccrn_cli.nn.checkpoint import load_model
 from dccrn_cli.nn.config import PRESETS
 from dccrn_cli.nn.cost import count_parameters
-from dccrn_cli.nn.reference import from_reference
 
 TOLERANCE = 1e-4
 
