@@ -225,7 +225,7 @@ def _network(
 ) -> tuple[SpectralNetwork, dict[str, Any]]:
     """The network to train, and what is known of where it comes from."""
     from dccrn_cli.nn.build import build_network
-    from dccrn_cli.nn.widen import widen
+    from dccrn_cli.nn.net2net import widen
 
     if start is None:
         return build_network(recipe.config()), {"recipe": recipe.name, "preset": recipe.preset}

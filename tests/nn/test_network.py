@@ -16,9 +16,9 @@ from dccrn_cli.nn.config import PRESETS, DCCRNConfig, config_from_dict, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.nn.dccrn import DCCRN, multiply_mask
 from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv, DualPath, PReLU
+from dccrn_cli.nn.net2net import widen
 from dccrn_cli.nn.network import Timeline
 from dccrn_cli.nn.stft import STFT
-from dccrn_cli.nn.widen import widen
 
 STFTS = [
     DCCRNConfig(),

@@ -28,9 +28,9 @@ from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.checkpoint import load_model, read_metadata, save_model
 from dccrn_cli.nn.config import PRESETS, DCCRNConfig, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
+from dccrn_cli.nn.net2net import widen
 from dccrn_cli.nn.network import SpectralNetwork
 from dccrn_cli.nn.stft import frame_count
-from dccrn_cli.nn.widen import widen
 from dccrn_cli.training.losses import LossOptions, si_snr_db, training_loss
 
 TOLERANCE = 1e-5
