@@ -154,8 +154,8 @@ def train(
 
     from dccrn_cli.engine.enhancer import pick_device
     from dccrn_cli.training.distributed import assemble
-    from dccrn_cli.training.folder import LAST
     from dccrn_cli.training.recipe import DEFAULT_RECIPE, network_settings, read_recipe
+    from dccrn_cli.training.run_folder import LAST
     from dccrn_cli.training.trainer import Trainer
     from dccrn_cli.training.training_data import find_data
     from dccrn_cli.utils.locks import RunLock

@@ -19,10 +19,10 @@ from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.network import SpectralNetwork
 from dccrn_cli.training.distributed import Team
 from dccrn_cli.training.finetune_data import OwnData
-from dccrn_cli.training.folder import ASKED, RECIPE, RunFolder
 from dccrn_cli.training.losses import LossOptions
 from dccrn_cli.training.recipe import TrainingRecipe, read_recipe
 from dccrn_cli.training.retention_set import yardstick
+from dccrn_cli.training.run_folder import ASKED, RECIPE, RunFolder
 from dccrn_cli.training.trainer import Trainer
 from dccrn_cli.training.validation import MEASURES, Figures, mean_figures, measure
 from dccrn_cli.utils.storage import write_whole

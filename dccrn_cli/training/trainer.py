@@ -21,10 +21,10 @@ from dccrn_cli.nn.network import SpectralNetwork
 from dccrn_cli.training.allocator import keep_freed_memory
 from dccrn_cli.training.distributed import Team
 from dccrn_cli.training.ema import WeightAverage, changing_buffers
-from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions, training_loss
 from dccrn_cli.training.muon import Muon
 from dccrn_cli.training.prefetch import Batches, prefetched
+from dccrn_cli.training.run_folder import RunFolder
 from dccrn_cli.training.train_options import Progress, TrainOptions
 from dccrn_cli.training.validation import mean_figures, measure
 

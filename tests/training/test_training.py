@@ -29,8 +29,8 @@ from dccrn_cli.errors import CheckpointError, DataError, OptionError
 from dccrn_cli.mixing.noises import coloured
 from dccrn_cli.mixing.source import mixed_pairs
 from dccrn_cli.nn.checkpoint import load_model
-from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import LossOptions
+from dccrn_cli.training.run_folder import RunFolder
 from dccrn_cli.training.train_options import TrainOptions
 from dccrn_cli.training.validation import validate
 

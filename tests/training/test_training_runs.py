@@ -25,9 +25,9 @@ from dccrn_cli.mixing.mixer import MixingOptions, synthetic_noise
 from dccrn_cli.nn.checkpoint import load_model, save_model
 from dccrn_cli.nn.config import PRESETS
 from dccrn_cli.training.distributed import Team
-from dccrn_cli.training.folder import RunFolder
 from dccrn_cli.training.losses import COMBINATIONS
 from dccrn_cli.training.recipe import parse_setting, read_recipe, recipe_names
+from dccrn_cli.training.run_folder import RunFolder
 from dccrn_cli.training.train_options import TrainOptions
 from dccrn_cli.utils.storage import write_whole
 
