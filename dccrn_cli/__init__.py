@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dccrn_cli.engine.onnx.export import export_onnx
     from dccrn_cli.errors import DccrnError
     from dccrn_cli.metrics.pair import score_pair
-    from dccrn_cli.scoring.folder import score_folders
+    from dccrn_cli.scoring.folders import score_folders
 
 _HOMES = {
     "Enhancer": "dccrn_cli.engine.enhancer",
@@ -31,7 +31,7 @@ _HOMES = {
     "EnhanceOptions": "dccrn_cli.engine.enhance_options",
     "available_models": "dccrn_cli.engine.models",
     "load_model": "dccrn_cli.engine.models",
-    "score_folders": "dccrn_cli.scoring.folder",
+    "score_folders": "dccrn_cli.scoring.folders",
     "score_pair": "dccrn_cli.metrics.pair",
 }
 

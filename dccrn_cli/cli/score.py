@@ -178,7 +178,7 @@ def score(
     from dccrn_cli.errors import OptionError
     from dccrn_cli.scoring.cache import Store, default_folder
     from dccrn_cli.scoring.files import Repairs
-    from dccrn_cli.scoring.folder import choose_metrics, in_order, score_pairs
+    from dccrn_cli.scoring.folders import choose_metrics, in_order, score_pairs
     from dccrn_cli.scoring.metadata import annotate, check_columns, find_metadata
     from dccrn_cli.utils.interrupt import Interrupt
     from dccrn_cli.utils.storage import check_writable
