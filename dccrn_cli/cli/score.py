@@ -13,7 +13,7 @@ import typer
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, error_line, plain_errors
 
 if TYPE_CHECKING:
-    from dccrn_cli.scoring.files import Record
+    from dccrn_cli.scoring.measurement import Record
     from dccrn_cli.scoring.pairing import Pairing
 
 FILES, MEASURES, TABLE, PICTURES, WORK = "Which files", "Measures", "Table", "Pictures", "Work"
@@ -177,8 +177,8 @@ def score(
     _one_thread_each()
     from dccrn_cli.errors import OptionError
     from dccrn_cli.scoring.cache import Store, default_folder
-    from dccrn_cli.scoring.files import Repairs
     from dccrn_cli.scoring.folders import choose_metrics, in_order, score_pairs
+    from dccrn_cli.scoring.measurement import Repairs
     from dccrn_cli.scoring.metadata import annotate, check_columns, find_metadata
     from dccrn_cli.utils.interrupt import Interrupt
     from dccrn_cli.utils.storage import check_writable

@@ -20,7 +20,7 @@ from dccrn_cli.utils.paths import below, path_kind
 from dccrn_cli.utils.storage import check_writable
 
 if TYPE_CHECKING:
-    from dccrn_cli.scoring.files import Record
+    from dccrn_cli.scoring.measurement import Record
 
 _BLOCK = 1 << 18
 

@@ -23,7 +23,7 @@ from typing import Any
 from dccrn_cli import __version__
 from dccrn_cli.errors import OptionError, StorageError
 from dccrn_cli.metrics.registry import METRICS
-from dccrn_cli.scoring.files import Measurement, Repairs
+from dccrn_cli.scoring.measurement import Measurement, Repairs
 from dccrn_cli.utils.storage import write_whole
 
 KEPT_DAYS = 90

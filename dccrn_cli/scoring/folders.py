@@ -12,7 +12,7 @@ from dccrn_cli.errors import CheckpointError, MissingDependency, OptionError
 from dccrn_cli.metrics.registry import ALIASES, DEFAULT_METRICS, METRICS, select_metrics
 from dccrn_cli.scoring.cache import Store, default_folder
 from dccrn_cli.scoring.decoding import SoundCache
-from dccrn_cli.scoring.files import MAX_LENGTH_DIFFERENCE_S, Measurement, Record, Repairs, measure_files
+from dccrn_cli.scoring.measurement import MAX_LENGTH_DIFFERENCE_S, Measurement, Record, Repairs, measure_files
 from dccrn_cli.scoring.metadata import annotate, find_metadata
 from dccrn_cli.scoring.pairing import Pair, Pairing, Unmatched, label_folders, pair_paths
 from dccrn_cli.utils.interrupt import Interrupt

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dccrn_cli.errors import OptionError
-from dccrn_cli.scoring.files import Record
+from dccrn_cli.scoring.measurement import Record
 from dccrn_cli.scoring.pairing import Pair, read_table
 from dccrn_cli.scoring.snr_classes import SnrClasses
 from dccrn_cli.utils.paths import is_file

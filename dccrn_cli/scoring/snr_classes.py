@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dccrn_cli.scoring.files import Record
+    from dccrn_cli.scoring.measurement import Record
 
 CLASS_DB = 5.0
 """Width of classes where SNRs are not given as classes."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, median
 from typing import TypedDict
 
-from dccrn_cli.scoring.files import Record
+from dccrn_cli.scoring.measurement import Record
 from dccrn_cli.scoring.statistics import mean_interval, wilcoxon_p
 
 NOISY = "noisy"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dccrn_cli.metrics.registry import METRICS
-from dccrn_cli.scoring.files import Record
+from dccrn_cli.scoring.measurement import Record
 from dccrn_cli.scoring.table import Difference, DifferenceStatistic, Row, Statistic, label
 from dccrn_cli.utils.csv_text import csv_line
 

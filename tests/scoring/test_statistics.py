@@ -10,7 +10,7 @@ import pytest
 
 import dccrn_cli.report.panels as panels
 from dccrn_cli.cli.score_pictures import plot_scores
-from dccrn_cli.scoring.files import Record
+from dccrn_cli.scoring.measurement import Record
 from dccrn_cli.scoring.metadata import annotate
 from dccrn_cli.scoring.snr_classes import MAX_CLASSES, SnrClasses
 from dccrn_cli.scoring.statistics import FEW, mean_interval, wilcoxon_p
