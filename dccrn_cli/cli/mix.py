@@ -18,7 +18,7 @@ from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, count, duration, err
 
 if TYPE_CHECKING:
     from dccrn_cli.testsets.mixture import Mixture
-    from dccrn_cli.testsets.recipe import Recipe
+    from dccrn_cli.testsets.mixture_recipe import Recipe
     from dccrn_cli.testsets.rows import Row
     from dccrn_cli.testsets.sources import Sources
 
@@ -201,7 +201,7 @@ def mix(
     """
     from dccrn_cli.data.clips import find_clips
     from dccrn_cli.errors import OptionError
-    from dccrn_cli.testsets.recipe import parse_snr, parse_span
+    from dccrn_cli.testsets.mixture_recipe import parse_snr, parse_span
     from dccrn_cli.testsets.rows import read_rows
     from dccrn_cli.testsets.sources import Sources
     from dccrn_cli.testsets.testset import MixtureSet, noise_sets
@@ -265,7 +265,7 @@ def _clear(output: Path) -> None:
 
 
 def _recipe(name: str | None, given: Mapping[str, Any], in_rooms: bool) -> Recipe:
-    from dccrn_cli.testsets.recipe import Recipe, protocol
+    from dccrn_cli.testsets.mixture_recipe import Recipe, protocol
 
     recipe = Recipe() if name is None else protocol(name).recipe
     if in_rooms and not recipe.reverb:

@@ -17,7 +17,7 @@ from dccrn_cli.data.levels import active_rms, rms
 from dccrn_cli.errors import AudioError
 from dccrn_cli.mixing.decays import from_direct_sound, simulated_decay
 from dccrn_cli.mixing.effects import convolve
-from dccrn_cli.testsets.recipe import FORMATS
+from dccrn_cli.testsets.mixture_recipe import FORMATS
 from dccrn_cli.testsets.rows import Row
 
 _GAP_S = 0.2

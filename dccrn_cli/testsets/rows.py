@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dccrn_cli.errors import DataError
-from dccrn_cli.testsets.recipe import FORMATS
+from dccrn_cli.testsets.mixture_recipe import FORMATS
 from dccrn_cli.utils.csv_text import read_csv
 
 SIMULATED = "simulated"

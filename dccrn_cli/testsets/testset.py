@@ -16,7 +16,7 @@ from dccrn_cli.data.levels import active_rms, rms
 from dccrn_cli.errors import AudioError, DataError, OptionError
 from dccrn_cli.mixing.decays import draw_t60_s, from_direct_sound
 from dccrn_cli.testsets.mixture import Mixture, blend, in_room, join, simulated_room
-from dccrn_cli.testsets.recipe import Recipe
+from dccrn_cli.testsets.mixture_recipe import Recipe
 from dccrn_cli.testsets.rows import SIMULATED, Row, joined_names, mixture_name
 from dccrn_cli.testsets.sources import Recording, Sources
 

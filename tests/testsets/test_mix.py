@@ -25,7 +25,7 @@ from dccrn_cli.data.clips import HELD_OUT, find_clips, set_aside
 from dccrn_cli.data.levels import active_rms, rms
 from dccrn_cli.errors import AudioError, DataError, OptionError
 from dccrn_cli.mixing.noises import coloured
-from dccrn_cli.testsets.recipe import PROTOCOLS, Recipe, Span, parse_snr, parse_span
+from dccrn_cli.testsets.mixture_recipe import PROTOCOLS, Recipe, Span, parse_snr, parse_span
 from dccrn_cli.testsets.rows import joined_names, read_rows
 from dccrn_cli.testsets.sources import Sources
 from dccrn_cli.testsets.testset import MixtureSet, noise_sets, remake
