@@ -38,7 +38,7 @@ import numpy as np
 import soundfile
 import torch
 
-from dccrn_cli.data.levels import active_rms, rms
+from dccrn_cli.data.speech_level import active_rms, rms
 from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.files.file import FileEnhancer
 from dccrn_cli.engine.files.plan import make_plan

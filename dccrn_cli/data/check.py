@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from dccrn_cli.data.clips import NO_SAMPLES, Clip, digest
-from dccrn_cli.data.levels import active_rms
+from dccrn_cli.data.speech_level import active_rms
 from dccrn_cli.data.speech_likeness import likeness
 from dccrn_cli.errors import DataError
 from dccrn_cli.nn.config import SAMPLE_RATE

@@ -21,8 +21,8 @@ from dccrn_cli.audio.files import SequentialFile, reason
 from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.formats import is_audio
 from dccrn_cli.data.clip_cache import ClipCache
-from dccrn_cli.data.levels import active_rms
 from dccrn_cli.data.lists import LIST_SUFFIXES, read_list
+from dccrn_cli.data.speech_level import active_rms
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.utils.paths import is_file, path_kind

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from dccrn_cli.data.levels import TINY
+from dccrn_cli.data.speech_level import TINY
 from dccrn_cli.mixing.effects import convolve
 from dccrn_cli.nn.config import SAMPLE_RATE
 

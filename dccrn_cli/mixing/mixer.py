@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dccrn_cli.data.clips import ClipPool, draw_start
-from dccrn_cli.data.levels import TINY, active_rms, rms
+from dccrn_cli.data.speech_level import TINY, active_rms, rms
 from dccrn_cli.mixing.codecs import draw_codec
 from dccrn_cli.mixing.decays import early_part, from_direct_sound
 from dccrn_cli.mixing.effects import Equaliser, change_speed, clip_peaks, filtered, low_pass

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dccrn_cli.data.levels import TINY
+from dccrn_cli.data.speech_level import TINY
 from dccrn_cli.mixing.mixing_options import MixingOptions
 from dccrn_cli.nn.config import SAMPLE_RATE
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dccrn_cli.data.levels import TINY, active_rms
 from dccrn_cli.data.pairs import Pair
+from dccrn_cli.data.speech_level import TINY, active_rms
 from dccrn_cli.mixing.mixing_options import MixingOptions
 
 

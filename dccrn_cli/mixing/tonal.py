@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dccrn_cli.data.levels import TINY, rms
+from dccrn_cli.data.speech_level import TINY, rms
 from dccrn_cli.mixing.noises import shaped_noise
 from dccrn_cli.nn.config import SAMPLE_RATE
 

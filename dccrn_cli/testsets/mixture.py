@@ -13,7 +13,7 @@ import soundfile
 from dccrn_cli.audio.formats import AudioInfo, sample_format
 from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.data.clips import digest
-from dccrn_cli.data.levels import active_rms, rms
+from dccrn_cli.data.speech_level import active_rms, rms
 from dccrn_cli.errors import AudioError
 from dccrn_cli.mixing.decays import from_direct_sound, simulated_decay
 from dccrn_cli.mixing.effects import convolve

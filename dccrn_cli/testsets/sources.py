@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dccrn_cli.data.clips import SILENCE, Clip, digest
-from dccrn_cli.data.levels import active_rms
+from dccrn_cli.data.speech_level import active_rms
 from dccrn_cli.errors import DataError, OptionError
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dccrn_cli.data.clips import HELD_OUT, SILENCE, Clip, digest, draw_start, set_aside, stretch
-from dccrn_cli.data.levels import active_rms, rms
+from dccrn_cli.data.speech_level import active_rms, rms
 from dccrn_cli.errors import AudioError, DataError, OptionError
 from dccrn_cli.mixing.decays import draw_t60_s, from_direct_sound
 from dccrn_cli.testsets.mixture import Mixture, blend, in_room, join, simulated_room

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from dccrn_cli.data.clip_cache import ClipCache
 from dccrn_cli.data.clips import HELD_OUT, SILENCE, Clip, ClipPool, digest, find_clips, set_aside
-from dccrn_cli.data.levels import rms
 from dccrn_cli.data.pairs import Pair, find_couples, read_pair
+from dccrn_cli.data.speech_level import rms
 from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.align import CLEAR_CORRELATION, find_shift
 from dccrn_cli.mixing.mixer import Mixer

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from dccrn_cli.data.clips import Clip, find_clips
-from dccrn_cli.data.levels import TINY, active_rms, rms
 from dccrn_cli.data.pairs import Pair
+from dccrn_cli.data.speech_level import TINY, active_rms, rms
 from dccrn_cli.mixing.noises import synthetic_noise
 from dccrn_cli.nn.config import SAMPLE_RATE
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from conftest import voice
 
-from dccrn_cli.data.levels import active_rms, rms
+from dccrn_cli.data.speech_level import active_rms, rms
 from dccrn_cli.errors import OptionError
 
 _PATH = Path(__file__).parents[2] / "benchmarks" / "validation.py"

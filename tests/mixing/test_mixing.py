@@ -12,7 +12,7 @@ from conftest import speechlike
 from runs import mixer
 
 from dccrn_cli.data.clips import ClipPool, find_clips
-from dccrn_cli.data.levels import active_rms, rms
+from dccrn_cli.data.speech_level import active_rms, rms
 from dccrn_cli.errors import OptionError
 from dccrn_cli.mixing.codecs import CODECS, Codec, draw_codec
 from dccrn_cli.mixing.effects import Equaliser, change_speed, clip_peaks, convolve, fft_size, filtered, low_pass

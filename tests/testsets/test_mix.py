@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
 from dccrn_cli.data.clips import HELD_OUT, find_clips, set_aside
-from dccrn_cli.data.levels import active_rms, rms
+from dccrn_cli.data.speech_level import active_rms, rms
 from dccrn_cli.errors import AudioError, DataError, OptionError
 from dccrn_cli.mixing.noises import coloured
 from dccrn_cli.testsets.mixture_recipe import PROTOCOLS, Recipe, Span, parse_snr, parse_span
