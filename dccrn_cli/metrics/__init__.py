@@ -4,7 +4,7 @@ from dccrn_cli.errors import MetricError
 from dccrn_cli.metrics.composite import Composite, cbak, composite_scores, covl, csig
 from dccrn_cli.metrics.dnsmos import Dnsmos, dnsmos_scores
 from dccrn_cli.metrics.pair import PairScore, measure_pair, score_pair
-from dccrn_cli.metrics.pauses import pause_attenuation
+from dccrn_cli.metrics.pause_attenuation import pause_attenuation
 from dccrn_cli.metrics.perceptual import estoi, pesq_nb, pesq_raw, pesq_wb, stoi
 from dccrn_cli.metrics.ratios import segmental_snr, si_snr, si_snr_improvement, snr
 from dccrn_cli.metrics.registry import DEFAULT_METRICS, METRICS, Metric, select_metrics

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dccrn_cli.errors import OptionError
 from dccrn_cli.metrics.inputs import Signals
-from dccrn_cli.metrics.pauses import pause_attenuation
+from dccrn_cli.metrics.pause_attenuation import pause_attenuation
 from dccrn_cli.metrics.perceptual import estoi, raw_from_nb, stoi
 from dccrn_cli.metrics.ratios import segmental_snr, si_snr, si_snr_improvement, snr
 from dccrn_cli.metrics.spectral import lsd
