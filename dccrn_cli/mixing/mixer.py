@@ -16,9 +16,9 @@ from dccrn_cli.mixing.decays import early_part, from_direct_sound
 from dccrn_cli.mixing.effects import Equaliser, change_speed, clip_peaks, filtered, low_pass
 from dccrn_cli.mixing.mixing_options import MixingOptions
 from dccrn_cli.mixing.noises import synthetic_noise
-from dccrn_cli.mixing.pauses import Pauses, draw_pauses, spread
 from dccrn_cli.mixing.rooms import LEAD, RoomBank
 from dccrn_cli.mixing.source import ExampleSource
+from dccrn_cli.mixing.speech_pauses import Pauses, draw_pauses, spread
 from dccrn_cli.mixing.tonal import tonal_noise
 from dccrn_cli.nn.config import SAMPLE_RATE
 

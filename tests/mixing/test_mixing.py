@@ -19,7 +19,7 @@ from dccrn_cli.mixing.effects import Equaliser, change_speed, clip_peaks, convol
 from dccrn_cli.mixing.mixer import MixingOptions, babble_share
 from dccrn_cli.mixing.mixing_options import AS_THEY_ARE
 from dccrn_cli.mixing.noises import KINDS, coloured, hum, synthetic_noise
-from dccrn_cli.mixing.pauses import Pauses, draw_pauses, spread
+from dccrn_cli.mixing.speech_pauses import Pauses, draw_pauses, spread
 from dccrn_cli.mixing.tonal import TONAL_KINDS, mains, tonal_noise
 from dccrn_cli.training.training_data import find_data
 
