@@ -18,8 +18,8 @@ from dccrn_cli.cli.console import count, duration, error_line, printable
 from dccrn_cli.engine.files.plan import Job, Plan
 from dccrn_cli.engine.files.results import EXISTS, FileResult
 from dccrn_cli.errors import StorageError
-from dccrn_cli.report.records import Record, RecordWriter
 from dccrn_cli.utils.csv_text import plain_data, plain_text
+from dccrn_cli.utils.records import Record, RecordWriter
 
 _LISTED = 40
 _REASONS = 10

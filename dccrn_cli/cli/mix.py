@@ -297,10 +297,10 @@ def _run(output: Path, steps: list[Step], pools: list[Sources], keep_noise: bool
     """Make what is missing, in order, each with its row once its files are in place."""
     from dccrn_cli.cli.progress import file_bar
     from dccrn_cli.errors import AudioError, DataError
-    from dccrn_cli.report.records import RecordWriter
     from dccrn_cli.testsets.mixture import save
     from dccrn_cli.testsets.rows import COLUMNS
     from dccrn_cli.utils.interrupt import Interrupt
+    from dccrn_cli.utils.records import RecordWriter
 
     kinds = KINDS if keep_noise else KINDS[:2]
 

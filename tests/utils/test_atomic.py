@@ -15,10 +15,10 @@ from conftest import speechlike
 from dccrn_cli import enhance
 from dccrn_cli.errors import OptionError, StorageError
 from dccrn_cli.nn.checkpoint import save_model
-from dccrn_cli.report.records import RecordWriter
 from dccrn_cli.report.spectrogram import draw_spectrograms
 from dccrn_cli.utils.atomic import AtomicFile, remove_leftovers, temporary_path
 from dccrn_cli.utils.paths import below, path_kind
+from dccrn_cli.utils.records import RecordWriter
 from dccrn_cli.utils.storage import check_writable, write_whole
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX links")

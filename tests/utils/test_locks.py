@@ -20,12 +20,12 @@ from dccrn_cli.engine.files.results import FileResult
 from dccrn_cli.engine.files.shared_progress import ProgressBoard
 from dccrn_cli.errors import CheckpointError, OptionError, StorageError
 from dccrn_cli.nn.checkpoint import load_model
-from dccrn_cli.report.records import RecordWriter
 from dccrn_cli.testsets.rows import joined_names, read_rows
 from dccrn_cli.training.recipe import parse_setting, read_recipe
 from dccrn_cli.training.run_folder import LAST, RunFolder
 from dccrn_cli.utils.csv_text import csv_line, plain_data, read_csv
 from dccrn_cli.utils.locks import RunLock
+from dccrn_cli.utils.records import RecordWriter
 
 ODD = [
     "a,b.wav",
