@@ -245,12 +245,12 @@ def _pairing(
 ) -> tuple[Pairing, list[str]]:
     """What belongs together, and the labels of the systems."""
     from dccrn_cli.errors import OptionError
-    from dccrn_cli.scoring.pairing import label_folders, pair_paths, read_pairs
+    from dccrn_cli.scoring.pairing import label_folders, pair_paths, read_pair_table
 
     if table is not None:
         if len(estimates) > 1:
             raise OptionError("--pairs is of one system; give --est once, or not at all")
-        pairing = read_pairs(table, reference, estimates[0] if estimates else None, noisy)
+        pairing = read_pair_table(table, reference, estimates[0] if estimates else None, noisy)
         return pairing, [pairing.pairs[0].system]
     if not estimates:
         raise OptionError("say what to score: --ref CLEAN --est RESULTS, or --pairs FILE.csv")

@@ -14,7 +14,7 @@ from dccrn_cli.scoring.cache import Store, default_folder
 from dccrn_cli.scoring.decoding import SoundCache
 from dccrn_cli.scoring.measurement import MAX_LENGTH_DIFFERENCE_S, Measurement, Record, Repairs, measure_files
 from dccrn_cli.scoring.metadata import annotate, find_metadata
-from dccrn_cli.scoring.pairing import Pair, Pairing, Unmatched, label_folders, pair_paths
+from dccrn_cli.scoring.pairing import FilePair, Pairing, Unmatched, label_folders, pair_paths
 from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.processes import local_processes, map_in_processes
 
@@ -138,7 +138,7 @@ def score_pairs(
 
         load_network(find_model(store.dnsmos_model))
     yield from (_without_partner(alone, metrics) for alone in pairing.unmatched)
-    left: list[tuple[float, list[Pair]]] = []
+    left: list[tuple[float, list[FilePair]]] = []
     for pairs in _tasks(pairing.pairs):
         if interrupt.requested:
             return
@@ -172,7 +172,7 @@ def _count_processes(tasks: int, jobs: int | None) -> int:
     return min(jobs, tasks) if jobs else min(joblib.cpu_count(), math.ceil(tasks / FILES_PER_PROCESS))
 
 
-def score_task(pairs: Sequence[Pair], metrics: Sequence[str], store: Store) -> list[Record]:
+def score_task(pairs: Sequence[FilePair], metrics: Sequence[str], store: Store) -> list[Record]:
     """Records of pairs with the same reference and noisy file.
 
     Raises:
@@ -197,7 +197,7 @@ def score_task(pairs: Sequence[Pair], metrics: Sequence[str], store: Store) -> l
     return [_record(pair, measure(pair.estimate, noisy, metrics, store), before, metrics) for pair in pairs]
 
 
-def _try_task(pairs: Sequence[Pair], metrics: Sequence[str], store: Store) -> list[Record]:
+def _try_task(pairs: Sequence[FilePair], metrics: Sequence[str], store: Store) -> list[Record]:
     try:
         return score_task(pairs, metrics, store)
     except (OptionError, CheckpointError, MissingDependency):
@@ -207,7 +207,7 @@ def _try_task(pairs: Sequence[Pair], metrics: Sequence[str], store: Store) -> li
         return [_record(pair, failed, None, metrics) for pair in pairs]
 
 
-def _known(pairs: Sequence[Pair], metrics: Sequence[str], store: Store) -> list[Record] | None:
+def _known(pairs: Sequence[FilePair], metrics: Sequence[str], store: Store) -> list[Record] | None:
     """Records of what is all in the store, else None."""
     reference, noisy = pairs[0].reference, pairs[0].noisy
     before = None
@@ -231,7 +231,7 @@ def _of_noisy(metrics: Sequence[str], with_reference: bool) -> list[str]:
     return list(dict.fromkeys([*(name for name in metrics if not METRICS[name].needs_noisy), *snr]))
 
 
-def _record(pair: Pair, found: Measurement, before: Measurement | None, metrics: Sequence[str]) -> Record:
+def _record(pair: FilePair, found: Measurement, before: Measurement | None, metrics: Sequence[str]) -> Record:
     values = {name: found.values.get(name) for name in metrics}
     note = found.note()
     if before is not None and before.error:
@@ -275,8 +275,8 @@ def _without_partner(alone: Unmatched, metrics: Sequence[str]) -> Record:
     }
 
 
-def _tasks(pairs: Iterable[Pair]) -> list[list[Pair]]:
-    tasks: dict[object, list[Pair]] = {}
+def _tasks(pairs: Iterable[FilePair]) -> list[list[FilePair]]:
+    tasks: dict[object, list[FilePair]] = {}
     for pair in pairs:
         # Only systems share a task: many estimates of one reference are work for many.
         alone = pair.file if pair.noisy is None or pair.reference is None else ""
@@ -284,7 +284,7 @@ def _tasks(pairs: Iterable[Pair]) -> list[list[Pair]]:
     return list(tasks.values())
 
 
-def _weight(pairs: Sequence[Pair]) -> float:
+def _weight(pairs: Sequence[FilePair]) -> float:
     """About how much work, as bytes."""
     try:
         size = os.stat(pairs[0].reference or pairs[0].estimate).st_size

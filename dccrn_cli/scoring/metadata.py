@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from dccrn_cli.errors import OptionError
 from dccrn_cli.scoring.measurement import Record
-from dccrn_cli.scoring.pairing import Pair, read_table
+from dccrn_cli.scoring.pairing import FilePair, read_table
 from dccrn_cli.scoring.snr_classes import SnrClasses
 from dccrn_cli.utils.paths import is_file
 
@@ -68,7 +68,7 @@ class Metadata:
         return None
 
 
-def find_metadata(pairs: Sequence[Pair]) -> Path | None:
+def find_metadata(pairs: Sequence[FilePair]) -> Path | None:
     """A `metadata.csv` beside or above the noisy or clean files that knows one of them, or None."""
     if not pairs:
         return None

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Pair:
+class FilePair:
     """An estimate with what it is held against; without a reference only some metrics are defined.
 
     Attributes:
@@ -56,7 +56,7 @@ class Pairing:
         originals: files in folders of estimates that lie beside results made from them.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[FilePair, ...]
     unmatched: tuple[Unmatched, ...]
     originals: tuple[Path, ...] = ()
 
@@ -124,7 +124,7 @@ def pair_paths(reference: Path | None, estimates: Mapping[str, Path], noisy: Pat
             files = [path for path, (other, _) in zip(paths, kinds, strict=True) if other == "file"]
             raise OptionError("is a file; give folders only, or files only", files[0])
     if all(kind == "file" for kind, _ in kinds):
-        return Pairing(tuple(Pair(p.name, label, reference, p, noisy) for label, p in estimates.items()), ())
+        return Pairing(tuple(FilePair(p.name, label, reference, p, noisy) for label, p in estimates.items()), ())
     locked: list[Unmatched] = []
 
     def leave(path: Path, why: str) -> None:
@@ -141,7 +141,7 @@ def pair_paths(reference: Path | None, estimates: Mapping[str, Path], noisy: Pat
 
 def _pair_folder(
     label: str, found: Mapping[str, Path], references: Mapping[str, Path] | None, noisies: Mapping[str, Path]
-) -> tuple[list[Pair], list[Unmatched], list[Path]]:
+) -> tuple[list[FilePair], list[Unmatched], list[Path]]:
     """Pairs of one system, its files and references without partner, and its originals."""
     partners, originals = match_results(found, references if references is not None else noisies)
     if references is None:
@@ -156,7 +156,7 @@ def _pair_folder(
         if name in partners:
             noise_name = before.get(name) or by_reference.get(partners[name])
             noise = None if noise_name is None else noisies[noise_name]
-            pairs.append(Pair(name, label, None if references is None else references[partners[name]], path, noise))
+            pairs.append(FilePair(name, label, None if references is None else references[partners[name]], path, noise))
         elif name not in originals:
             unmatched.append(Unmatched(name, label, None, path, _why(name, references or (), "reference")))
     taken = set(partners.values())
@@ -196,7 +196,7 @@ def find_files(folder: Path, unreadable: Callable[[Path, str], None]) -> dict[st
     return dict(sorted(found.items()))
 
 
-def read_pairs(
+def read_pair_table(
     path: Path, reference: Path | None = None, estimate: Path | None = None, noisy: Path | None = None
 ) -> Pairing:
     """Pairs of a CSV file with the columns `ref`, `est` and perhaps `noisy`.
@@ -216,7 +216,7 @@ def read_pairs(
         if "est" not in found or ("ref" in row and "ref" not in found):
             raise OptionError(f"row {number} has no ref or no est", path)
         label = estimate.name if estimate else ""
-        pairs.append(Pair(row["est"], label, found.get("ref"), found["est"], found.get("noisy")))
+        pairs.append(FilePair(row["est"], label, found.get("ref"), found["est"], found.get("noisy")))
     return Pairing(tuple(pairs), ())
 
 
