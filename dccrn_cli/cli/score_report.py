@@ -18,7 +18,7 @@ from dccrn_cli.scoring.measurement import Record
 from dccrn_cli.scoring.metadata import SNR
 from dccrn_cli.scoring.pairing import Pairing
 from dccrn_cli.scoring.statistics import INTERVAL
-from dccrn_cli.scoring.table import Row, differences, summarize
+from dccrn_cli.scoring.table import SummaryRow, differences, summarize
 from dccrn_cli.scoring.text import (
     GAP,
     Grid,
@@ -115,7 +115,7 @@ def show(records: Sequence[Record], metrics: Sequence[str], by: Sequence[str], f
         typer.echo("\n\n".join(map(latex if form == "latex" else markdown, grids)))
 
 
-def footnotes(rows: Sequence[Row], metrics: Sequence[str], systems: Sequence[str]) -> list[str]:
+def footnotes(rows: Sequence[SummaryRow], metrics: Sequence[str], systems: Sequence[str]) -> list[str]:
     """What the table does not say: its intervals, and values that are missing."""
     lines = [f"Mean over files ± half of its {INTERVAL}."]
     several = len(systems) > 1

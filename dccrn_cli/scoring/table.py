@@ -31,7 +31,7 @@ class Statistic(TypedDict):
     missing: int
 
 
-class Row(TypedDict):
+class SummaryRow(TypedDict):
     """One row of a table.
 
     Keys:
@@ -87,7 +87,7 @@ def statistic(values: Iterable[float | None]) -> Statistic:
     }
 
 
-def summarize(records: Sequence[Record], by: Sequence[str] = ()) -> list[Row]:
+def summarize(records: Sequence[Record], by: Sequence[str] = ()) -> list[SummaryRow]:
     """Rows by group, those of all files last; in each the noisy files first, then the systems in order.
 
     With several columns, each group of the first ones has its own row over the others. Several
@@ -155,7 +155,7 @@ def shared(records: Sequence[Record], systems: Sequence[str]) -> dict[str, set[s
 
 def _rows(
     group: dict[str, float | str | None], members: Sequence[Record], systems: Sequence[str], common: dict[str, set[str]]
-) -> list[Row]:
+) -> list[SummaryRow]:
     several = len(systems) > 1
 
     def cells(records: Sequence[Record], pick: Callable[[Record, str], float | None]) -> dict[str, Statistic]:
@@ -164,7 +164,7 @@ def _rows(
             for name, files in common.items()
         }
 
-    rows: list[Row] = []
+    rows: list[SummaryRow] = []
     before: dict[str, Record] = {key(record): record for record in members if record["noisy_values"]}
     if before:
         noisy = {
@@ -220,7 +220,7 @@ def natural(value: float | str | None) -> tuple[int, list[tuple[int, float, str]
     return 1, [(0, float(part), "") if part.isdecimal() else (1, 0.0, part) for part in parts]
 
 
-def label(column: str, row: Row | Difference) -> str:
+def label(column: str, row: SummaryRow | Difference) -> str:
     """Text of a group in its column."""
     if column not in row["group"]:
         return "all"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dccrn_cli.metrics.registry import METRICS
 from dccrn_cli.scoring.measurement import Record
-from dccrn_cli.scoring.table import Difference, DifferenceStatistic, Row, Statistic, label
+from dccrn_cli.scoring.table import Difference, DifferenceStatistic, Statistic, SummaryRow, label
 from dccrn_cli.utils.csv_text import csv_line
 
 NONE = "–"
@@ -39,7 +39,7 @@ def title(name: str) -> str:
     return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
 
 
-def mean_grid(rows: Sequence[Row], metrics: Sequence[str], by: Sequence[str]) -> Grid:
+def mean_grid(rows: Sequence[SummaryRow], metrics: Sequence[str], by: Sequence[str]) -> Grid:
     """Each mean with half of its interval."""
     several = len({row["system"] for row in rows}) > 1
     fixed = [*(["system"] if several else []), "files", *map(title, metrics)]
@@ -58,7 +58,7 @@ def mean_grid(rows: Sequence[Row], metrics: Sequence[str], by: Sequence[str]) ->
     return Grid(head, body, len(by) + several, sections)
 
 
-def long_grid(rows: Sequence[Row], metrics: Sequence[str], by: Sequence[str]) -> Grid:
+def long_grid(rows: Sequence[SummaryRow], metrics: Sequence[str], by: Sequence[str]) -> Grid:
     """One row for each mean, with the ends of its interval, median and counts."""
     fixed = ["system", "metric", "mean", "from", "to", "median", "files", "without value"]
     head = [*unique_columns(by, fixed), *fixed]
