@@ -18,7 +18,7 @@ from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, count, duration, err
 
 if TYPE_CHECKING:
     from dccrn_cli.testsets.mixture import Mixture
-    from dccrn_cli.testsets.mixture_recipe import Recipe
+    from dccrn_cli.testsets.mixture_recipe import MixtureRecipe
     from dccrn_cli.testsets.rows import Row
     from dccrn_cli.testsets.sources import Sources
 
@@ -264,10 +264,10 @@ def _clear(output: Path) -> None:
                 (output / kind / row.file_name(kind)).unlink(missing_ok=True)
 
 
-def _recipe(name: str | None, given: Mapping[str, Any], in_rooms: bool) -> Recipe:
-    from dccrn_cli.testsets.mixture_recipe import Recipe, protocol
+def _recipe(name: str | None, given: Mapping[str, Any], in_rooms: bool) -> MixtureRecipe:
+    from dccrn_cli.testsets.mixture_recipe import MixtureRecipe, protocol
 
-    recipe = Recipe() if name is None else protocol(name).recipe
+    recipe = MixtureRecipe() if name is None else protocol(name).recipe
     if in_rooms and not recipe.reverb:
         recipe = replace(recipe, reverb=1.0)
     return replace(recipe, **given)

@@ -32,7 +32,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class MixtureRecipe:
     """How the mixtures of a test set are made.
 
     Attributes:
@@ -87,19 +87,19 @@ class Protocol:
     """
 
     about: str
-    recipe: Recipe
+    recipe: MixtureRecipe
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
-    "dccrn-wsj0": Protocol("0, 5, 10, 15, 20 dB, whole utterances", Recipe()),
+    "dccrn-wsj0": Protocol("0, 5, 10, 15, 20 dB, whole utterances", MixtureRecipe()),
     "losses": Protocol(
         "-10 to 20 dB by 5 dB, 3 s, seen and unseen noise",
-        Recipe(snr_db=tuple(float(snr) for snr in range(-10, 21, 5)), seconds=3.0, split="both"),
+        MixtureRecipe(snr_db=tuple(float(snr) for snr in range(-10, 21, 5)), seconds=3.0, split="both"),
     ),
-    "crn": Protocol("-5, 0, 5 dB, whole utterances", Recipe(snr_db=(-5.0, 0.0, 5.0))),
+    "crn": Protocol("-5, 0, 5 dB, whole utterances", MixtureRecipe(snr_db=(-5.0, 0.0, 5.0))),
     "dns": Protocol(
         "-5 to 20 dB at random, 10 s, half in rooms, names of the DNS challenge",
-        Recipe(snr_db=Span(-5.0, 20.0), step_db=1.0, seconds=10.0, reverb=0.5, naming="dns"),
+        MixtureRecipe(snr_db=Span(-5.0, 20.0), step_db=1.0, seconds=10.0, reverb=0.5, naming="dns"),
     ),
 }
 """Protocols by name."""

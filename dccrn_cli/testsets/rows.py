@@ -30,7 +30,7 @@ class Row:
 
     Attributes:
         name: of the noisy file, without its suffix.
-        snr_db, snr_on, noise_set, target, sample_rate, sample_format, seed: see `recipes.Recipe`; the noise
+        snr_db, snr_on, noise_set, target, sample_rate, sample_format, seed: see `MixtureRecipe`; the noise
             set is empty where it is not known.
         speaker, noise_class: folders of the recordings.
         reverb: 1 in a room, else 0.

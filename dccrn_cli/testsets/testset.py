@@ -16,7 +16,7 @@ from dccrn_cli.data.speech_level import active_rms, rms
 from dccrn_cli.errors import AudioError, DataError, OptionError
 from dccrn_cli.mixing.decays import draw_t60_s, from_direct_sound
 from dccrn_cli.testsets.mixture import Mixture, blend, in_room, join, simulated_room
-from dccrn_cli.testsets.mixture_recipe import Recipe
+from dccrn_cli.testsets.mixture_recipe import MixtureRecipe
 from dccrn_cli.testsets.rows import SIMULATED, Row, joined_names, mixture_name
 from dccrn_cli.testsets.sources import Recording, Sources
 
@@ -75,7 +75,9 @@ class MixtureSet:
         rooms: measured impulse responses; None for simulated ones.
     """
 
-    def __init__(self, recipe: Recipe, clean: Sources, noise: Mapping[str, Sources], rooms: Sources | None) -> None:
+    def __init__(
+        self, recipe: MixtureRecipe, clean: Sources, noise: Mapping[str, Sources], rooms: Sources | None
+    ) -> None:
         self.recipe = recipe
         self.clean = clean
         self.noise = noise

@@ -25,7 +25,7 @@ from dccrn_cli.data.clips import HELD_OUT, find_clips, set_aside
 from dccrn_cli.data.speech_level import active_rms, rms
 from dccrn_cli.errors import AudioError, DataError, OptionError
 from dccrn_cli.mixing.noises import coloured
-from dccrn_cli.testsets.mixture_recipe import PROTOCOLS, Recipe, Span, parse_snr, parse_span
+from dccrn_cli.testsets.mixture_recipe import PROTOCOLS, MixtureRecipe, Span, parse_snr, parse_span
 from dccrn_cli.testsets.rows import joined_names, read_rows
 from dccrn_cli.testsets.sources import Sources
 from dccrn_cli.testsets.testset import MixtureSet, noise_sets, remake
@@ -74,7 +74,7 @@ def table(out: Path) -> list[dict[str, str]]:
 
 def mixtures(data: Path, **options: Any) -> MixtureSet:
     noise = {"": Sources(find_clips([data / "noise"]))}
-    return MixtureSet(Recipe(**options), Sources(find_clips([data / "speech"])), noise, None)
+    return MixtureSet(MixtureRecipe(**options), Sources(find_clips([data / "speech"])), noise, None)
 
 
 @pytest.mark.parametrize("snr_on", ["active", "whole"])
@@ -262,7 +262,7 @@ def test_a_frame_at_the_limit_of_active_speech_does_not_move_the_snr(data: Path,
     clean, noise = Sources(find_clips([tmp_path / "speech"])), Sources(find_clips([data / "noise"]))
     errors = []
     for level_db in np.arange(-50.0, -30.0, 0.5):
-        recipe = Recipe(level_db=Span(level_db, level_db), snr_db=(0.0,))
+        recipe = MixtureRecipe(level_db=Span(level_db, level_db), snr_db=(0.0,))
         _, mixture = MixtureSet(recipe, clean, {"": noise}, None).make(0)
         added = rms(mixture.noisy - mixture.clean)
         errors.append(abs(20 * np.log10(active_rms(mixture.clean) / added)))
@@ -340,7 +340,7 @@ def test_noise_that_is_mostly_pauses(data: Path, tmp_path: Path) -> None:
     result = mix(data, tmp_path / "out", "--noise", tmp_path / "door", "--count", 4)
     assert result.exit_code == 0, result.output
     mixtures = MixtureSet(
-        Recipe(), Sources(find_clips([data / "speech"])), {"": Sources(find_clips([tmp_path / "door"]))}, None
+        MixtureRecipe(), Sources(find_clips([data / "speech"])), {"": Sources(find_clips([tmp_path / "door"]))}, None
     )
     for number in range(6):
         row, _ = mixtures.make(number)
