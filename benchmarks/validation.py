@@ -44,7 +44,7 @@ from dccrn_cli.engine.files.file import FileEnhancer
 from dccrn_cli.engine.files.plan import make_plan
 from dccrn_cli.errors import DccrnError, MetricError
 from dccrn_cli.metrics import METRICS
-from dccrn_cli.metrics.dnsmos import find_model, load_network
+from dccrn_cli.metrics.dnsmos import find_dnsmos_model, load_network
 from dccrn_cli.metrics.inputs import Signals
 
 RATE = 16_000
@@ -310,7 +310,7 @@ def _enhancer(model: str | None) -> FileEnhancer:
 
 def _has_dnsmos() -> bool:
     try:
-        load_network(find_model())
+        load_network(find_dnsmos_model())
     except DccrnError as error:
         print(f"without DNSMOS: {error}", file=sys.stderr)
         return False

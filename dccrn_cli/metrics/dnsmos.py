@@ -64,7 +64,7 @@ def dnsmos_scores(estimate: np.ndarray, sample_rate: int = RATE, model: str | Pa
     estimate = check_signal(estimate)
     if is_silent(estimate):
         raise MetricError("the estimate is silent")
-    session = load_network(find_model(model))
+    session = load_network(find_dnsmos_model(model))
     period = len(estimate)
     while len(estimate) < WINDOW:
         estimate = np.concatenate([estimate, estimate])
@@ -77,7 +77,7 @@ def dnsmos_scores(estimate: np.ndarray, sample_rate: int = RATE, model: str | Pa
     return Dnsmos(sig, bak, ovrl)
 
 
-def find_model(path: str | PathLike[str] | None = None) -> Path:
+def find_dnsmos_model(path: str | PathLike[str] | None = None) -> Path:
     """The ONNX file: the one named, else that of an installed `speechmos`.
 
     Raises:
@@ -96,7 +96,7 @@ def find_model(path: str | PathLike[str] | None = None) -> Path:
 def is_available(model: str | PathLike[str] | None = None) -> bool:
     """Whether DNSMOS can be measured: with this file, or with that of an installed `speechmos`."""
     try:
-        find_model(model)
+        find_dnsmos_model(model)
     except OptionError:
         return False
     return model is not None or importlib.util.find_spec("onnxruntime") is not None

@@ -134,9 +134,9 @@ def score_pairs(
         OptionError, CheckpointError, MissingDependency: DNSMOS is asked for and cannot be loaded.
     """
     if any(name.startswith("dnsmos") for name in metrics):
-        from dccrn_cli.metrics.dnsmos import find_model, load_network
+        from dccrn_cli.metrics.dnsmos import find_dnsmos_model, load_network
 
-        load_network(find_model(store.dnsmos_model))
+        load_network(find_dnsmos_model(store.dnsmos_model))
     yield from (_without_partner(alone, metrics) for alone in pairing.unmatched)
     left: list[tuple[float, list[FilePair]]] = []
     for pairs in _tasks(pairing.pairs):

@@ -34,7 +34,7 @@ def validation(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     def no_network() -> Path:
         raise OptionError("there is none")
 
-    monkeypatch.setattr(module, "find_model", no_network)
+    monkeypatch.setattr(module, "find_dnsmos_model", no_network)
     monkeypatch.setattr(module, "MADE_PAIRS", 2)
     return module
 

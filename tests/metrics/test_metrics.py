@@ -383,11 +383,11 @@ def test_dnsmos_finds_the_file_of_speechmos(monkeypatch: pytest.MonkeyPatch, tmp
     (tmp_path / "speechmos" / "__init__.py").write_text("raise ImportError")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(OptionError):
-        dnsmos_module.find_model()
+        dnsmos_module.find_dnsmos_model()
     file = tmp_path / "speechmos" / "dnsmos_models" / "sig_bak_ovr.onnx"
     file.touch()
-    assert dnsmos_module.find_model() == file
-    assert dnsmos_module.find_model("mine.onnx") == Path("mine.onnx")
+    assert dnsmos_module.find_dnsmos_model() == file
+    assert dnsmos_module.find_dnsmos_model("mine.onnx") == Path("mine.onnx")
 
 
 def test_dnsmos_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:

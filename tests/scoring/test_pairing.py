@@ -116,7 +116,7 @@ def test_dnsmos_needs_no_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert files[0]["reference"] is None
         assert 1 < files[0]["values"]["dnsmos_ovrl"] < 5
     # The package `speechmos` in place of the option.
-    monkeypatch.setattr(dnsmos_module, "find_model", lambda path=None: tmp_path / "model.onnx")
+    monkeypatch.setattr(dnsmos_module, "find_dnsmos_model", lambda path=None: tmp_path / "model.onnx")
     assert len(score_folders(None, tmp_path / "out", metrics=["dnsmos"])) == 2
     assert "dnsmos_sig" in choose_metrics(["all"], True)
     for metrics in (("--metrics", "si_snr"), ("--metrics", "dnsmos,stoi")):
@@ -128,7 +128,7 @@ def test_without_dnsmos_and_reference_nothing_is_left(monkeypatch: pytest.Monkey
     def absent(path: object = None) -> Path:
         raise OptionError("no file")
 
-    monkeypatch.setattr(dnsmos_module, "find_model", absent)
+    monkeypatch.setattr(dnsmos_module, "find_dnsmos_model", absent)
     with pytest.raises(OptionError, match="only dnsmos"):
         choose_metrics(["all"], False, None, False)
 
