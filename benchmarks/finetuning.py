@@ -24,7 +24,7 @@ from dccrn_cli.data.clips import Clip, find_clips
 from dccrn_cli.data.pairs import Pair, read_pairs
 from dccrn_cli.engine.models import find_model
 from dccrn_cli.nn.base import SAMPLE_RATE
-from dccrn_cli.nn.checkpoint import load_model
+from dccrn_cli.nn.checkpoint import load_checkpoint
 from dccrn_cli.training.finetune_data import plain_mixtures
 from dccrn_cli.training.losses import LossOptions
 from dccrn_cli.training.validation import mean_figures, measure
@@ -52,7 +52,7 @@ def take(clips: Sequence[Clip], minutes: float, folder: Path) -> list[Clip]:
 
 def si_snr_db(model: str, pairs: Sequence[Pair]) -> float:
     """Mean SI-SNR of a model's output."""
-    network, _ = load_model(find_model(model))
+    network, _ = load_checkpoint(find_model(model))
     return mean_figures(measure(network, pairs, LossOptions(), ("si_snr",)))["si_snr"]
 
 

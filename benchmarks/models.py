@@ -33,7 +33,7 @@ from dccrn_cli.metrics import MetricError, pesq_raw, pesq_wb, si_snr, stoi
 from dccrn_cli.mixing.mixer import Mixer, MixingOptions
 from dccrn_cli.nn.base import SAMPLE_RATE
 from dccrn_cli.nn.build import build_network
-from dccrn_cli.nn.checkpoint import load_model, save_model
+from dccrn_cli.nn.checkpoint import load_checkpoint, save_model
 from dccrn_cli.nn.config import PRESETS, DCCRNConfig, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.training.losses import COMBINATIONS, TERMS, LossOptions
@@ -190,7 +190,7 @@ def run(name: str, pairs: Sequence[tuple[str, Pair]], arguments: argparse.Namesp
     record: dict[str, Any] | None = read_json(folder / FIGURES)
     if record is None:
         training = train(name, folder, [pair for _, pair in pairs[:1]], arguments)
-        record = {"training": training, "figures": measure(pairs, load_model(folder / MODEL)[0])}
+        record = {"training": training, "figures": measure(pairs, load_checkpoint(folder / MODEL)[0])}
         write_json(folder / FIGURES, record)
     return record
 

@@ -18,7 +18,7 @@ import torch
 from dccrn_cli.data.pairs import read_pairs
 from dccrn_cli.engine.models import find_model
 from dccrn_cli.metrics import MetricError, pesq_wb
-from dccrn_cli.nn.checkpoint import load_model
+from dccrn_cli.nn.checkpoint import load_checkpoint
 from dccrn_cli.training.losses.pesq import pesq_mos_lqo
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--model")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model, _ = load_model(find_model(arguments.model))
+    model, _ = load_checkpoint(find_model(arguments.model))
     figures: dict[str, tuple[list[float], list[float]]] = {"noisy": ([], []), "enhanced": ([], [])}
     for pair in read_pairs(arguments.data):
         noisy, clean = (torch.from_numpy(x)[None] for x in (pair.noisy, pair.clean))

@@ -16,7 +16,7 @@ from pathlib import Path
 from validation import Figures, evaluate, table
 
 from dccrn_cli.engine.models import SUFFIX, models_folder
-from dccrn_cli.nn.checkpoint import load_model, read_metadata, save_model
+from dccrn_cli.nn.checkpoint import load_checkpoint, read_metadata, save_model
 
 LICENCE = "CC BY 4.0; trained on recordings whose licences are listed in the model card"
 DATA = "9 h of speech in five languages, 7 h of noise, 84 room responses"
@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     target = models_folder() / f"{arguments.name}{SUFFIX}"
-    model, provenance = load_model(arguments.model)
+    model, provenance = load_checkpoint(arguments.model)
     if arguments.hours is not None:
         provenance["hours_seen"] = arguments.hours
     results = evaluate(arguments.data, str(arguments.model), cache=arguments.cache)

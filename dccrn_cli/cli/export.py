@@ -39,14 +39,14 @@ def export(
     from dccrn_cli.engine.onnx.export import export_onnx
     from dccrn_cli.errors import OptionError
     from dccrn_cli.nn.base import SAMPLE_RATE
-    from dccrn_cli.nn.checkpoint import load_model
+    from dccrn_cli.nn.checkpoint import load_checkpoint
 
     if output.exists() and not overwrite:
         raise OptionError("exists already (--overwrite replaces it)", output)
     path = find_model(model)
     if output.exists() and output.samefile(path):
         raise OptionError("would overwrite the model", output)
-    network, provenance = load_model(path)
+    network, provenance = load_checkpoint(path)
     written = export_onnx(network, output, block, name=path.stem, provenance=provenance)
     ms = [1000 * samples / SAMPLE_RATE for samples in (written.block, written.latency)]
     typer.echo(

@@ -96,7 +96,7 @@ def finetune(
 
     from dccrn_cli.engine.enhancer import pick_device
     from dccrn_cli.engine.models import find_model
-    from dccrn_cli.nn.checkpoint import load_model, save_model
+    from dccrn_cli.nn.checkpoint import load_checkpoint, save_model
     from dccrn_cli.training.finetune import FineTuning
     from dccrn_cli.training.finetune_data import own_data
     from dccrn_cli.training.recipe import read_recipe
@@ -112,7 +112,7 @@ def finetune(
         torch.set_flush_denormal(True)
         changes: dict[str, Any] = {"training": {"seed": seed} | ({} if lr is None else {"lr": lr})}
         recipe = read_recipe(RECIPE, changes)
-        start, provenance = load_model(find_model(model))
+        start, provenance = load_checkpoint(find_model(model))
         own = own_data(clean or [], noise or [], rooms, [pairs] if pairs else [], recipe.mixing, general, seed)
         say(own.summary)
         doubts = check_data(own.speech, own.noise, even_if=DOUBTS) if check else []
@@ -154,13 +154,13 @@ def _check_output(output: Path) -> None:
         OptionError: a folder, or a file that is not a model.
     """
     from dccrn_cli.errors import CheckpointError, OptionError
-    from dccrn_cli.nn.checkpoint import load_model
+    from dccrn_cli.nn.checkpoint import load_checkpoint
 
     if output.is_dir() or not output.name:
         raise OptionError("is a folder; the name of a model file is needed", output)
     if output.exists():
         try:
-            load_model(output)
+            load_checkpoint(output)
         except CheckpointError as error:
             raise OptionError(f"is there and not a model ({error.message}); it is not replaced", output) from None
 
@@ -199,12 +199,12 @@ def _train(trainer: Trainer, say: Callable[[str], None]) -> None:
 
 def _against_standing(tuning: FineTuning, comparison: Comparison, output: Path) -> list[str]:
     """What speaks for the model that the file to write already holds."""
-    from dccrn_cli.nn.checkpoint import load_model
+    from dccrn_cli.nn.checkpoint import load_checkpoint
     from dccrn_cli.training.finetune import score
 
     if not output.exists():
         return []
-    standing = score(load_model(output)[0], tuning.own.held_out).mean["si_snr"]
+    standing = score(load_checkpoint(output)[0], tuning.own.held_out).mean["si_snr"]
     reached = comparison.own_after.mean["si_snr"]
     if reached > standing:
         return []

@@ -52,14 +52,14 @@ def _presets() -> list[dict[str, Any]]:
 
 def _bundled() -> list[dict[str, Any]]:
     from dccrn_cli.engine.models import DEFAULT_MODEL, bundled_models
-    from dccrn_cli.nn.checkpoint import load_model
+    from dccrn_cli.nn.checkpoint import load_checkpoint
 
     return [
         {
             "name": model.name,
             "default": model.name == DEFAULT_MODEL,
             "bytes": model.path.stat().st_size,
-            **_size_and_cost(load_model(model.path)[0]),
+            **_size_and_cost(load_checkpoint(model.path)[0]),
             **{key: model.provenance.get(key) for key in ("data", "licence", "hours_seen", "validation")},
         }
         for model in bundled_models()

@@ -22,7 +22,7 @@ from dccrn_cli.engine.onnx.network import OnnxEnhancer, OnnxNetwork
 from dccrn_cli.engine.overlap_add import SpectralEnhancer
 from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import InvalidSamples, OptionError
-from dccrn_cli.nn.checkpoint import load_model
+from dccrn_cli.nn.checkpoint import load_checkpoint
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.nn.network import SpectralNetwork
 
@@ -64,7 +64,7 @@ def open_network(
     """
     path = find_model(model)
     if not is_onnx(path):
-        return StreamingNetwork(load_model(path)[0], pick_device(device), precision)
+        return StreamingNetwork(load_checkpoint(path)[0], pick_device(device), precision)
     if str(device) not in ("auto", "cpu") or precision == "bf16":
         raise OptionError("an exported model runs on the CPU, in fp32", path)
     return OnnxNetwork(path, torch.get_num_threads())

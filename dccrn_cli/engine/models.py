@@ -85,7 +85,7 @@ def load_model(name_or_path: str | os.PathLike[str] | None = None) -> SpectralNe
     """
     from dccrn_cli.nn import checkpoint
 
-    return checkpoint.load_model(find_model(name_or_path))[0]
+    return checkpoint.load_checkpoint(find_model(name_or_path))[0]
 
 
 def available_models() -> list[str]:

@@ -80,7 +80,7 @@ def _in_order(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
-def load_model(path: str | os.PathLike[str]) -> tuple[SpectralNetwork, dict[str, Any]]:
+def load_checkpoint(path: str | os.PathLike[str]) -> tuple[SpectralNetwork, dict[str, Any]]:
     """Read a model, in evaluation mode and full precision, with its provenance.
 
     Raises:

@@ -113,5 +113,5 @@ def test_losses_of_magnitudes_keep_the_noisy_phase(
     run(models, monkeypatch, *command, *options)
     if network == "dccrn-small":
         for loss, mask in (("msa", "M"), ("csa", TINY.mask)):
-            model, _ = models.load_model(Path(command[0]) / f"{network} with {loss}" / "model.safetensors")
+            model, _ = models.load_checkpoint(Path(command[0]) / f"{network} with {loss}" / "model.safetensors")
             assert model.config.mask == mask

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from dccrn_cli import __version__, enhance
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import AudioError, CheckpointError, OptionError
-from dccrn_cli.nn.checkpoint import load_model, save_model
+from dccrn_cli.nn.checkpoint import load_checkpoint, save_model
 
 
 def run(*arguments: object) -> Any:
@@ -273,10 +273,10 @@ def test_damaged_models_are_said(tmp_path: Path) -> None:
     for tensors, metadata in cases:
         save_file(tensors, tmp_path / "bad.safetensors", {"format": "dccrn-1", **metadata})
         with pytest.raises(CheckpointError, match=r"bad\.safetensors"):
-            load_model(tmp_path / "bad.safetensors")
+            load_checkpoint(tmp_path / "bad.safetensors")
     save_file(good, tmp_path / "bad.safetensors")
     with pytest.raises(CheckpointError, match="not a dccrn model"):
-        load_model(tmp_path / "bad.safetensors")
+        load_checkpoint(tmp_path / "bad.safetensors")
 
 
 def test_version_and_help() -> None:
@@ -325,7 +325,7 @@ def test_checkpoint_keeps_the_network(tmp_path: Path) -> None:
 
     for half, tolerance in ((True, 1e-2), (False, 0.0)):
         save_model(model, tmp_path / "m.safetensors", {"data": "ünïcode"}, half=half)
-        again, provenance = load_model(tmp_path / "m.safetensors")
+        again, provenance = load_checkpoint(tmp_path / "m.safetensors")
         assert provenance == {"data": "ünïcode"}
         assert again.config == config
         with torch.inference_mode():

@@ -25,7 +25,7 @@ from dccrn_cli.engine.onnx.network import OnnxEnhancer, OnnxNetwork
 from dccrn_cli.engine.overlap_add import SpectralEnhancer
 from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import CheckpointError, DccrnError, MissingDependency, OptionError
-from dccrn_cli.nn.checkpoint import load_model
+from dccrn_cli.nn.checkpoint import load_checkpoint
 from dccrn_cli.nn.config import PRESETS, CRNConfig, DCCRNConfig, LSTMConfig
 from dccrn_cli.nn.network import SpectralNetwork
 
@@ -45,7 +45,7 @@ VARIANTS = SMALL_PRESETS | {
 def tiny_onnx(tiny_model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model, exported in blocks of four hops."""
     path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
-    model, provenance = load_model(tiny_model_file)
+    model, provenance = load_checkpoint(tiny_model_file)
     export_onnx(model, path, block=4 * model.config.hop_length, name="tiny", provenance=provenance)
     return path
 
@@ -92,7 +92,7 @@ def test_presets_cover_all_that_a_graph_may_hold() -> None:
 
 @pytest.mark.parametrize("name", model_names())
 def test_bundled_models_equal_the_engine_over_a_minute(name: str, tmp_path: Path) -> None:
-    model, provenance = load_model(find_model(name))
+    model, provenance = load_checkpoint(find_model(name))
     export_onnx(model, tmp_path / "model.onnx", name=name, provenance=provenance)
     exported, engine = stages(model, tmp_path / "model.onnx")
     x = speechlike(60 * 16_000 + 123)

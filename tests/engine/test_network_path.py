@@ -17,7 +17,7 @@ from dccrn_cli import Enhancer
 from dccrn_cli.engine.fold import Precision, pick_precision
 from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import OptionError
-from dccrn_cli.nn.checkpoint import FORMAT, load_model
+from dccrn_cli.nn.checkpoint import FORMAT, load_checkpoint
 from dccrn_cli.nn.config import PRESETS
 
 LEVEL_DB = {"fp32": 100.0, "bf16": 45.0}
@@ -104,4 +104,4 @@ def test_names_of_tensors_in_earlier_files(tmp_path: Path) -> None:
     save_file(earlier, path, {"format": FORMAT, "config": json.dumps(TINY.to_dict())})
     x = torch.from_numpy(speechlike(4000).T.copy())
     with torch.inference_mode():
-        torch.testing.assert_close(load_model(path)[0](x), model(x), atol=0, rtol=0)
+        torch.testing.assert_close(load_checkpoint(path)[0](x), model(x), atol=0, rtol=0)

@@ -14,7 +14,7 @@ from dccrn_cli import Enhancer
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import CheckpointError, OptionError
 from dccrn_cli.nn.authors_checkpoint import from_reference
-from dccrn_cli.nn.checkpoint import load_model
+from dccrn_cli.nn.checkpoint import load_checkpoint
 from dccrn_cli.nn.config import PRESETS
 from dccrn_cli.nn.cost import count_parameters
 
@@ -36,7 +36,7 @@ def test_converted_model_equals_the_authors(kind: str, use_cbn: bool, tmp_path: 
     torch.save(authors.state_dict(), saved)
     result = CliRunner().invoke(app, ["convert", str(saved), "-o", str(converted), "--preset", f"dccrn-{kind}"])
     assert result.exit_code == 0, result.output
-    model, _ = load_model(converted)
+    model, _ = load_checkpoint(converted)
     enhancer = Enhancer(converted, precision="fp32")
     for samples in (16_000, 15_999, 4_001, 500):
         x = speechlike(samples, seed=samples)
@@ -105,4 +105,4 @@ def test_convert_replaces_nothing_unasked(tmp_path: Path) -> None:
     assert (
         CliRunner().invoke(app, ["convert", str(saved), "-o", str(tmp_path / "new" / "x.safetensors")]).exit_code == 0
     )
-    assert load_model(tmp_path / "new" / "x.safetensors")[0].config == PRESETS["dccrn-e"]
+    assert load_checkpoint(tmp_path / "new" / "x.safetensors")[0].config == PRESETS["dccrn-e"]

@@ -25,7 +25,7 @@ from dccrn_cli.errors import CheckpointError, OptionError
 from dccrn_cli.nn import layers
 from dccrn_cli.nn.base import SAMPLE_RATE, NetworkConfig
 from dccrn_cli.nn.build import build_network
-from dccrn_cli.nn.checkpoint import load_model, read_metadata, save_model
+from dccrn_cli.nn.checkpoint import load_checkpoint, read_metadata, save_model
 from dccrn_cli.nn.config import PRESETS, DCCRNConfig, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.nn.net2net import widen
@@ -211,7 +211,7 @@ def test_a_file_keeps_the_network_and_serves_the_command(name: str, tmp_path: Pa
     model = lively(VARIANTS[name])
     path = tmp_path / "m.safetensors"
     save_model(model, path, {"data": "none"}, half=False)
-    again, provenance = load_model(path)
+    again, provenance = load_checkpoint(path)
     assert (again.config, provenance) == read_metadata(path) == (model.config, {"data": "none"})
     x = speechlike(5000)
     torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
@@ -234,7 +234,7 @@ def test_files_of_other_networks_are_refused(tmp_path: Path) -> None:
         lstm.config = config
         save_model(lstm, path)
         with pytest.raises(CheckpointError, match=message):
-            load_model(path)
+            load_checkpoint(path)
     lstm.config = dataclasses.replace(VARIANTS["lstm"])
     for data, message in (
         ({"architecture": "wavenet"}, "unknown architecture 'wavenet'"),
@@ -246,7 +246,7 @@ def test_files_of_other_networks_are_refused(tmp_path: Path) -> None:
         object.__setattr__(lstm.config, "to_dict", lambda data=data: data)
         save_model(lstm, path)
         with pytest.raises(CheckpointError, match=message):
-            load_model(path)
+            load_checkpoint(path)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.metrics.align import find_shift
 from dccrn_cli.mixing.mixing_options import MixingOptions
 from dccrn_cli.mixing.source import Blend, RecordedPairs
-from dccrn_cli.nn.checkpoint import load_model
+from dccrn_cli.nn.checkpoint import load_checkpoint
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.training import finetune
 from dccrn_cli.training.finetune import Comparison, FineTuning, Scores, blended
@@ -84,7 +84,7 @@ def test_a_better_model_is_written_and_used_at_once(data: Path, tmp_path: Path) 
     assert "4 + 2 files of speech" in said
     for part in ("of scoring", "in 20 steps; loss ", " in all"):
         assert part in said, part
-    provenance = load_model(output)[1]
+    provenance = load_checkpoint(output)[1]
     figures = provenance["finetuned"]
     assert figures["own_after"]["mean"]["si_snr"] > figures["own_before"]["mean"]["si_snr"] + 0.1
     assert provenance["started_from"] == START
@@ -137,7 +137,9 @@ def test_a_run_begun_otherwise_is_not_taken_up(data: Path, small: dict[float, li
     recipe = read_recipe("finetune")
 
     def begin(own: OwnData, **asked: object) -> None:
-        FineTuning(load_model(find_model(START))[0], own, recipe, tmp_path, torch.device("cpu"), asked).begin(3, 1.0)
+        FineTuning(load_checkpoint(find_model(START))[0], own, recipe, tmp_path, torch.device("cpu"), asked).begin(
+            3, 1.0
+        )
 
     begin(own, general=0.3)
     begin(own, general=0.3)

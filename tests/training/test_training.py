@@ -28,7 +28,7 @@ from dccrn_cli.data.pairs import read_pairs
 from dccrn_cli.errors import CheckpointError, DataError, OptionError
 from dccrn_cli.mixing.noises import coloured
 from dccrn_cli.mixing.source import mixed_pairs
-from dccrn_cli.nn.checkpoint import load_model
+from dccrn_cli.nn.checkpoint import load_checkpoint
 from dccrn_cli.training.losses import LossOptions
 from dccrn_cli.training.run_folder import RunFolder
 from dccrn_cli.training.train_options import TrainOptions
@@ -88,7 +88,7 @@ def test_a_network_learns(data: Path, tmp_path: Path) -> None:
     assert after is not None
     assert after["loss"] < 0.9 * before["loss"]
     assert after["si_snr"] > before["si_snr"] + 0.3
-    model, provenance = load_model(tmp_path / "run" / "best.safetensors")
+    model, provenance = load_checkpoint(tmp_path / "run" / "best.safetensors")
     assert provenance["steps"] == 150
     assert validate(model, run.pairs, LossOptions())["loss"] == pytest.approx(after["loss"], abs=0.02)
 

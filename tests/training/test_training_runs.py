@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import DataError, OptionError, StorageError
 from dccrn_cli.mixing.mixer import MixingOptions, synthetic_noise
-from dccrn_cli.nn.checkpoint import load_model, save_model
+from dccrn_cli.nn.checkpoint import load_checkpoint, save_model
 from dccrn_cli.nn.config import PRESETS
 from dccrn_cli.training.distributed import Team
 from dccrn_cli.training.losses import COMBINATIONS
@@ -145,7 +145,7 @@ def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
     # Gradients are summed in another order after a start, which moves weights that do not matter.
     heard = torch.from_numpy(speechlike(8_000)[:, 0])[None]
     with torch.inference_mode():
-        one, other = (load_model(tmp_path / run / "best.safetensors")[0](heard) for run in ("parts", "whole"))
+        one, other = (load_checkpoint(tmp_path / run / "best.safetensors")[0](heard) for run in ("parts", "whole"))
     torch.testing.assert_close(one, other, rtol=0, atol=0.02 * float(other.abs().max()))
     assert logged_steps(tmp_path / "whole") == [12, 24]
 
@@ -230,7 +230,7 @@ def test_a_run_from_a_model_can_be_made_again_from_its_recipe(data: Path, tmp_pa
     plain[plain.index(str(first))] = str(again)
     result = CliRunner().invoke(app, [*plain, "--init", str(start), "--recipe", str(first / "recipe.toml")])
     assert result.exit_code == 0, result.output
-    weights = [load_model(run / "best.safetensors")[0].state_dict() for run in (first, again)]
+    weights = [load_checkpoint(run / "best.safetensors")[0].state_dict() for run in (first, again)]
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
     result = CliRunner().invoke(app, [*plain, "--init", str(start), "--set", "network.mask=C"])
     assert result.exit_code == 2, "a mask cannot be changed in a trained network"

@@ -19,7 +19,7 @@ from dccrn_cli.engine.files.parallel import _ADDRESS
 from dccrn_cli.engine.files.results import FileResult
 from dccrn_cli.engine.files.shared_progress import ProgressBoard
 from dccrn_cli.errors import CheckpointError, OptionError, StorageError
-from dccrn_cli.nn.checkpoint import load_model
+from dccrn_cli.nn.checkpoint import load_checkpoint
 from dccrn_cli.testsets.rows import joined_names, read_rows
 from dccrn_cli.training.recipe import parse_setting, read_recipe
 from dccrn_cli.training.run_folder import LAST, RunFolder
@@ -138,7 +138,7 @@ def test_messages_give_no_dangerous_advice(tmp_path: Path) -> None:
     assert "weights_only" not in str(caught.value)
     torch.save({"w": torch.zeros(3)}, tmp_path / "raw.pth")
     with pytest.raises(CheckpointError, match="dccrn convert"):
-        load_model(tmp_path / "raw.pth")
+        load_checkpoint(tmp_path / "raw.pth")
 
 
 def test_deep_settings_are_refused(tmp_path: Path) -> None:
