@@ -22,9 +22,9 @@ import torch
 
 from dccrn_cli.data.clips import Clip, find_clips
 from dccrn_cli.data.pairs import Pair, read_pairs
-from dccrn_cli.engine.models import find_model
 from dccrn_cli.nn.base import SAMPLE_RATE
 from dccrn_cli.nn.checkpoint import load_checkpoint
+from dccrn_cli.nn.models import find_model
 from dccrn_cli.training.finetune_data import plain_mixtures
 from dccrn_cli.training.losses import LossOptions
 from dccrn_cli.training.validation import mean_figures, measure

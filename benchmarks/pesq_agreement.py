@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from dccrn_cli.data.pairs import read_pairs
-from dccrn_cli.engine.models import find_model
 from dccrn_cli.metrics import MetricError, pesq_wb
 from dccrn_cli.nn.checkpoint import load_checkpoint
+from dccrn_cli.nn.models import find_model
 from dccrn_cli.training.losses.pesq import pesq_mos_lqo
 
 

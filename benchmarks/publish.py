@@ -15,8 +15,8 @@ from pathlib import Path
 
 from validation import Figures, evaluate, table
 
-from dccrn_cli.engine.models import SUFFIX, models_folder
 from dccrn_cli.nn.checkpoint import load_checkpoint, read_metadata, save_model
+from dccrn_cli.nn.models import SUFFIX, models_folder
 
 LICENCE = "CC BY 4.0; trained on recordings whose licences are listed in the model card"
 DATA = "9 h of speech in five languages, 7 h of noise, 84 room responses"

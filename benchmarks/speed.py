@@ -49,10 +49,10 @@ def network_costs(names: list[str], runs: int) -> None:
     import torch
 
     from dccrn_cli import Enhancer
-    from dccrn_cli.engine.models import model_names
     from dccrn_cli.engine.stream import StreamingNetwork
     from dccrn_cli.nn.build import build_network
     from dccrn_cli.nn.config import preset
+    from dccrn_cli.nn.models import model_names
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

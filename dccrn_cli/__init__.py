@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from dccrn_cli.engine.enhance_options import EnhanceOptions
     from dccrn_cli.engine.enhancer import Enhancer
     from dccrn_cli.engine.files.batch import enhance
-    from dccrn_cli.engine.models import available_models, load_model
     from dccrn_cli.engine.onnx.export import export_onnx
     from dccrn_cli.errors import DccrnError
     from dccrn_cli.metrics.pair import score_pair
+    from dccrn_cli.nn.models import available_models, load_model
     from dccrn_cli.scoring.folders import score_folders
 
 _HOMES = {
@@ -29,8 +29,8 @@ _HOMES = {
     "export_onnx": "dccrn_cli.engine.onnx.export",
     "DccrnError": "dccrn_cli.errors",
     "EnhanceOptions": "dccrn_cli.engine.enhance_options",
-    "available_models": "dccrn_cli.engine.models",
-    "load_model": "dccrn_cli.engine.models",
+    "available_models": "dccrn_cli.nn.models",
+    "load_model": "dccrn_cli.nn.models",
     "score_folders": "dccrn_cli.scoring.folders",
     "score_pair": "dccrn_cli.metrics.pair",
 }

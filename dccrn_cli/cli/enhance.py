@@ -390,7 +390,7 @@ def _template(name: str | None, suffix: str) -> str:
 
 def _model_for_all(model: str | None) -> str:
     """The model under a name that every process and machine can find."""
-    from dccrn_cli.engine.models import find_model, models_folder
+    from dccrn_cli.nn.models import find_model, models_folder
 
     path = find_model(model)
     return path.stem if path.parent == models_folder() else str(path.absolute())

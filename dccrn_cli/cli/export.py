@@ -35,11 +35,11 @@ def export(
 
     `dccrn enhance --model FILE` takes the file as well. Both need: pip install 'dccrn-cli[onnx]'
     """
-    from dccrn_cli.engine.models import find_model
     from dccrn_cli.engine.onnx.export import export_onnx
     from dccrn_cli.errors import OptionError
     from dccrn_cli.nn.base import SAMPLE_RATE
     from dccrn_cli.nn.checkpoint import load_checkpoint
+    from dccrn_cli.nn.models import find_model
 
     if output.exists() and not overwrite:
         raise OptionError("exists already (--overwrite replaces it)", output)

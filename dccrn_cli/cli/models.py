@@ -51,8 +51,8 @@ def _presets() -> list[dict[str, Any]]:
 
 
 def _bundled() -> list[dict[str, Any]]:
-    from dccrn_cli.engine.models import DEFAULT_MODEL, bundled_models
     from dccrn_cli.nn.checkpoint import load_checkpoint
+    from dccrn_cli.nn.models import DEFAULT_MODEL, bundled_models
 
     return [
         {

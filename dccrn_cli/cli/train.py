@@ -213,8 +213,8 @@ def _changes(changes: dict[str, Any], preset: str | None, settings: list[str] | 
 
 def _start(init: str) -> tuple[SpectralNetwork, dict[str, Any]]:
     """The model to start from, and what is kept of its provenance."""
-    from dccrn_cli.engine.models import find_model
     from dccrn_cli.nn.checkpoint import load_checkpoint
+    from dccrn_cli.nn.models import find_model
 
     model, before = load_checkpoint(find_model(init))
     return model, {"started_from": Path(init).name, "hours_seen": before.get("hours_seen", 0.0)}

@@ -17,13 +17,13 @@ from dccrn_cli.engine.array_form import ArrayForm
 from dccrn_cli.engine.dynamic_batching import DynamicBatching
 from dccrn_cli.engine.enhance_options import HighBand, check_strength
 from dccrn_cli.engine.fold import Precision
-from dccrn_cli.engine.models import find_model, is_onnx
 from dccrn_cli.engine.onnx.network import OnnxEnhancer, OnnxNetwork
 from dccrn_cli.engine.overlap_add import SpectralEnhancer
 from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import InvalidSamples, OptionError
 from dccrn_cli.nn.checkpoint import load_checkpoint
 from dccrn_cli.nn.config import SAMPLE_RATE
+from dccrn_cli.nn.models import find_model, is_onnx
 from dccrn_cli.nn.network import SpectralNetwork
 
 Model = SpectralNetwork | StreamingNetwork | DynamicBatching | OnnxNetwork

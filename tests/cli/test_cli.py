@@ -306,7 +306,7 @@ def test_help_does_not_import_torch() -> None:
 
 
 def test_models_lists_what_is_bundled() -> None:
-    from dccrn_cli.engine.models import DEFAULT_MODEL, bundled_models, find_model
+    from dccrn_cli.nn.models import DEFAULT_MODEL, bundled_models, find_model
 
     result = run("models")
     assert result.exit_code == 0

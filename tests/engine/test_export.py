@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 
 from dccrn_cli import Enhancer, export_onnx
 from dccrn_cli.cli.app import app
-from dccrn_cli.engine.models import find_model, is_onnx, model_names
 from dccrn_cli.engine.onnx.metadata import UNKNOWN_LENGTH
 from dccrn_cli.engine.onnx.network import OnnxEnhancer, OnnxNetwork
 from dccrn_cli.engine.overlap_add import SpectralEnhancer
@@ -27,6 +26,7 @@ from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import CheckpointError, DccrnError, MissingDependency, OptionError
 from dccrn_cli.nn.checkpoint import load_checkpoint
 from dccrn_cli.nn.config import PRESETS, CRNConfig, DCCRNConfig, LSTMConfig
+from dccrn_cli.nn.models import find_model, is_onnx, model_names
 from dccrn_cli.nn.network import SpectralNetwork
 
 TOLERANCE = 1e-4

@@ -21,13 +21,13 @@ from typer.testing import CliRunner
 from dccrn_cli.cli.app import app
 from dccrn_cli.cli.finetune import _expected
 from dccrn_cli.data.pairs import Pair
-from dccrn_cli.engine.models import find_model
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.metrics.align import find_shift
 from dccrn_cli.mixing.mixing_options import MixingOptions
 from dccrn_cli.mixing.source import Blend, RecordedPairs
 from dccrn_cli.nn.checkpoint import load_checkpoint
 from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.models import find_model
 from dccrn_cli.training import finetune
 from dccrn_cli.training.finetune import Comparison, FineTuning, Scores, blended
 from dccrn_cli.training.finetune_data import OwnData, own_data

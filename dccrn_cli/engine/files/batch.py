@@ -15,8 +15,8 @@ from dccrn_cli.engine.enhance_options import EnhanceOptions, Workers
 from dccrn_cli.engine.files.parallel import on_cluster, on_this_machine
 from dccrn_cli.engine.files.plan import Job
 from dccrn_cli.engine.files.results import FileResult
-from dccrn_cli.engine.models import find_model, is_onnx
 from dccrn_cli.errors import AudioError, OptionError
+from dccrn_cli.nn.models import find_model, is_onnx
 from dccrn_cli.utils.atomic import remove_leftovers
 from dccrn_cli.utils.interrupt import Interrupt
 
