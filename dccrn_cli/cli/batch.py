@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from dccrn_cli.engine.files.plan import Job, Plan
 from dccrn_cli.engine.files.results import EXISTS, FileResult
 from dccrn_cli.errors import StorageError
 from dccrn_cli.utils.csv_text import plain_data, plain_text
-from dccrn_cli.utils.records import Record, RecordWriter
+from dccrn_cli.utils.records import RecordWriter
 
 _LISTED = 40
 _REASONS = 10
@@ -51,7 +51,7 @@ class BatchLog:
             redone = {plain_text(str(job.source)) for job in jobs}
             planned = redone | {plain_text(str(job.source)) for job in skipped}
 
-            def stale(row: Record) -> bool:
+            def stale(row: Mapping[str, Any]) -> bool:
                 return row["source"] in redone or (row["source"] in planned and row["status"] != "done")
 
             self._report = RecordWriter(report, [field.name for field in fields(FileResult)], stale)
@@ -87,7 +87,7 @@ class BatchLog:
         self._event("file", **record)
         self._note(record)
 
-    def _note(self, record: Record) -> None:
+    def _note(self, record: Mapping[str, Any]) -> None:
         """The row of a file; a report that cannot be written costs no result."""
         if self._report is None or self.incomplete:
             return

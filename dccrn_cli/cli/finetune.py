@@ -94,8 +94,8 @@ def finetune(
     """
     import torch
 
-    from dccrn_cli.engine.enhancer import pick_device
     from dccrn_cli.nn.checkpoint import load_checkpoint, save_model
+    from dccrn_cli.nn.device import pick_device
     from dccrn_cli.nn.models import find_model
     from dccrn_cli.training.finetune import FineTuning
     from dccrn_cli.training.finetune_data import own_data

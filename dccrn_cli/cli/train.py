@@ -152,7 +152,7 @@ def train(
     """
     import torch
 
-    from dccrn_cli.engine.enhancer import pick_device
+    from dccrn_cli.nn.device import pick_device
     from dccrn_cli.training.distributed import assemble
     from dccrn_cli.training.recipe import DEFAULT_RECIPE, network_settings, read_recipe
     from dccrn_cli.training.run_folder import LAST

@@ -23,33 +23,13 @@ from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import InvalidSamples, OptionError
 from dccrn_cli.nn.checkpoint import load_checkpoint
 from dccrn_cli.nn.config import SAMPLE_RATE
+from dccrn_cli.nn.device import pick_device
 from dccrn_cli.nn.models import find_model, is_onnx
 from dccrn_cli.nn.network import SpectralNetwork
 
 Model = SpectralNetwork | StreamingNetwork | DynamicBatching | OnnxNetwork
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 2_000, 768_000
-
-
-def pick_device(name: str | torch.device) -> torch.device:
-    """A device by its name.
-
-    Args:
-        name: `cpu`, `cuda`, `cuda:1` … or `mps`; `auto` is `cuda` where torch finds a CUDA device, else
-            `cpu`. It never takes `mps`, which has to be named. A `torch.device` is returned as it is.
-
-    Raises:
-        OptionError: unknown or not present.
-    """
-    if isinstance(name, torch.device):
-        return name
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    kind, _, index = name.partition(":")
-    if not present.get(kind, False) or (index and not (index.isdecimal() and int(index) < _device_count(kind))):
-        raise OptionError(f"device {name!r} is not available here")
-    return torch.device(name)
 
 
 def open_network(
@@ -68,10 +48,6 @@ def open_network(
     if str(device) not in ("auto", "cpu") or precision == "bf16":
         raise OptionError("an exported model runs on the CPU, in fp32", path)
     return OnnxNetwork(path, torch.get_num_threads())
-
-
-def _device_count(kind: str) -> int:
-    return torch.cuda.device_count() if kind == "cuda" else 1
 
 
 class Enhancer:

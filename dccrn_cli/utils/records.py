@@ -19,8 +19,6 @@ from dccrn_cli.utils.locks import RunLock
 from dccrn_cli.utils.paths import path_kind, reason
 from dccrn_cli.utils.storage import write_whole
 
-Record = Mapping[str, Any]
-
 
 class RecordWriter:
     """A table on disk that is whole after every row, whatever happens next.
@@ -42,7 +40,7 @@ class RecordWriter:
             cannot be written.
     """
 
-    def __init__(self, path: Path, fields: Sequence[str], stale: Callable[[Record], bool]) -> None:
+    def __init__(self, path: Path, fields: Sequence[str], stale: Callable[[Mapping[str, Any]], bool]) -> None:
         self.path = path
         self._fields = list(fields)
         self._is_csv = path.suffix.lower() == ".csv"
@@ -90,12 +88,12 @@ class RecordWriter:
             raise OptionError("is something else than an earlier report; choose another name", self.path)
         return rows
 
-    def _line(self, row: Record) -> str:
+    def _line(self, row: Mapping[str, Any]) -> str:
         if self._is_csv:
             return csv_line(row[name] for name in self._fields)
         return json.dumps(plain_data(dict(row)), ensure_ascii=False) + "\n"
 
-    def write(self, row: Record) -> None:
+    def write(self, row: Mapping[str, Any]) -> None:
         """Add a row.
 
         Raises:

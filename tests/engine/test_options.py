@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 import dccrn_cli
 from dccrn_cli import EnhanceOptions, available_models, enhance, load_model
 from dccrn_cli.cli.app import app
-from dccrn_cli.engine.enhancer import pick_device
 from dccrn_cli.engine.files.file import FileEnhancer
 from dccrn_cli.errors import OptionError
+from dccrn_cli.nn.device import pick_device
 
 
 @pytest.fixture
