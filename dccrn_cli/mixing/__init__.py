@@ -1,1 +1,1 @@
-"""Dynamic mixing: examples made anew for every step, and what they are made of."""
+"""Dynamic mixing: fresh examples for every training step, and the noises, rooms and effects in them."""

@@ -1,4 +1,4 @@
-"""What coding does to a recording: coded and decoded in memory, by the codecs of libsndfile."""
+"""Coding artefacts: recordings encoded and decoded in memory with libsndfile's codecs."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import soxr
 from dccrn_cli.mixing.effects import low_pass
 from dccrn_cli.nn.config import SAMPLE_RATE
 
-_BLOCK = 1 << 16  # the Vorbis encoder is not made for long blocks
+_BLOCK = 1 << 16  # the Vorbis encoder cannot cope with long blocks
 
 
 @dataclass(frozen=True)
 class Codec:
-    """A lossy format that brings every sample back where it was.
+    """A lossy format that keeps samples aligned in time.
 
     Attributes:
-        container, subtype: names of libsndfile.
-        sample_rate: Hz at which it codes.
-        strength: range of libsndfile's compression level; None where there is none.
-        band_hz: where the band ends that it leaves; None for half of its rate.
-        weight: how often it is drawn, next to others.
+        container, subtype: libsndfile's names.
+        sample_rate: sample rate in Hz at which it encodes.
+        strength: range of libsndfile's compression level; None if it has none.
+        band_hz: upper end of the band that it preserves; None for half of its sample rate.
+        weight: relative probability of being drawn.
     """
 
     container: str
@@ -37,12 +37,12 @@ class Codec:
     weight: float = 1.0
 
     def apply(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """`x` coded and decoded, float32 `(samples,)`; as long, and not delayed."""
+        """Encode and decode `x`, float32 `(samples,)`; same length, no delay."""
         options: dict[str, Any] = {}
         if self.strength is not None:
             options["compression_level"] = rng.uniform(*self.strength)
         if self.container == "MP3":
-            options["bitrate_mode"] = "VARIABLE"  # at a constant one libsndfile lowers the level and shifts some
+            options["bitrate_mode"] = "VARIABLE"  # at a constant one libsndfile lowers the level and adds a shift
         at_rate = _resample(x, SAMPLE_RATE, self.sample_rate)
         file = io.BytesIO()
         with soundfile.SoundFile(
@@ -56,7 +56,7 @@ class Codec:
         return np.pad(coded, (0, len(x) - len(coded)))
 
     def band(self, x: np.ndarray) -> np.ndarray:
-        """`x` within the band that the codec leaves, else unharmed."""
+        """Limit `x` to the band that the codec preserves, without coding artefacts."""
         if self.band_hz is not None:
             return low_pass(x, self.band_hz)
         within = _resample(_resample(x, SAMPLE_RATE, self.sample_rate), self.sample_rate, SAMPLE_RATE)[: len(x)]
@@ -74,11 +74,11 @@ CODECS = (
     Codec("OGG", "OPUS", strength=(0.8, 0.95)),
     Codec("MP3", "MPEG_LAYER_III", strength=(0.5, 0.9), band_hz=7200.0, weight=2),
 )
-"""Codecs that are drawn from: telephones, recorders, and the net."""
+"""Codecs to draw from: those of telephones, recorders and the internet."""
 
 
 def draw_codec(rng: np.random.Generator) -> Codec:
-    """A codec at random, of those that this build of libsndfile has."""
+    """Draw a codec from those that this build of libsndfile supports."""
     codecs, cumulative = _available()
     return codecs[int(np.searchsorted(cumulative, rng.random(), side="right"))]
 

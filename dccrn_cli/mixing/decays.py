@@ -1,4 +1,4 @@
-"""Measured impulse responses made ready for use, and simulated exponential decays."""
+"""Preparation of measured impulse responses, and simulated exponential decays."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ ROOM_S = 2.0
 """Longest impulse response used."""
 
 EARLY_S = 0.05
-"""What comes this long after the direct sound helps to understand speech; later sound does not."""
+"""Reflections within this time after the direct sound help intelligibility; later ones do not."""
 
 DIRECT_S = 0.0025
-"""What comes up to here after the peak of a response is its direct sound."""
+"""Time after the peak of a response that counts as direct sound."""
 
 
 def from_direct_sound(response: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """An impulse response from its highest peak on, which it keeps in place, with an energy of 1."""
-    lead = 16  # samples: what a resampler leaves before the peak
+    """An impulse response cut to start shortly before its highest peak, normalised to unit energy."""
+    lead = 16  # samples of ringing that a resampler leaves before the peak
     start = max(int(np.abs(response).argmax()) - lead, 0)
     response = response[start : start + int(ROOM_S * sample_rate)]
     return response / (math.sqrt(float(np.square(response).sum())) + TINY)
 
 
 def early_part(response: np.ndarray, direct: int, target: str) -> np.ndarray:
-    """What of a response makes up a target: `reverberant`, `early` or `dry`.
+    """The part of a response that a target contains.
 
     Args:
         response: `(samples,)`.
-        direct: where in it the direct sound has its peak.
-        target: see `mixing_options.MixingOptions`.
+        direct: index of the peak of the direct sound.
+        target: `reverberant` for the whole response, `early` for up to `EARLY_S` after the peak, `dry` for up to
+            `DIRECT_S`.
     """
     if target == "reverberant":
         return response
@@ -43,7 +44,7 @@ def early_part(response: np.ndarray, direct: int, target: str) -> np.ndarray:
 
 
 def draw_t60_s(rng: np.random.Generator) -> float:
-    """A reverberation time, 0.15 to 3 s."""
+    """Draw a reverberation time of 0.15 to 3 s, log-uniformly."""
     return float(0.15 * 20 ** rng.random())
 
 

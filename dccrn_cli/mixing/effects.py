@@ -1,4 +1,4 @@
-"""What is done to signals while they are mixed: filters, speed, clipping."""
+"""Effects applied while mixing: filters, speed, clipping."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def change_speed(x: np.ndarray, factor: float) -> np.ndarray:
 
 
 def convolve(x: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """`x` through an impulse response, cut to the length of `x`."""
+    """Convolve `x` with an impulse response, cut to the length of `x`."""
     size = 1 << (len(x) + len(response) - 1).bit_length()
     y = np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(response, size), size)
     return np.asarray(y[: len(x)], dtype=np.float32)
 
 
 def low_pass(x: np.ndarray, cutoff_hz: float) -> np.ndarray:
-    """Remove what lies above the cutoff, with a transition of 200 Hz."""
+    """Remove everything above the cutoff, with a transition band of 200 Hz."""
     size = fft_size(len(x))
     gain = np.clip((cutoff_hz + 200 - np.fft.rfftfreq(size, 1 / SAMPLE_RATE)) / 200, 0, 1)
     y = np.fft.irfft(np.fft.rfft(x, size) * gain.astype(np.float32), size)[: len(x)]
@@ -36,12 +36,12 @@ def low_pass(x: np.ndarray, cutoff_hz: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Equaliser:
-    """A tilt and one resonance.
+    """A spectral tilt and one resonance.
 
     Attributes:
-        tilt_db: per octave.
-        peak_db: height of the resonance.
-        centre_octaves: where it lies, from 1 kHz.
+        tilt_db: tilt per octave.
+        peak_db: gain of the resonance.
+        centre_octaves: its centre, relative to 1 kHz.
         width_octaves: its width.
     """
 
@@ -52,11 +52,11 @@ class Equaliser:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Equaliser:
-        """At random: up to 4 dB per octave, up to 8 dB of resonance."""
+        """Draw one at random, with up to 4 dB of tilt per octave and up to 8 dB of resonance, of either sign."""
         return cls(rng.uniform(-4, 4), rng.uniform(-8, 8), rng.uniform(-3.5, 3), rng.uniform(0.3, 1.5))
 
     def gain(self, size: int) -> np.ndarray:
-        """Factors on the spectrum of a transform of `size`, float32 `(size // 2 + 1,)`."""
+        """Gain per bin of an FFT of `size`, float32 `(size // 2 + 1,)`."""
         octaves = _octaves(size)
         bump = np.exp(-np.square((octaves - np.float32(self.centre_octaves)) / np.float32(self.width_octaves)))
         gain_db = np.float32(self.tilt_db) * octaves + np.float32(self.peak_db) * bump
@@ -73,9 +73,9 @@ def _octaves(size: int) -> np.ndarray:
 def filtered(
     x: np.ndarray, responses: Sequence[np.ndarray | None], equaliser: Equaliser | None = None
 ) -> list[np.ndarray]:
-    """`x` through each impulse response (None: as it is) and then the equaliser, cut to its length.
+    """Filter `x` with each impulse response (None: unchanged), then the equaliser, cut to the length of `x`.
 
-    One transform serves all: of a talker in a room, what is heard and what is to be kept of it.
+    All share one transform of `x`, for example a talker as heard in a room and as the training target.
     """
     longest = max((len(response) for response in responses if response is not None), default=1)
     if longest == 1 and equaliser is None:
@@ -94,11 +94,11 @@ def filtered(
 
 @lru_cache(maxsize=1024)
 def fft_size(length: int) -> int:
-    """The smallest size of at least `length` that has no prime factors but 2, 3 and 5."""
+    """The smallest size of at least `length` whose prime factors are all 2, 3 or 5."""
     return int(scipy.fft.next_fast_len(max(length, 1), real=True))
 
 
 def clip_peaks(x: np.ndarray, depth_db: float) -> np.ndarray:
-    """`x` cut off at `depth_db` below its highest peak, as by a recorder set too high."""
+    """Clip `x` at `depth_db` below its highest peak, like a recorder with too much gain."""
     limit = float(np.abs(x).max()) * 10 ** (-depth_db / 20)
     return np.asarray(np.clip(x, -limit, limit))

@@ -1,4 +1,4 @@
-"""Dynamic mixing: every training example is made anew, and is fully set by (seed, number)."""
+"""Dynamic mixing: training examples are mixed on the fly, each fully determined by (seed, number)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from dccrn_cli.nn.config import SAMPLE_RATE
 __all__ = ["Mixer", "MixingOptions"]
 
 NOBODY = -1
-"""In place of the number of a group: no one speaks."""
+"""Used instead of a group index when nobody speaks."""
 
 _TALKERS_ALONE = 0.4
-"""Of the examples with other talkers, those without any other noise."""
+"""Share of the examples with other talkers that have no other noise."""
 
 
 class _Room(NamedTuple):
-    """Impulse responses of one room: of the talker, what of it makes up the target, and of a noise elsewhere."""
+    """Impulse responses of one room: of the talker, the part of it in the target, and of a noise elsewhere."""
 
     speech: np.ndarray
     target: np.ndarray
@@ -44,10 +44,10 @@ class Mixer(ExampleSource):
 
     Args:
         speech, noise: clips to mix.
-        rooms: measured impulse responses, those of one room in one folder; simulated ones are used
-            besides, or alone.
-        options: see `MixingOptions`.
-        seed: with the number of an example it sets everything in it.
+        rooms: measured impulse responses, one folder per room, used in addition to simulated ones;
+            None for simulated ones only.
+        options: probabilities and ranges.
+        seed: together with the number of an example, determines everything in it.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Mixer(ExampleSource):
 
     @property
     def unreadable(self) -> dict[str, str]:
-        """Clips of speech and noise."""
+        """Clips of speech and noise that could not be read so far, with the reasons."""
         return {**self.speech.unreadable, **self.noise.unreadable}
 
     def example(self, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +88,7 @@ class Mixer(ExampleSource):
     def _target(
         self, rng: np.random.Generator, speaker: int, pauses: Pauses, room: _Room | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Speech as it is heard and what is to be kept of it, at an active RMS of 1, over a faint noise."""
+        """Speech as heard and the target, at an active RMS of 1, both over the same faint noise."""
         floor_db = rng.uniform(*self.options.floor_db)
         floor = np.float32(10 ** (floor_db / 20)) * rng.standard_normal(self.options.samples, dtype=np.float32)
         if speaker == NOBODY:
@@ -99,7 +99,7 @@ class Mixer(ExampleSource):
         return heard / level + floor, clean / level + floor
 
     def _interference(self, rng: np.random.Generator, speaker: int, pauses: Pauses, room: _Room | None) -> np.ndarray:
-        """All that is to be removed, relative to speech with an active RMS of 1, `(samples,)`."""
+        """Everything to be removed, relative to speech with an active RMS of 1, `(samples,)`."""
         options = self.options
         talkers: np.ndarray | float = 0.0
         if speaker != NOBODY and rng.random() < options.talkers and len(self.speech.groups) > 1:
@@ -113,7 +113,7 @@ class Mixer(ExampleSource):
     def _recorded(
         self, noisy: np.ndarray, clean: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What a recorder makes of the mixture, and what of the clean speech it could have kept."""
+        """The mixture after a recorder's clipping and coding, and the clean speech in the band that it preserves."""
         if rng.random() < self.options.clipping:
             noisy = clip_peaks(noisy, rng.uniform(*self.options.clipping_db))
         if rng.random() < self.options.codec:
@@ -122,7 +122,7 @@ class Mixer(ExampleSource):
         return noisy, clean
 
     def _speech(self, rng: np.random.Generator, speaker: int, pauses: Pauses) -> np.ndarray:
-        """Speech of a group with pauses, `(samples,)`, active parts with an RMS of about 1."""
+        """Speech of a group with pauses, `(samples,)`, at an active RMS of about 1."""
         length = self.options.samples - pauses.total + pauses.search
         for _ in range(8):
             pieces: list[np.ndarray] = []
@@ -140,7 +140,7 @@ class Mixer(ExampleSource):
         return segment
 
     def _piece(self, rng: np.random.Generator, group: int, most: int | None) -> np.ndarray:
-        """A clip of a group whose active parts have an RMS of 1, or `most` samples of it from a random point on."""
+        """A clip of a group at an active RMS of 1, or `most` samples of it from a random point on."""
         index = self.speech.pick(rng, group)
         factor = self._speed(rng)
         start, length = 0, self.speech.length(index)
@@ -160,7 +160,7 @@ class Mixer(ExampleSource):
     def _noises(
         self, rng: np.random.Generator, speaker: int, room: _Room | None, snr_db: float
     ) -> tuple[np.ndarray, float]:
-        """One or two noises, and the least SNR in dB at which the target is still the loudest voice."""
+        """One or two noises, and the lowest SNR in dB at which the target is still the loudest voice."""
         noise, least_db = self._one_noise(rng, speaker, snr_db)
         if rng.random() < self.options.second_noise:
             other, _ = self._one_noise(rng, speaker, snr_db)
@@ -174,7 +174,7 @@ class Mixer(ExampleSource):
         babble = 0.0 if speaker == NOBODY else babble_share(options, snr_db)
         if kind < babble:
             return self._babble(rng, speaker)
-        kind = (kind - babble) / (1 - babble) * (1 - options.babble)  # the others keep their shares of the rest
+        kind = (kind - babble) / (1 - babble) * (1 - options.babble)  # the other kinds keep their proportions
         if kind < options.synthetic:
             return synthetic_noise(options.samples, rng), -math.inf
         if kind < options.synthetic + options.tonal:
@@ -187,13 +187,13 @@ class Mixer(ExampleSource):
         return noise, -math.inf
 
     def _babble(self, rng: np.random.Generator, speaker: int) -> tuple[np.ndarray, float]:
-        """Three to ten voices; the loudest is as loud as the target at the SNR in dB that is returned."""
+        """Three to ten voices, and the SNR in dB at which the loudest is as loud as the target."""
         levels = 10 ** (rng.uniform(-6, 0, int(rng.integers(3, 11))) / 20)
         babble = self._voices(rng, speaker, levels)
         return babble, 20 * math.log10(float(levels.max()) / (rms(babble) + TINY))
 
     def _talkers(self, rng: np.random.Generator, speaker: int, pauses: Pauses, room: _Room | None) -> np.ndarray:
-        """One to four voices elsewhere in the room, fainter than the target; they let it begin."""
+        """One to four voices elsewhere in the room, fainter than the target and silent during its lead-in."""
         levels = 10 ** (-rng.uniform(*self.options.talkers_db, int(rng.integers(1, 5))) / 20)
         voices = self._voices(rng, speaker, levels)
         voices[: pauses.lead] = 0
@@ -201,7 +201,7 @@ class Mixer(ExampleSource):
         return heard if heard is voices else heard * np.float32(rms(voices) / (rms(heard) + TINY))
 
     def _voices(self, rng: np.random.Generator, speaker: int, levels: np.ndarray) -> np.ndarray:
-        """The sum of voices of other groups than the speaker's, each at the RMS given for its active parts."""
+        """The sum of voices from groups other than the speaker's, each at the given active RMS."""
 
         def voices(length: int) -> np.ndarray:
             total = np.zeros(length, np.float32)
@@ -218,18 +218,18 @@ class Mixer(ExampleSource):
         return self._at_speed(rng, voices)
 
     def _at_speed(self, rng: np.random.Generator, make: Callable[[int], np.ndarray]) -> np.ndarray:
-        """As much of a sound as an example is long, some of it at a changed speed."""
+        """One example's length of a sound, sometimes at a changed speed."""
         factor = self._speed(rng)
         sound = make(math.ceil(self.options.samples * factor))
         return sound if factor == 1 else _to_length(change_speed(sound, factor), self.options.samples)
 
     @staticmethod
     def _stretch(pool: ClipPool, rng: np.random.Generator, index: int, length: int) -> np.ndarray:
-        """A stretch of a clip; a short clip is repeated from a random point on."""
+        """An excerpt of a clip; a short clip is repeated from a random point on."""
         return pool.cut(index, draw_start(pool.length(index), length, rng), length)
 
     def _room(self, rng: np.random.Generator) -> _Room:
-        """A simulated room, or if there are measured ones half of the time one of these."""
+        """A simulated room or, if there are measured ones, one of those half of the time."""
         if self.rooms is None or rng.random() < 0.5:
             speech, noise = self.simulated[int(rng.integers(len(self.simulated)))]
             direct = LEAD
@@ -241,12 +241,12 @@ class Mixer(ExampleSource):
 
 
 def babble_share(options: MixingOptions, snr_db: float) -> float:
-    """How often a noise at this SNR is babble: twice as often at the low end of `snr_db`, half as often at the high."""
+    """Probability of babble at this SNR: about twice `babble` at the low end of `snr_db`, half at the high end."""
     low, high = options.snr_db
     place = 0.5 if high == low else min(max((snr_db - low) / (high - low), 0.0), 1.0)
     return float(1 - (1 - options.babble) ** (2.0 ** (1 - 2 * place)))
 
 
 def _to_length(x: np.ndarray, length: int) -> np.ndarray:
-    """`x`, of this length but for the rounding of a resampler."""
+    """Trim or pad `x` to this length, from which the rounding of a resampler may have moved it."""
     return x[:length] if len(x) >= length else np.pad(x, (0, length - len(x)))

@@ -1,4 +1,4 @@
-"""How training examples are made: probabilities and ranges, checked, and read from a recipe."""
+"""Mixing options: probabilities and ranges, validated, and read from a recipe."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.utils.toml_options import from_table
 
 Target = Literal["reverberant", "early", "dry"]
-"""What is kept of speech in a room."""
+"""The part of reverberant speech that the target contains."""
 
 PROBABILITIES = (
     "low_snr", "clean", "noise_only", "lead_in", "digital_start", "pauses", "second_noise", "babble", "synthetic",
     "tonal", "talkers", "reverb", "equaliser", "band_limit", "clipping", "codec", "speed",
 )  # fmt: skip
-"""Options that say how often something is done."""
+"""Options that are probabilities."""
 
 _LIMITS: Mapping[str, tuple[float, float]] = {
     "seconds": (0.1, 600.0),
@@ -35,54 +35,54 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
 }
 
 AS_THEY_ARE: Mapping[str, float] = dict.fromkeys(PROBABILITIES, 0.0)
-"""Options for speech and recorded noise with nothing else done to them than mixing."""
+"""Options for plain mixtures of speech and recorded noise, without any further processing."""
 
 
 @dataclass(frozen=True)
 class MixingOptions:
     """How examples are made. Probabilities are per example.
 
-    Speech and noise go through the same processing, each by its own chance or both together: what
-    only one of them had, such as the edge of a resampler at the top of the band, would give it away.
+    Speech and noise undergo the same processing, each at random or both together: a trace found in only
+    one of them, such as a resampler's edge at the top of the band, would give it away.
 
     Attributes:
         seconds: length of an example.
         snr_db: range of the ratio of active speech to noise.
-        low_snr: share of the examples whose ratio is drawn from `low_snr_db` instead, where the most is to be learnt.
-        low_snr_db: their range.
-        level_db: range of the level of active speech, dBFS.
+        low_snr: share of examples with an SNR from `low_snr_db` instead, where there is most to learn.
+        low_snr_db: range of the SNR of these examples.
+        level_db: range of the level of active speech in dBFS.
         clean: no noise at all.
         noise_only: no speech at all; the target is the faint noise of `floor_db`.
-        lead_in: noise alone before the speech begins, as in recordings.
-        lead_in_s: range of its length; half of the example at most.
-        digital_start: share of the lead-ins whose first part is digital silence, in the mixture and in the target.
-        pauses: a long pause in the midst of speech.
-        pause_s: range of its length; lead-in and pause take half of the example at most.
+        lead_in: noise alone before the speech starts, as in recordings.
+        lead_in_s: range of its length; at most half of the example.
+        digital_start: share of the lead-ins whose first part is digital silence, in mixture and target.
+        pauses: a long pause in the middle of speech.
+        pause_s: range of its length; lead-in and pause take at most half of the example together.
         second_noise: a second noise on top.
-        babble: three to ten other speakers as the noise, at the middle of `snr_db`; more often where the ratio
-            is lower. The ratio is raised where one of them would be louder than the target.
-        synthetic: a generated noise as the noise, of those that babble leaves; see `noises`.
-        tonal: generated tones, motors and signals as the noise, of those that both leave; see `tonal`.
-        talkers: one to four other speakers beside the noise, or without it; silent in the lead-in. They need a
-            second group of speech.
-        talkers_db: range of how far each of them is below the target.
-        reverb: speech, and half of the time the noise elsewhere, in a room.
-        target: what the target holds of speech in a room: `reverberant` all of it, `early` the
+        babble: three to ten other speakers as the noise, given for the middle of `snr_db`; more likely at a
+            lower SNR. The SNR is raised if one of them would be louder than the target.
+        synthetic: generated noise (`noises`) as the noise, given for the middle of `snr_db`.
+        tonal: generated tones, motors and signals (`tonal`) as the noise, given for the middle of `snr_db`.
+        talkers: one to four other speakers, with or without noise, silent in the lead-in. Needs a second
+            group of speech.
+        talkers_db: range of the level of each of them below the target.
+        reverb: speech in a room, and half of the time the noise elsewhere in it.
+        target: what the target keeps of speech in a room: `reverberant` all of it, `early` the
             direct sound and the first 50 ms after it, `dry` the direct sound.
         t60_s: range of the reverberation time of simulated rooms.
-        simulated_rooms: how many of them there are.
+        simulated_rooms: number of simulated rooms.
         equaliser: a random tilt and resonance on speech and noise.
         band_limit: speech and noise lose their high frequencies.
-        clipping: the mixture is cut off at its peaks; the target is not.
-        clipping_db: range of how far below the highest peak.
-        codec: the mixture is coded and decoded; see `codecs`. The target is not, but has no more
-            than the band that the codec leaves: noise of coding is to be removed, nothing invented.
+        clipping: the peaks of the mixture are clipped; those of the target are not.
+        clipping_db: range of the clipping level below the highest peak.
+        codec: the mixture is encoded and decoded (`codecs`). The target is only limited to the band
+            that the codec preserves: coding noise should be removed, but nothing invented.
         speed: share of clips, of speech and of noise, whose speed is changed.
-        speed_range: largest relative change, either way.
-        floor_db: range of the faint noise that speech and target both carry, below active speech.
+        speed_range: largest relative change of speed in either direction.
+        floor_db: range of the faint noise in both mixture and target, relative to active speech.
 
     Raises:
-        OptionError: a value that cannot be meant.
+        OptionError: a value is out of range.
     """
 
     seconds: float = 4.0
@@ -125,7 +125,7 @@ class MixingOptions:
             for end in span:
                 _check(name, end, low, high)
             if span[0] > span[1]:
-                raise OptionError(f"{name} ends below its start: {span[0]:g} to {span[1]:g}")
+                raise OptionError(f"{name} must not end below its start: {span[0]:g} to {span[1]:g}")
         if self.target not in get_args(Target):
             raise OptionError(f"target must be one of {', '.join(get_args(Target))}, not {self.target!r}")
 
@@ -136,14 +136,14 @@ class MixingOptions:
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> MixingOptions:
-        """Options from a table as TOML gives it; names with dashes or underscores, ranges as lists.
+        """Options from a TOML table; names with dashes or underscores, ranges as lists.
 
         Raises:
-            OptionError: an unknown name, or a value that cannot be meant; it names the field.
+            OptionError: an unknown name or an invalid value; the message names the field.
         """
         return from_table(cls(), table, "mixing")
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise OptionError(f"{name} must lie between {low:g} and {high:g}, not {value:g}")
+        raise OptionError(f"{name} must be between {low:g} and {high:g}, not {value:g}")

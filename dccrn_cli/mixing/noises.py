@@ -1,4 +1,4 @@
-"""Noises made from nothing: what recordings have too little of."""
+"""Synthetic noises, for kinds that recordings contain too little of."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _FRAME = 256
 
 
 def synthetic_noise(length: int, rng: np.random.Generator) -> np.ndarray:
-    """A random noise of a random kind of `KINDS`, float32 `(length,)`."""
+    """A random noise of a random kind from `KINDS`, float32 `(length,)`."""
     index = int(np.searchsorted(_CUMULATIVE, rng.random(), side="right"))
     return list(KINDS)[index](length, rng).astype(np.float32)
 
 
 def coloured(length: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise with a spectral slope, steady or slowly modulated, `(length,)`."""
+    """Noise with a spectral slope, stationary or slowly modulated, `(length,)`."""
     noise = shaped_noise(length, rng, 40.0, rng.uniform(-1.2, 0.3))
     if rng.random() < 0.4:
         depth, rate_hz = rng.uniform(0.3, 1), rng.uniform(0.2, 6)
@@ -26,14 +26,14 @@ def coloured(length: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def hum(length: int, rng: np.random.Generator) -> np.ndarray:
-    """Mains at 50 or 60 Hz with up to 29 harmonics, `(length,)`."""
+    """Mains hum at 50 or 60 Hz with up to 29 harmonics, `(length,)`."""
     base_hz = rng.choice([50.0, 60.0]) * rng.uniform(0.99, 1.01)
     orders = np.arange(1, int(rng.integers(4, 31)))
     weights = rng.uniform(0, 1, len(orders)) / orders ** rng.uniform(0.3, 1.5)
     weights = weights * np.exp(2j * np.pi * rng.random(len(orders)))
     turn = np.exp(2j * np.pi * base_hz * _time(length))
     total = np.full(length, weights[-1])
-    for weight in weights[-2::-1]:  # Horner: one complex exponential serves all harmonics
+    for weight in weights[-2::-1]:  # Horner's method: one complex exponential for all harmonics
         total = total * turn + weight
     return np.real(total * turn)
 
@@ -50,9 +50,9 @@ def tones(length: int, rng: np.random.Generator) -> np.ndarray:
         place = (time / period_s + rng.random()) % 1
         kind = rng.random()
         gate: np.ndarray | float = 1.0
-        if kind < 0.3:  # a sweep that comes again and again
+        if kind < 0.3:  # a repeating sweep
             turns = turns + (place - 0.5) ** 2 * period_s * rng.uniform(-0.4, 0.4) * freq_hz
-        elif kind < 0.6:  # beeps with edges of 5 ms
+        elif kind < 0.6:  # beeps with 5 ms edges
             duty = rng.uniform(0.1, 0.9)
             gate = np.clip(np.minimum(place, duty - place) * period_s / 0.005, 0, 1)
         total = total + rng.uniform(0.1, 1) * gate * np.sin(2 * np.pi * turns)
@@ -60,7 +60,7 @@ def tones(length: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def clicks(length: int, rng: np.random.Generator) -> np.ndarray:
-    """Keys, knocks, crackle: short decaying bursts, each of one of two sounds, `(length,)`."""
+    """Keystrokes, knocks, crackle: short decaying bursts of two different sounds, `(length,)`."""
     size = fft_size(length)
     total = np.zeros(size // 2 + 1, complex)
     per_s = 3 * 15 ** rng.random()
@@ -77,7 +77,7 @@ def clicks(length: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def wind(length: int, rng: np.random.Generator) -> np.ndarray:
-    """Low rumble in gusts, as of wind in a microphone, `(length,)`."""
+    """Low rumble in gusts, like wind on a microphone, `(length,)`."""
     noise = shaped_noise(length, rng, rng.uniform(40, 250), rng.uniform(-2.0, -1.2))
     knots = rng.standard_normal(2 + int(rng.uniform(1, 5) * length / SAMPLE_RATE))
     gust_db = rng.uniform(4, 10) * np.interp(np.linspace(0, len(knots) - 1, length), np.arange(len(knots)), knots)
@@ -85,7 +85,7 @@ def wind(length: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def musical(length: int, rng: np.random.Generator) -> np.ndarray:
-    """Short tones scattered over time and frequency, as weak coding or denoising leaves, `(length,)`."""
+    """Short tones scattered over time and frequency, as left by poor coding or denoising, `(length,)`."""
     hop = _FRAME // 2
     shape = (length // hop + 2, hop + 1)
     held = np.repeat(rng.random((shape[0] // 2 + 1, shape[1])), 2, axis=0)[: shape[0]]
@@ -98,7 +98,7 @@ def musical(length: int, rng: np.random.Generator) -> np.ndarray:
 
 
 KINDS = {coloured: 0.4, hum: 0.15, tones: 0.15, clicks: 0.12, wind: 0.1, musical: 0.08}
-"""Kinds of noise, and how often each comes."""
+"""Kinds of noise and their probabilities."""
 
 _CUMULATIVE = np.cumsum(list(KINDS.values())[:-1])
 
@@ -108,7 +108,7 @@ def _time(length: int) -> np.ndarray:
 
 
 def shaped_noise(length: int, rng: np.random.Generator, corner_hz: float, slope: float) -> np.ndarray:
-    """Noise whose amplitude is flat up to a corner and goes with frequency to a power above."""
+    """Noise with a flat amplitude spectrum up to a corner frequency and a power law above it."""
     size = fft_size(length)
     spectrum = np.fft.rfft(rng.standard_normal(size, dtype=np.float32))
     freq = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), corner_hz)

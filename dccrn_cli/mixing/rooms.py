@@ -1,11 +1,11 @@
 """Impulse responses of box-shaped rooms by the image method, with random geometry and absorption.
 
-Images are those of Allen and Berkley, "Image method for efficiently simulating small-room
-acoustics", JASA 65, 1979, each at its exact delay by a windowed sinc (Peterson, JASA 80, 1986).
-There are too many of them in a long response: from the time up to which `IMAGES` of them arrive
-on, the tail is Gaussian noise with the power that the images would have on average (Lehmann and
-Johansson, "Prediction of energy decay in room impulse responses simulated with an image-source
-model", JASA 124, 2008).
+Images follow Allen and Berkley, "Image method for efficiently simulating small-room acoustics",
+JASA 65, 1979, each placed at its exact delay by a windowed sinc (Peterson, JASA 80, 1986). A long
+response has too many of them: after the time by which `IMAGES` images have arrived, the tail is
+Gaussian noise with the power that the images would have on average (Lehmann and Johansson,
+"Prediction of energy decay in room impulse responses simulated with an image-source model",
+JASA 124, 2008).
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ SPEED_OF_SOUND = 343.0
 """m/s."""
 
 IMAGES = 6000
-"""Images that are followed one by one, about."""
+"""Approximate number of images that are computed individually."""
 
 MIN_WALL_M = 0.4
-"""From any wall to a source or the microphone, at least."""
+"""Minimum distance from any wall to a source or the microphone."""
 
 MIN_SOURCE_M = 0.25
-"""From a source to the microphone, at least."""
+"""Minimum distance from a source to the microphone."""
 
 LEAD = 20
-"""Samples that a response has before its direct sound: half a windowed sinc."""
+"""Samples of a response before its direct sound: half a windowed sinc."""
 
 _HIGH_PASS_HZ = 40.0
-_DECAY_STEP = 64  # samples; the decay is interpolated between
+_DECAY_STEP = 64  # samples between points of the decay curve; values between are interpolated
 
 
 def _directions(count: int) -> np.ndarray:
-    """Directions spread evenly, `(count, 3)`, by their absolute values: a spiral on a sphere."""
+    """Evenly spread directions in the positive octant, `(count, 3)`: absolute values of a spiral on a sphere."""
     height = (np.arange(count) + 0.5) / count
     turn = math.pi * (3 - math.sqrt(5)) * np.arange(count)
     across = np.sqrt(1 - height**2)
@@ -52,11 +52,11 @@ _DIRECTIONS = _directions(64)
 
 @dataclass(frozen=True)
 class Shoebox:
-    """A room.
+    """A box-shaped room.
 
     Attributes:
-        size_m: length, width, height.
-        absorption: share of energy, below 1, that each wall takes: those at 0 and at `size_m`, by axis.
+        size_m: length, width and height.
+        absorption: share of energy, below 1, that each wall absorbs: the walls at 0 and at `size_m`, by axis.
     """
 
     size_m: tuple[float, float, float]
@@ -64,26 +64,26 @@ class Shoebox:
 
     @property
     def volume_m3(self) -> float:
-        """What it holds."""
+        """Volume of the room."""
         return float(np.prod(self.size_m))
 
     @property
     def reflections(self) -> np.ndarray:
-        """Factors on sound pressure, `(axis, wall)`."""
+        """Reflection factors on sound pressure, `(axis, wall)`."""
         return np.array([[math.sqrt(1 - share) for share in pair] for pair in self.absorption])
 
     @property
     def decay_rates(self) -> np.ndarray:
-        """How fast the power of sound decays, nepers per second, in directions all around `(directions,)`.
+        """Decay rate of sound power in nepers per second, by direction, `(directions,)`.
 
-        Sound in a direction u meets the walls of an axis c |u| / L times per second.
+        Sound travelling in direction u hits the walls of an axis c |u| / L times per second.
         """
         per_pass = -np.log(self.reflections.prod(axis=1))
         return np.asarray(SPEED_OF_SOUND * _DIRECTIONS @ (per_pass / np.array(self.size_m)))
 
     @property
     def t60_s(self) -> float:
-        """Reverberation time: three times what the energy left takes from -5 to -25 dB."""
+        """Reverberation time: three times what the remaining energy takes to fall from -5 to -25 dB."""
         return _t60_s(self.decay_rates)
 
 
@@ -92,9 +92,9 @@ class Scene:
     """Sources and a microphone in a room; positions in metres.
 
     Attributes:
-        room: where.
-        sources_m: `(sources, 3)`.
-        microphone_m: `(3,)`.
+        room: the room.
+        sources_m: positions of the sources, `(sources, 3)`.
+        microphone_m: position of the microphone, `(3,)`.
     """
 
     room: Shoebox
@@ -105,11 +105,11 @@ class Scene:
 def image_sources(
     room: Shoebox, source_m: np.ndarray, microphone_m: np.ndarray, reach_m: float, device: str | None = None
 ) -> tuple[Any, Any]:
-    """All images of a source within `reach_m` of the microphone.
+    """Find all images of a source within `reach_m` of the microphone.
 
     Returns:
-        Distances from the microphone in metres and products of reflection factors, float32
-        `(images,)`: arrays, or tensors on the device.
+        Distances from the microphone in metres and products of reflection factors, both float32
+        `(images,)`: arrays, or tensors if a device is given.
     """
     squares, factors = [], []
     for axis, size in enumerate(room.size_m):
@@ -130,17 +130,17 @@ def image_sources(
 def impulse_responses(
     scene: Scene, samples: int, rng: np.random.Generator, images: int = IMAGES, device: str | None = None
 ) -> np.ndarray:
-    """Responses from each source to the microphone, float32 `(sources, samples)`.
+    """Compute the responses from each source to the microphone, float32 `(sources, samples)`.
 
-    The direct sound of a source r metres away comes after r / `SPEED_OF_SOUND` with an amplitude
-    of 1 / r. The same generator gives the same samples, but for rounding on other devices.
+    The direct sound of a source r metres away arrives after r / `SPEED_OF_SOUND` with an amplitude
+    of 1 / r. The same generator gives the same samples, except for rounding on other devices.
 
     Args:
-        scene: what is where.
+        scene: positions in the room.
         samples: length at 16 kHz.
-        rng: for the noise of the tail.
-        images: to follow one by one, about; what comes after them is noise.
-        device: of torch, such as cuda; None for NumPy, in one thread.
+        rng: generator for the noise tail.
+        images: approximate number of images computed individually, before the noise tail begins.
+        device: torch device, such as cuda; None for NumPy in one thread.
     """
     reach_m = (3 * images * scene.room.volume_m3 / (4 * math.pi)) ** (1 / 3)
     reach_m = min(reach_m, SPEED_OF_SOUND * samples / SAMPLE_RATE)
@@ -163,20 +163,20 @@ def _on_device(x: np.ndarray, device: str | None) -> Any:
 
 
 def _pulses(delay: Any, amplitude: Any, samples: int, device: str | None) -> np.ndarray:
-    """A sum of band-limited pulses at fractional delays, `(samples,)`; those out of reach are left out."""
+    """Sum band-limited pulses at fractional delays, `(samples,)`; those beyond the end are dropped."""
     if device is None:
         library: Any = np
     else:
         import torch as library
     whole = library.floor(delay)
-    fraction = library.clip(delay - whole, 1e-6, 1.0)  # not 0 over 0
+    fraction = library.clip(delay - whole, 1e-6, 1.0)  # avoid 0 / 0
     scaled_sine = amplitude * library.sin(math.pi * fraction) / math.pi
     cosine, sine = library.cos(math.pi / LEAD * fraction), library.sin(math.pi / LEAD * fraction)
     size = samples + 3 * LEAD
     place = library.clip(whole, 0, samples + LEAD) + LEAD
     place = place.astype(np.intp) if device is None else place.long()
     total: Any = 0.0
-    for tap in range(1 - LEAD, LEAD + 1):  # few values at a time stay in the cache
+    for tap in range(1 - LEAD, LEAD + 1):  # tap by tap, so that the values stay in the cache
         angle = math.pi * tap / LEAD
         window = 0.5 + 0.5 * (math.cos(angle) * cosine + math.sin(angle) * sine)
         pulse = scaled_sine * window / ((tap - fraction) * (1 if tap % 2 else -1))
@@ -185,9 +185,9 @@ def _pulses(delay: Any, amplitude: Any, samples: int, device: str | None) -> np.
 
 
 def _tail_rms(room: Shoebox, samples: int) -> np.ndarray:
-    """RMS of what images add up to, were they spread at random, by sample, float32 `(samples,)`.
+    """RMS of the sum of randomly spread images, by sample, float32 `(samples,)`.
 
-    On average 4 pi c**3 t**2 / V of them arrive per second, each with 1 / (c t) times its factors.
+    On average 4 pi c**3 t**2 / V of them arrive per second, each with amplitude 1 / (c t) times its factors.
     """
     time = np.arange(samples // _DECAY_STEP + 2) * (_DECAY_STEP / SAMPLE_RATE)
     rates = room.decay_rates[:, None]
@@ -206,15 +206,14 @@ def _t60_s(rates: np.ndarray) -> float:
 
 
 def draw_scene(rng: np.random.Generator, t60_s: tuple[float, float], sources: int = 2) -> Scene:
-    """A random room of 3 x 2.5 x 2.3 to 10 x 8 x 4 m, and who is where in it.
+    """Draw a random room of 3 x 2.5 x 2.3 to 10 x 8 x 4 m, and positions in it.
 
-    Reverberation times are drawn so that all octaves of their range are alike, and walls differ in
-    what they absorb. The first source, the talker, is at any distance from `MIN_SOURCE_M` to 4 m,
-    near ones as often as far ones; others are anywhere.
+    Reverberation times are log-uniform over their range, and walls differ in absorption. The distance of
+    the first source, the talker, is log-uniform from `MIN_SOURCE_M` to 4 m; other sources are anywhere.
     """
     size = rng.uniform((3.0, 2.5, 2.3), (10.0, 8.0, 4.0))
     wanted_s = t60_s[0] * (t60_s[1] / t60_s[0]) ** rng.random()
-    nepers = rng.uniform(0.5, 1.5, (3, 2))  # of power, that each wall takes; all times go with 1 / nepers
+    nepers = rng.uniform(0.5, 1.5, (3, 2))  # of power lost at each wall; all decay times scale with 1 / nepers
     nepers *= _room(size, nepers).t60_s / wanted_s
     room = _room(size, nepers)
     microphone = rng.uniform(MIN_WALL_M, size - MIN_WALL_M)
@@ -232,7 +231,7 @@ def _room(size: np.ndarray, nepers: np.ndarray) -> Shoebox:
 
 
 def _near(rng: np.random.Generator, size: np.ndarray, microphone: np.ndarray) -> np.ndarray:
-    """A place in the room, at a random distance in a random direction from the microphone."""
+    """A position in the room at a random distance and direction from the microphone."""
     while True:
         direction = rng.standard_normal(3)
         distance = MIN_SOURCE_M * (4 / MIN_SOURCE_M) ** rng.random()
@@ -242,13 +241,13 @@ def _near(rng: np.random.Generator, size: np.ndarray, microphone: np.ndarray) ->
 
 
 class RoomBank:
-    """Simulated rooms, each set by (seed, index), made when first asked for and kept.
+    """Simulated rooms, each determined by (seed, index), computed on first use and kept.
 
     Args:
-        count: how many there are.
-        seed: sets them all.
+        count: number of rooms.
+        seed: seed of all rooms.
         t60_s: range of their reverberation times.
-        device: where they are made; see `impulse_responses`.
+        device: torch device that computes them, such as cuda; None for NumPy in one thread.
     """
 
     def __init__(self, count: int, seed: int, t60_s: tuple[float, float], device: str | None = None) -> None:
@@ -264,8 +263,8 @@ class RoomBank:
     def __getitem__(self, index: int) -> list[np.ndarray]:
         """Responses of the talker and of a noise elsewhere in the same room, float32 `(samples,)`.
 
-        Each begins `LEAD` samples before its direct sound, which has an amplitude of about 1, and
-        has nothing below about 40 Hz, where images alone are wrong.
+        Each starts `LEAD` samples before its direct sound, which has an amplitude of about 1. It is
+        high-passed at 40 Hz, below which the image method is wrong.
         """
         if index not in self._kept:
             if not 0 <= index < self.count:
@@ -285,7 +284,7 @@ class RoomBank:
 
 
 def _high_pass(x: np.ndarray) -> np.ndarray:
-    """A Butterworth filter of second order along the last axis."""
+    """A second-order Butterworth filter along the last axis."""
     size = fft_size(x.shape[-1] + SAMPLE_RATE // 10)
     s = 1j * np.fft.rfftfreq(size, 1 / SAMPLE_RATE) / _HIGH_PASS_HZ
     return np.fft.irfft(np.fft.rfft(x, size) * (s**2 / (s**2 + math.sqrt(2) * s + 1)), size)[..., : x.shape[-1]]

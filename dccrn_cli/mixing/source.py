@@ -1,4 +1,4 @@
-"""Where examples come from: one number, one example, always the same."""
+"""Sources of training examples: the same number always gives the same example."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dccrn_cli.mixing.mixing_options import MixingOptions
 
 
 class ExampleSource(ABC):
-    """Makes pairs of noisy and clean speech, each fully set by the seed and its number.
+    """Makes pairs of noisy and clean speech, each fully determined by the seed and its number.
 
     Attributes:
-        options: how they are made, and how long they are.
-        seed: of all that is random.
+        options: how examples are made, and their length.
+        seed: seed of all random choices.
         unreadable: clips that could not be read so far, with the reasons.
     """
 
@@ -27,7 +27,7 @@ class ExampleSource(ABC):
 
     @property
     def unreadable(self) -> dict[str, str]:
-        """Nothing, unless clips are read on the way."""
+        """Empty, unless the source reads clips on the fly."""
         return {}
 
     @abstractmethod
@@ -47,14 +47,14 @@ def mixed_pairs(source: ExampleSource, count: int) -> list[Pair]:
 
 
 class Blend(ExampleSource):
-    """Examples of several sources, each by its share.
+    """Mixes the examples of several sources by their shares.
 
     Args:
-        sources: with their shares, which are relative to each other; the first one's options count.
-        seed: of the choice.
+        sources: sources with their relative shares; the options are those of the first.
+        seed: seed of the choice of source.
 
     Attributes:
-        sources: as given.
+        sources: sources with their relative shares.
     """
 
     def __init__(self, sources: Sequence[tuple[ExampleSource, float]], seed: int) -> None:
@@ -64,18 +64,18 @@ class Blend(ExampleSource):
 
     @property
     def unreadable(self) -> dict[str, str]:
-        """Of all sources."""
+        """Unreadable clips of all sources."""
         return {clip: reason for source, _ in self.sources for clip, reason in source.unreadable.items()}
 
     def example(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Example `number` of the source that the seed says."""
+        """Example `number` of a source chosen by the seed."""
         place = np.random.default_rng((self.seed, number)).random() * self._ends[-1]
         source, _ = self.sources[int(np.searchsorted(self._ends, place, side="right"))]
         return source.example(number)
 
 
 class RecordedPairs(ExampleSource):
-    """Stretches of recorded pairs at random levels.
+    """Excerpts of recorded pairs at random levels.
 
     Args:
         pairs: aligned noisy and clean speech.
@@ -88,7 +88,7 @@ class RecordedPairs(ExampleSource):
         self._ends = np.cumsum(lengths / lengths.sum())
 
     def example(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """A stretch of a pair, drawn by its length; silence follows a pair that is shorter."""
+        """An excerpt of a pair, drawn in proportion to its length; shorter pairs are padded with silence."""
         rng = np.random.default_rng((self.seed, number))
         size = self.options.samples
         noisy, clean = np.zeros((2, size), np.float32)

@@ -1,4 +1,4 @@
-"""Pauses of speech: noise alone before it begins, as in recordings, and in its midst."""
+"""Pauses in speech, with noise alone: before it starts, as in recordings, and in the middle of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dccrn_cli.mixing.mixing_options import MixingOptions
 from dccrn_cli.nn.config import SAMPLE_RATE
 
 SEARCH = int(0.4 * SAMPLE_RATE)
-"""Samples within which the best place for a pause is looked for."""
+"""Samples that are searched for the best place for a pause."""
 
 _FRAME = SAMPLE_RATE // 100
 _AFTER = 10
@@ -20,12 +20,12 @@ _FADE = (np.arange(_FRAME // 2, dtype=np.float32) + 1) / (_FRAME // 2 + 1)
 
 @dataclass(frozen=True)
 class Pauses:
-    """Lengths in samples.
+    """Lengths of pauses in samples.
 
     Attributes:
-        lead: before the speech begins.
-        silent: of these the first, in which the recording holds digital silence.
-        inner: in the midst of speech.
+        lead: pause before the speech starts.
+        silent: initial part of `lead` in which the recording is digital silence.
+        inner: pause in the middle of speech.
     """
 
     lead: int = 0
@@ -39,12 +39,12 @@ class Pauses:
 
     @property
     def search(self) -> int:
-        """Samples of speech that `spread` needs beside those it keeps."""
+        """Samples of speech that `spread` needs in addition to those it keeps."""
         return SEARCH if self.lead else 0
 
 
 def draw_pauses(options: MixingOptions, rng: np.random.Generator) -> Pauses:
-    """Pauses of an example, by `lead_in`, `digital_start` and `pauses`; half of it at most in all."""
+    """Draw the pauses of an example by `lead_in`, `digital_start` and `pauses`, at most half of its length in all."""
     free = options.samples // 2
     lead = silent = inner = 0
     if rng.random() < options.lead_in:
@@ -57,7 +57,7 @@ def draw_pauses(options: MixingOptions, rng: np.random.Generator) -> Pauses:
 
 
 def spread(speech: np.ndarray, pauses: Pauses, rng: np.random.Generator) -> np.ndarray:
-    """Speech with pauses, each before an onset near where it was to be, so that no word is cut.
+    """Insert pauses into speech, each moved to an onset nearby so that no word is cut.
 
     Args:
         speech: float32 `(samples,)`.
@@ -85,13 +85,13 @@ def spread(speech: np.ndarray, pauses: Pauses, rng: np.random.Generator) -> np.n
 
 
 def _draw(span_s: tuple[float, float], free: int, rng: np.random.Generator) -> int:
-    """A length in samples from a range in seconds, cut off at what is free."""
+    """Draw a length in samples from a range in seconds, limited to what is free."""
     low, high = (min(end * SAMPLE_RATE, free) for end in span_s)
     return int(rng.uniform(low, high))
 
 
 def _onset(x: np.ndarray) -> int:
-    """First sample of the frame of 10 ms that is quietest beside the 100 ms after it: the last one of a pause."""
+    """First sample of the 10 ms frame that is quietest relative to the 100 ms after it: the last of a pause."""
     count = len(x) // _FRAME
     if count < _AFTER + 2:
         return 0
@@ -102,5 +102,5 @@ def _onset(x: np.ndarray) -> int:
 
 
 def _fade_in(x: np.ndarray) -> None:
-    """5 ms, in place."""
+    """Fade in over 5 ms, in place."""
     x[: len(_FADE)] *= _FADE[: len(x)]

@@ -1,1 +1,1 @@
-"""Test sets: mixtures written to files, after a recipe or the metadata of an earlier one."""
+"""Test sets: mixtures written to files, made from a recipe or from the metadata of an earlier set."""

@@ -1,4 +1,4 @@
-"""One mixture: its samples, put together as a row says, and its files."""
+"""One mixture: its samples, computed from a metadata row, and its files."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _GAP_S = 0.2
 
 
 class Mixture(NamedTuple):
-    """Samples of one mixture, float64 `(samples,)` each: values that its sample format holds exactly.
+    """Samples of one mixture, each float64 `(samples,)`, with values that its sample format represents exactly.
 
-    `snr_error_db` is how far these values are off the SNR wanted.
+    `snr_error_db` is the deviation of these values from the requested SNR.
     """
 
     noisy: np.ndarray
@@ -36,12 +36,12 @@ class Mixture(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Of the noisy and the clean samples."""
+        """Digest of the noisy and the clean samples."""
         return digest(self.noisy.astype("<f8").tobytes(), self.clean.astype("<f8").tobytes())
 
 
 def join(recordings: list[np.ndarray], sample_rate: int) -> np.ndarray:
-    """One after the other, with pauses between."""
+    """Concatenate recordings with pauses of 0.2 s between them."""
     pause = np.zeros(round(_GAP_S * sample_rate), np.float32)
     return np.concatenate([part for recording in recordings for part in (pause, recording)][1:])
 
@@ -52,7 +52,7 @@ def simulated_room(t60_s: float, seed: int, sample_rate: int) -> np.ndarray:
 
 
 def in_room(speech: np.ndarray, response: np.ndarray | None, target: str) -> tuple[np.ndarray, np.ndarray]:
-    """Speech as it is heard, and what of it the clean file holds."""
+    """Speech as heard in a room, and the part of it that goes into the clean file."""
     if response is None:
         return speech, speech
     heard = convolve(speech, response)
@@ -69,7 +69,7 @@ def _snr_db(speech: np.ndarray, noise: np.ndarray, snr_on: str, sample_rate: int
 
 
 def blend(row: Row, heard: np.ndarray, target: np.ndarray, noise: np.ndarray) -> Mixture:
-    """Scaled, rounded to the sample format and only then added: noisy minus heard is exactly the noise."""
+    """Mix speech and noise, each scaled and rounded to the sample format first, so noisy minus speech is the noise."""
     bits = FORMATS[row.sample_format]
 
     def rounded(x: np.ndarray) -> np.ndarray:
@@ -86,12 +86,12 @@ def blend(row: Row, heard: np.ndarray, target: np.ndarray, noise: np.ndarray) ->
 
 
 def save(mixture: Mixture, row: Row, folder: Path, *, keep_noise: bool = False, overwrite: bool = False) -> None:
-    """Write `noisy/`, `clean/` and perhaps `noise/` below a folder, each file whole or not at all.
+    """Write `noisy/`, `clean/` and optionally `noise/` below a folder, each file atomically.
 
-    Files that hold these samples already are left as they are.
+    Files that already contain these samples are left untouched.
 
     Raises:
-        AudioError: a file cannot be written, or exists and holds something else.
+        AudioError: a file cannot be written, or exists with different content.
     """
     subtype = sample_format(row.sample_format)
     info = AudioInfo(row.sample_rate, 1, row.samples, "WAV", subtype, "FILE")
@@ -100,7 +100,7 @@ def save(mixture: Mixture, row: Row, folder: Path, *, keep_noise: bool = False, 
         path = folder / kind / row.file_name(kind)
         if path.exists() and not overwrite:
             if not _holds(path, samples, row.sample_rate):
-                raise AudioError("exists already and is something else (--overwrite replaces it)", path)
+                raise AudioError("already exists with different content (use --overwrite to replace it)", path)
             continue
         with AudioWriter(path, info) as writer:
             writer.write(samples[:, None])

@@ -1,4 +1,4 @@
-"""Recipes of test sets, and those of well-known protocols."""
+"""Test set recipes, including those of well-known protocols."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.config import SAMPLE_RATE
 
 FORMATS: Mapping[str, int] = {"s16": 16, "s24": 24, "f32": 0}
-"""Sample formats of test sets, and their bits if they are whole numbers."""
+"""Sample formats of test sets and their bit depths; 0 for floating point."""
 
 _LIMIT_DB = 120.0
 
 
 @dataclass(frozen=True)
 class Span:
-    """A range that values are drawn from, all alike."""
+    """A range from which values are drawn uniformly."""
 
     low: float
     high: float
 
     def draw(self, rng: np.random.Generator, step: float) -> float:
-        """A value `low`, `low + step` … up to `high`."""
+        """Draw one of `low`, `low + step` … up to `high`."""
         steps = math.floor((self.high - self.low) / step + 1e-9)
         return round(self.low + step * int(rng.integers(steps + 1)), 6)
 
@@ -37,19 +37,19 @@ class MixtureRecipe:
 
     Attributes:
         snr_db: classes, each used equally often, or a range.
-        snr_on: what of the speech the SNR is measured on: its active frames (within 40 dB of the
-            loudest) or the whole clip. Noise is measured as a whole.
-        level_db: range of the level of active speech, dBFS.
-        step_db: of values drawn from a range.
+        snr_on: the part of the speech on which the SNR is measured: its active frames (within 40 dB
+            of the loudest) or the whole clip. Noise is always measured as a whole.
+        level_db: range of the level of active speech in dBFS.
+        step_db: step of values drawn from a range.
         seconds: length of a mixture; None for that of the utterance.
-        reverb: share of mixtures in rooms. The noise is left as it is.
-        target: what the clean file holds of speech in a room: `reverberant` all of it, `dry` the
+        reverb: share of mixtures with speech in a room. The noise has no reverberation added.
+        target: what the clean file keeps of speech in a room: `reverberant` all of it, `dry` the
             direct sound.
-        split: noise used: `seen` in training, `unseen`, or `both` equally often; None for not known.
+        split: noise used: `seen` in training, `unseen`, or `both` equally often; None if unknown.
         naming: `plain`, or `dns` for names as in the DNS challenge.
-        sample_rate: Hz.
+        sample_rate: sample rate in Hz.
         sample_format: s16, s24 or f32.
-        seed: with the number of a mixture it sets everything in it.
+        seed: together with the number of a mixture, determines everything in it.
     """
 
     snr_db: tuple[float, ...] | Span = (0.0, 5.0, 10.0, 15.0, 20.0)
@@ -66,24 +66,24 @@ class MixtureRecipe:
     seed: int = 0
 
     def snr_of(self, number: int, rng: np.random.Generator) -> float:
-        """SNR of mixture `number`: its class, or drawn."""
+        """SNR of mixture `number`: that of its class, or drawn from the range."""
         if isinstance(self.snr_db, Span):
             return self.snr_db.draw(rng, self.step_db)
         return self.snr_db[number % len(self.snr_db)]
 
     @property
     def snr_classes(self) -> int:
-        """How many classes of SNR are used in turn."""
+        """Number of SNR classes used in turn."""
         return 1 if isinstance(self.snr_db, Span) else len(self.snr_db)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A recipe that others have used.
+    """A published recipe.
 
     Attributes:
-        about: what sets it apart, in a few words.
-        recipe: what the options not given are taken from.
+        about: short description.
+        recipe: supplies the options that are not given.
     """
 
     about: str
@@ -93,12 +93,12 @@ class Protocol:
 PROTOCOLS: Mapping[str, Protocol] = {
     "dccrn-wsj0": Protocol("0, 5, 10, 15, 20 dB, whole utterances", MixtureRecipe()),
     "losses": Protocol(
-        "-10 to 20 dB by 5 dB, 3 s, seen and unseen noise",
+        "-10 to 20 dB in steps of 5 dB, 3 s, seen and unseen noise",
         MixtureRecipe(snr_db=tuple(float(snr) for snr in range(-10, 21, 5)), seconds=3.0, split="both"),
     ),
     "crn": Protocol("-5, 0, 5 dB, whole utterances", MixtureRecipe(snr_db=(-5.0, 0.0, 5.0))),
     "dns": Protocol(
-        "-5 to 20 dB at random, 10 s, half in rooms, names of the DNS challenge",
+        "-5 to 20 dB at random, 10 s, half in rooms, DNS challenge file names",
         MixtureRecipe(snr_db=Span(-5.0, 20.0), step_db=1.0, seconds=10.0, reverb=0.5, naming="dns"),
     ),
 }
@@ -106,21 +106,21 @@ PROTOCOLS: Mapping[str, Protocol] = {
 
 
 def protocol(name: str) -> Protocol:
-    """A protocol by its name.
+    """Find a protocol by name.
 
     Raises:
         OptionError: no such protocol.
     """
     if name not in PROTOCOLS:
-        raise OptionError(f"no protocol {name!r}; choose among {', '.join(PROTOCOLS)}")
+        raise OptionError(f"no protocol named {name!r}; choose from {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
 def parse_snr(text: str) -> tuple[float, ...] | Span:
-    """`0,5,10` as classes, `-5:20` as a range.
+    """Parse `0,5,10` as classes or `-5:20` as a range.
 
     Raises:
-        OptionError: neither of the two.
+        OptionError: the text is neither.
     """
     if ":" in text:
         return parse_span(text)
@@ -128,15 +128,15 @@ def parse_snr(text: str) -> tuple[float, ...] | Span:
 
 
 def parse_span(text: str) -> Span:
-    """`-35:-15`, or one value for a range of just that.
+    """Parse a range such as `-35:-15`, or a single value as a range of only that.
 
     Raises:
-        OptionError: not such a range.
+        OptionError: the text is not such a range.
     """
     low, colon, high = text.partition(":")
     span = Span(_decibels(low, text), _decibels(high if colon else low, text))
     if span.low > span.high:
-        raise OptionError(f"{text!r} ends below its start")
+        raise OptionError(f"{text!r} must not end below its start")
     return span
 
 

@@ -1,4 +1,4 @@
-"""Metadata of test sets: one row for each mixture."""
+"""Metadata of test sets: one row per mixture."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dccrn_cli.testsets.mixture_recipe import FORMATS
 from dccrn_cli.utils.csv_text import read_csv
 
 SIMULATED = "simulated"
-"""In place of a room's file."""
+"""Stands for the file of a simulated room."""
 
 MAX_RATE_HZ, MAX_SECONDS, MAX_T60_S, MAX_SCALE = 768_000, 86_400, 10.0, 1e9
-"""What a row from a file may ask for at most."""
+"""Upper limits for values in a metadata file."""
 
 _STEM = 32
 _TYPES = {"str": str, "int": int, "float": float}
@@ -26,26 +26,26 @@ _TYPES = {"str": str, "int": int, "float": float}
 
 @dataclass(frozen=True)
 class Row:
-    """All there is to know of one mixture; the columns of the metadata.
+    """Complete description of one mixture; its fields are the columns of the metadata.
 
     Attributes:
-        name: of the noisy file, without its suffix.
-        snr_db, snr_on, noise_set, target, sample_rate, sample_format, seed: see `MixtureRecipe`; the noise
-            set is empty where it is not known.
+        name: name of the noisy file, without its suffix.
+        snr_db, snr_on, noise_set, target, sample_rate, sample_format, seed: as in `MixtureRecipe`, with the SNR of this
+            mixture; `noise_set` is seen, unseen or, if unknown, empty.
         speaker, noise_class: folders of the recordings.
-        reverb: 1 in a room, else 0.
-        level_db: of active speech in dBFS, before `gain_db`.
-        gain_db: what all of the mixture was lowered by to keep it from clipping; at most 0.
-        clean, clean_hash: recordings of speech below their root, and digests of their files, each
-            separated by `|`; |, %, line breaks and bytes that are no UTF-8 are written as in URLs.
-        clean_offset, samples: stretch used of these recordings, joined with pauses of 0.2 s.
-        noise, noise_hash, noise_offset: the recording of noise, which begins anew after its end.
-        room, room_hash: impulse response; `simulated`, or empty.
-        t60_s, room_seed: of a simulated room, else 0.
-        clean_scale, noise_scale: factors on speech (in its room) and noise.
-        number: counted from 0.
+        reverb: 1 in a room, otherwise 0.
+        level_db: level of active speech in dBFS, before `gain_db`.
+        gain_db: gain applied to the whole mixture to avoid clipping; at most 0.
+        clean, clean_hash: paths of the speech recordings relative to their root, and digests of their files, each
+            separated by `|`; |, %, line breaks and bytes that are not UTF-8 are percent-encoded.
+        clean_offset, samples: excerpt of these recordings, joined with pauses of 0.2 s.
+        noise, noise_hash, noise_offset: the noise recording, which wraps around at its end.
+        room, room_hash: impulse response: a file, `simulated`, or empty.
+        t60_s, room_seed: reverberation time and seed of a simulated room, otherwise 0.
+        clean_scale, noise_scale: gain factors on speech (in its room) and noise.
+        number: index of the mixture, from 0.
         recipe: digest of the recipe and the names of all recordings.
-        digest: of the samples of the noisy and the clean file.
+        digest: digest of the samples of the noisy and the clean file.
     """
 
     name: str
@@ -84,32 +84,32 @@ class Row:
         return self.samples / self.sample_rate
 
     def file_name(self, kind: str) -> str:
-        """Name of the `noisy`, `clean` or `noise` file: one name for all, but after `clean_fileid_N` for DNS."""
+        """Name of the `noisy`, `clean` or `noise` file: the same for all, except `KIND_fileid_N.wav` in DNS naming."""
         dns = re.search(r"_fileid_\d+$", self.name)
         return f"{self.name if dns is None or kind == 'noisy' else kind + dns[0]}.wav"
 
     @property
     def clean_names(self) -> list[str]:
-        """The recordings of speech."""
+        """Names of the speech recordings."""
         return [_unescape(name) for name in self.clean.split("|")]
 
     @property
     def noise_name(self) -> str:
-        """The recording of noise."""
+        """Name of the noise recording."""
         return _unescape(self.noise)
 
     @property
     def room_name(self) -> str:
-        """The impulse response."""
+        """Name of the impulse response."""
         return _unescape(self.room)
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
-"""Of the metadata."""
+"""Columns of the metadata."""
 
 
 def joined_names(names: Iterable[str]) -> str:
-    """Names of recordings as one text, for a row."""
+    """Names of recordings joined and escaped for a row."""
     odd = re.compile(r"[%|\r\n\udc80-\udcff]")
     return "|".join(odd.sub(lambda match: f"%{ord(match[0]) & 255:02X}", name) for name in names)
 
@@ -119,12 +119,12 @@ def _unescape(text: str) -> str:
 
 
 def _character(code: int) -> str:
-    # Beyond ASCII it is a byte of a name that is no UTF-8.
+    # Codes beyond ASCII are bytes of a name that is not valid UTF-8.
     return chr(code if code < 128 else 0xDC00 + code)
 
 
 def mixture_name(row: Row, naming: str) -> str:
-    """`mix_00012_snr-05`, with the set of noise if it is known, or a name as in the DNS challenge."""
+    """A name such as `mix_00012_snr-05`, with the noise set if known, or one as in the DNS challenge."""
     if naming == "dns":
         stems = "_".join(PurePosixPath(name).stem[:_STEM] for name in (row.clean_names[0], row.noise_name))
         return f"{stems}_snr{row.snr_db:g}_tl{row.level_db:g}_fileid_{row.number}"
@@ -135,14 +135,14 @@ def mixture_name(row: Row, naming: str) -> str:
 
 
 def read_rows(path: Path, cut_off: bool = False) -> list[Row]:
-    """Rows of a metadata file; columns that are not known are left aside.
+    """Read the rows of a metadata file; unknown columns are ignored.
 
     Args:
         path: a CSV file.
-        cut_off: its last line may be cut off by a kill, and is then left out.
+        cut_off: tolerate a last line cut off by a kill, and drop it.
 
     Raises:
-        DataError: it is not the metadata of a test set.
+        DataError: the file is not the metadata of a test set.
     """
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape").removeprefix("\ufeff")
@@ -162,7 +162,7 @@ def read_rows(path: Path, cut_off: bool = False) -> list[Row]:
         names.add(row.name)
         rows.append(row)
     if not rows and not cut_off:
-        raise DataError("holds no mixtures", path)
+        raise DataError("contains no mixtures", path)
     return rows
 
 
@@ -192,5 +192,5 @@ def _parse(values: Mapping[str, str | None], path: Path, number: int) -> Row:
         and all(math.isfinite(value) for value in found.values() if isinstance(value, float))
     )
     if not sound:
-        raise DataError(f"is not the metadata of a test set: row {number} cannot be meant", path)
+        raise DataError(f"is not the metadata of a test set: row {number} is invalid", path)
     return row

@@ -1,4 +1,4 @@
-"""Recordings that test sets are made of, told apart by name and content."""
+"""Recordings that test sets are made of, identified by name and content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dccrn_cli.errors import DataError, OptionError
 
 
 class Recording(NamedTuple):
-    """A decoded recording, float32 `(samples,)`, and where it comes from."""
+    """A decoded recording, float32 `(samples,)`, and its origin."""
 
     clip: Clip
     samples: np.ndarray
@@ -22,14 +22,14 @@ class Recording(NamedTuple):
 
 
 class Sources:
-    """Recordings to take from.
+    """Recordings to choose from.
 
     Args:
-        clips: where they lie.
+        clips: locations of the recordings.
 
     Attributes:
-        unusable: those that were wanted and could not be used, by their number. Others take their
-            place, and only theirs.
+        unusable: recordings that were chosen but could not be used, by index. Each is replaced by another
+            recording; the rest of the choice stays the same.
     """
 
     def __init__(self, clips: Sequence[Clip]) -> None:
@@ -42,10 +42,10 @@ class Sources:
             self._named.setdefault(clip.name, []).append(clip)
 
     def first(self, order: Iterable[int], sample_rate: int, silence: float = SILENCE) -> Recording:
-        """The first recording, in an order of their numbers, that can be used.
+        """The first usable recording in a given order of indices.
 
         Raises:
-            OptionError: none can.
+            OptionError: none is usable.
         """
         for index in order:
             if index in self.unusable:
@@ -60,18 +60,18 @@ class Sources:
             except DataError as error:
                 self.unusable[index] = error
         reasons = "; ".join(map(str, itertools.islice(self.unusable.values(), 3)))
-        raise OptionError("no recording is left that can be used" + (f" ({reasons})" if reasons else ""))
+        raise OptionError("no usable recording is left" + (f" ({reasons})" if reasons else ""))
 
     def recall(self, name: str, content_digest: str, sample_rate: int) -> np.ndarray:
-        """A recording by its name, float32 `(samples,)`.
+        """Find a recording by name, float32 `(samples,)`.
 
         Raises:
-            DataError: there is none of this name and content.
+            DataError: there is none with this name and content.
         """
         if name not in self._named:
-            raise DataError("no such recording in the folders given", name)
+            raise DataError("no such recording in the given folders", name)
         for clip in self._named[name]:
             content = clip.content()
             if digest(content) == content_digest:
                 return clip.decode(content, sample_rate)
-        raise DataError("is not the recording that the metadata were made with", name)
+        raise DataError("is not the recording that the metadata refer to", name)

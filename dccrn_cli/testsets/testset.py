@@ -1,4 +1,4 @@
-"""Test sets: mixtures set by a recipe and a number, each told in a row from which it can be made again."""
+"""Test sets: mixtures determined by a recipe and a number, each described by a row from which it can be remade."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from dccrn_cli.testsets.rows import SIMULATED, Row, joined_names, mixture_name
 from dccrn_cli.testsets.sources import Recording, Sources
 
 SNR_TOLERANCE_DB = 0.05
-"""A mixture whose files would miss its SNR by more, since their samples are too coarse, is not made."""
+"""Largest deviation from the requested SNR; a mixture whose sample format is too coarse for that is rejected."""
 
 _CORRECTION_DB = 0.5
 _PEAK = 0.94  # leaves room for the correction
 _PAUSE = 0.05
 _FAINT = 0.01
 _ATTEMPTS = 8
-_DRAWS = 2  # to be raised whenever the same recipe comes to draw something else
+_DRAWS = 2  # to be incremented whenever the same recipe would draw something different
 _SPEECH, _NOISE, _ROOM, _LEVEL, _SPEECH_ORDER, _NOISE_ORDER = range(6)
 _NO_ROOM: dict[str, Any] = {"room": "", "room_hash": "", "t60_s": 0.0, "room_seed": 0}
 
@@ -36,15 +36,15 @@ _NO_ROOM: dict[str, Any] = {"room": "", "room_hash": "", "t60_s": 0.0, "room_see
 def noise_sets(
     noise: Sequence[Clip], unseen: Sequence[Clip], unseen_share: float | None, split: str | None
 ) -> dict[str, Sources]:
-    """Noise by the name of its set: one alone, or `seen` and `unseen`.
+    """Noise by the name of its set: a single set, or `seen` and `unseen`.
 
     Args:
-        noise: recordings.
-        unseen: more of them, that no training has heard.
-        unseen_share: share of `noise` that no training has heard: the files that `set_aside` gives
-            for it. None for `HELD_OUT`, what fine-tuning on the same recordings sets aside, if both sets are wanted
-            and `unseen` is empty, else 0.
-        split: the sets wanted; None for all, and for one without name where nothing sets them apart.
+        noise: recordings of noise.
+        unseen: further recordings that no training has seen.
+        unseen_share: share of `noise` that no training has seen: the files that `set_aside` holds out. None means
+            `HELD_OUT`, the share held out by fine-tuning on the same recordings, if both sets are wanted and
+            `unseen` is empty, otherwise 0.
+        split: the sets wanted; None for all, or for a single unnamed set if nothing separates them.
 
     Raises:
         OptionError: a set would be empty.
@@ -57,7 +57,7 @@ def noise_sets(
         unseen = [*unseen, *aside]
     if not unseen:
         if split == "both":
-            raise OptionError("no noise is set apart as unseen; give --unseen-noise or --unseen-share")
+            raise OptionError("no noise is marked as unseen; give --unseen-noise or --unseen-share")
         return {split or "": Sources(seen)}
     sets = {"seen": seen, "unseen": list(unseen)}
     if split in sets:
@@ -69,7 +69,7 @@ class MixtureSet:
     """Makes the mixtures of a test set.
 
     Args:
-        recipe: how.
+        recipe: how mixtures are made.
         clean: recordings of speech.
         noise: recordings of noise by the name of their set, such as seen and unseen.
         rooms: measured impulse responses; None for simulated ones.
@@ -87,10 +87,10 @@ class MixtureSet:
         self.fingerprint = digest(os.fsencode(repr((_DRAWS, recipe, names))))
 
     def make(self, number: int) -> tuple[Row, Mixture]:
-        """Mixture `number`, always the same as long as the same recordings can be used.
+        """Make mixture `number`, always the same as long as the same recordings are usable.
 
         Raises:
-            OptionError: no recording can be used.
+            OptionError: no recording is usable.
             AudioError: the sample format is too coarse for its level and SNR.
         """
         recipe, rate = self.recipe, self.recipe.sample_rate
@@ -125,12 +125,12 @@ class MixtureSet:
         row = dataclasses.replace(row, name=mixture_name(row, recipe.naming))
         mixture = blend(row, heard, target, noise)
         if abs(mixture.snr_error_db) < _CORRECTION_DB:
-            # Rounding moves frames of speech across the limit of what counts as active.
+            # Rounding moves frames of speech across the activity threshold.
             row = dataclasses.replace(row, noise_scale=row.noise_scale * 10 ** (mixture.snr_error_db / 20))
             mixture = blend(row, heard, target, noise)
         if abs(mixture.snr_error_db) > SNR_TOLERANCE_DB:
             raise AudioError(
-                f"{recipe.sample_format} samples are too coarse for speech at {level_db + row.gain_db:.1f} dBFS with "
+                f"{recipe.sample_format} samples are too coarse for speech at {level_db + row.gain_db:.1f} dBFS and "
                 f"{snr_db:g} dB SNR",
                 row.name,
             )
@@ -140,7 +140,7 @@ class MixtureSet:
         return np.random.default_rng((self.recipe.seed, number, purpose))
 
     def _speech(self, number: int) -> tuple[list[Recording], int, np.ndarray]:
-        """Recordings, offset in them when joined, and the stretch from there on."""
+        """Recordings, offset in their concatenation, and the excerpt from there on."""
         rate, rng = self.recipe.sample_rate, self._rng(number, _SPEECH)
         spoken = [self.clean.first(self._order(self.clean, number, _SPEECH_ORDER, rng), rate)]
         joined = spoken[0].samples
@@ -154,14 +154,14 @@ class MixtureSet:
             offset = draw_start(len(joined), length, rng)
             if active_rms(joined[offset : offset + length], rate) > threshold:
                 break
-        else:  # hardly any speech: where it is loudest
+        else:  # hardly any speech: take the loudest part
             offset = min(max(int(np.abs(joined).argmax()) - length // 2, 0), len(joined) - length)
         return spoken, offset, joined[offset : offset + length]
 
     def _noise(
         self, noise_set: str, in_set: int, turn: int, number: int, length: int
     ) -> tuple[Recording, int, np.ndarray]:
-        """Recording, offset, and the stretch from there on; not from a nearly silent part."""
+        """Recording, offset, and the excerpt from there on, avoiding nearly silent parts."""
         sources, rng = self.noise[noise_set], self._rng(number, _NOISE)
         order = self._order(sources, turn, _NOISE_ORDER + in_set, rng)
         source = sources.first(order, self.recipe.sample_rate)
@@ -171,13 +171,13 @@ class MixtureSet:
             noise = stretch(source.samples, offset, length)
             if rms(noise) > faintest:
                 break
-        else:  # mostly pauses: where it is loudest
+        else:  # mostly pauses: take the loudest part
             offset = max(int(np.abs(source.samples).argmax()) - length // 2, 0)
             noise = stretch(source.samples, offset, length)
         return source, offset, noise
 
     def _room(self, number: int) -> tuple[dict[str, Any], np.ndarray]:
-        """Columns of the row, and the impulse response."""
+        """Columns of the metadata row, and the impulse response."""
         rate, rng = self.recipe.sample_rate, self._rng(number, _ROOM)
         if self.rooms is None:
             t60_s, seed = draw_t60_s(rng), int(rng.integers(2**31))
@@ -188,39 +188,39 @@ class MixtureSet:
         return _NO_ROOM | measured, from_direct_sound(room.samples, rate)
 
     def _order(self, sources: Sources, turn: int, purpose: int, rng: np.random.Generator) -> Iterator[int]:
-        """The recording whose turn it is, each once before any comes again, and then all in any order."""
+        """The recording whose turn it is (each is used once before any repeats), then all in random order."""
         cycle, place = divmod(turn, len(sources.clips))
         yield int(_shuffled(len(sources.clips), self.recipe.seed, cycle, purpose)[place])
         yield from map(int, rng.permutation(len(sources.clips)))
 
 
 def remake(row: Row, clean: Sources, noise: Sources, rooms: Sources | None) -> Mixture:
-    """The mixture that a row tells of, to the bit.
+    """Remake the mixture that a row describes, bit for bit.
 
     Raises:
-        DataError: a recording is missing or another one, or the result is not the same.
+        DataError: a recording is missing or different, or the result differs.
     """
     rate, names, digests = row.sample_rate, row.clean_names, row.clean_hash.split("|")
     if len(names) != len(digests):
-        raise DataError("has not one digest for each recording", row.name)
+        raise DataError("does not have one digest per recording", row.name)
     spoken = [clean.recall(name, known, rate) for name, known in zip(names, digests, strict=True)]
     speech = join(spoken, rate)[row.clean_offset : row.clean_offset + row.samples]
     if len(speech) != row.samples:
         raise DataError("is longer than its recordings", row.name)
     source = noise.recall(row.noise_name, row.noise_hash, rate)
     if row.noise_offset > len(source):
-        raise DataError("begins after the end of its noise", row.name)
+        raise DataError("starts after the end of its noise", row.name)
     response = None
     if row.room == SIMULATED:
         response = simulated_room(row.t60_s, row.room_seed, rate)
     elif row.room:
         if rooms is None:
-            raise DataError("is the room of a mixture; say where such recordings are", row.room_name)
+            raise DataError("is the room of a mixture; give the folder of impulse responses", row.room_name)
         response = from_direct_sound(rooms.recall(row.room_name, row.room_hash, rate), rate)
     heard, target = in_room(speech, response, row.target)
     mixture = blend(row, heard, target, stretch(source, row.noise_offset, row.samples))
     if mixture.digest != row.digest or abs(mixture.snr_error_db) > SNR_TOLERANCE_DB:
-        raise DataError("does not come out the same: changed metadata, or another decoder or resampler", row.name)
+        raise DataError("cannot be reproduced: the metadata, the decoder or the resampler has changed", row.name)
     return mixture
 
 

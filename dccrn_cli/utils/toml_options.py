@@ -1,4 +1,4 @@
-"""Option dataclasses from the tables of a TOML file."""
+"""Option dataclasses from TOML tables."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 
 def from_table(base: T, table: Mapping[str, object], where: str) -> T:
-    """The options of a frozen dataclass with those of a table in their place.
+    """Copy a frozen dataclass of options, replacing those given in a table.
 
     Args:
-        base: the values of what the table does not name.
+        base: supplies the options missing from the table.
         table: names, with dashes or underscores, and plain values; lists for tuples.
-        where: what the table is called in messages.
+        where: name of the table in messages.
 
     Raises:
-        OptionError: an unknown name, a value of another type, or one that the options refuse.
+        OptionError: an unknown name, a value of the wrong type, or an invalid value.
     """
     assert dataclasses.is_dataclass(base)
     hints = typing.get_type_hints(type(base))
@@ -31,7 +31,7 @@ def from_table(base: T, table: Mapping[str, object], where: str) -> T:
         name = key.replace("-", "_")
         if name not in hints:
             known = ", ".join(field.name for field in dataclasses.fields(base))
-            raise OptionError(f"{where}: no setting named {key!r}; there are {known}")
+            raise OptionError(f"{where}: no setting named {key!r}; choose from {known}")
         if name in values:
             raise OptionError(f"{where}: {name} is given twice")
         try:
@@ -45,7 +45,7 @@ def from_table(base: T, table: Mapping[str, object], where: str) -> T:
 
 
 def _converted(kind: Any, value: object) -> Any:
-    """A plain value as a type; TypeError says what it must be."""
+    """Convert a plain value to a type; TypeError describes what it must be."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         if value in arguments:
@@ -65,7 +65,7 @@ def _converted(kind: Any, value: object) -> Any:
         return tuple(_converted(each, item) for each, item in zip(kinds, value, strict=True))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise TypeError(names.get(kind, str(kind)))
     return value

@@ -130,7 +130,7 @@ def test_changed_and_missing_recordings_are_named(data: Path, tmp_path: Path) ->
     assert "7 mixtures made" in result.output
     rows = read_rows(tmp_path / "here" / "metadata.csv")
     pools = (Sources(find_clips([data / "speech"])), Sources(find_clips([data / "noise"])))
-    with pytest.raises(DataError, match="does not come out the same"):
+    with pytest.raises(DataError, match="cannot be reproduced"):
         remake(dataclasses.replace(rows[0], noise_offset=rows[0].noise_offset + 1), *pools, None)
 
 
@@ -213,7 +213,7 @@ def test_what_exists_stays(data: Path, tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").unlink()
     result = mix(data, tmp_path, "--count", 4)
     assert result.exit_code == 1
-    assert "exists already and is something else" in result.output
+    assert "already exists with different content" in result.output
     assert mine.read_bytes() == b"mine"
     assert len(table(tmp_path)) == 3
     assert mix(data, tmp_path, "--count", 4, "--seed", 1, "--overwrite").exit_code == 0
@@ -240,7 +240,7 @@ def test_bad_sources_change_only_their_own_mixtures(data: Path, tmp_path: Path) 
     (moved / "noise" / "a.wav").write_bytes(b"text")
     result = mix(moved, tmp_path / "none")
     assert result.exit_code == 2
-    assert "no recording is left" in result.output
+    assert "no usable recording is left" in result.output
 
 
 def test_dry_target_is_the_direct_sound(data: Path) -> None:
