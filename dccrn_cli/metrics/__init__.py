@@ -1,4 +1,4 @@
-"""Speech quality measures on arrays, each under its exact name and scale."""
+"""Speech quality metrics on arrays, each with its exact name and scale."""
 
 from dccrn_cli.errors import MetricError
 from dccrn_cli.metrics.composite import Composite, cbak, composite_scores, covl, csig

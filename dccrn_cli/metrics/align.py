@@ -1,4 +1,4 @@
-"""A constant delay between two signals, by cross-correlation."""
+"""Finds a constant delay between two signals by cross-correlation."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy as np
 import scipy.fft
 
 MAX_DELAY_S = 1.0
-"""How far a delay is searched, to both sides."""
+"""Largest delay considered, in either direction."""
 
 CLEAR_CORRELATION = 0.1
-"""Below this, a peak says nothing."""
+"""Peaks below this are not significant."""
 
 CLEAR_GAIN_DB = 1.0
-"""By which the SNR that a correlation stands for must rise before a delay is believed."""
+"""Minimum gain in SNR, as implied by the correlation, for a delay to be accepted."""
 
 
 @dataclass(frozen=True)
 class Shift:
-    """How an estimate lies against its reference.
+    """Time shift of an estimate relative to its reference.
 
     Attributes:
-        delay_samples: by which it lags behind; negative where it leads.
-        inverted: its polarity is the opposite.
-        correlation: its size there, 0 to 1.
+        delay_samples: delay of the estimate; negative if it leads.
+        inverted: the estimate has inverted polarity.
+        correlation: absolute correlation at that delay, 0 to 1.
     """
 
     delay_samples: int
@@ -34,19 +34,19 @@ class Shift:
 
 
 def find_shift(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, believe_any: bool = True) -> Shift | None:
-    """The delay within ±1 s, and half the shorter signal, at which two signals correlate most.
+    """Find the delay of highest correlation within ±1 s, or half of the shorter signal if that is less.
 
-    The polarity is that of the highest peak: a delay of speech by some milliseconds may well make the
-    correlation at no delay negative.
+    The polarity is taken from the highest peak: a delay of a few milliseconds can make the correlation of
+    speech at zero delay negative.
 
     Args:
-        reference, estimate: `(frames, channels)` of as many channels; lengths may differ.
-        sample_rate: in Hz.
-        believe_any: take the highest peak wherever it is; else only one that is clearly higher than the
-            correlation at no delay.
+        reference, estimate: `(frames, channels)` with the same number of channels; lengths may differ.
+        sample_rate: sample rate in Hz.
+        believe_any: accept the highest peak wherever it is; otherwise only if it is clearly higher than the
+            correlation at zero delay.
 
     Returns:
-        None where nothing is clear: silence, NaN, or signals that have little in common.
+        None if there is no significant peak: silence, NaN, or signals with little in common.
     """
     norm = np.sqrt(np.vdot(reference, reference).astype(float) * np.vdot(estimate, estimate).astype(float))
     if not np.isfinite(norm) or norm == 0:
@@ -66,13 +66,13 @@ def find_shift(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, be
 
 
 def _snr_db(correlation: float) -> float:
-    """The SNR of a signal that correlates so with what it should be; limited to ±100 dB."""
+    """SNR implied by the correlation of a signal with its reference, limited to ±100 dB."""
     share = min(max(correlation**2, 1e-10), 1 - 1e-10)
     return 10 * math.log10(share / (1 - share))
 
 
 def _correlation(reference: np.ndarray, estimate: np.ndarray, most: int) -> np.ndarray:
-    """Sum over channels of the cross-correlation at the lags -most … most: `(2 most + 1,)`."""
+    """Cross-correlation summed over channels at lags -most … most: `(2 most + 1,)`."""
     size = int(scipy.fft.next_fast_len(max(len(reference), len(estimate)) + most + 1, real=True))
     total = np.zeros(2 * most + 1)
     for clean, scored in zip(reference.T, estimate.T, strict=True):

@@ -1,4 +1,4 @@
-"""What every measure asks of its signals."""
+"""Checks on the signals of every metric."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ SILENCE = 1e-10
 
 
 def check_signal(signal: np.ndarray, name: str = "estimate") -> np.ndarray:
-    """One signal as float64 `(samples,)`, full scale 1.0.
+    """Convert a signal to float64 `(samples,)`, full scale 1.0.
 
     Args:
-        signal: numpy or torch, of any dtype that `dccrn_cli.audio.arrays.as_floats` takes.
-        name: what the signal is called in messages.
+        signal: numpy or torch, of any dtype that `dccrn_cli.audio.arrays.as_floats` accepts.
+        name: name of the signal in messages.
 
     Raises:
-        MetricError: another shape or dtype, no samples, NaN, infinite or absurdly large ones.
+        MetricError: wrong shape or dtype, no samples, or NaN, infinite or absurdly large ones.
     """
     try:
         array = as_floats(signal)
     except OptionError as error:
         raise MetricError(f"the {name}: {error.message}") from None
     if array.ndim != 1 or not len(array):
-        raise MetricError(f"the {name} has the shape {array.shape}; (samples,) is needed")
+        raise MetricError(f"the {name} must have the shape (samples,), not {array.shape}")
     array = array.astype(np.float64, copy=False)
     if not np.isfinite(array).all():
         raise MetricError(f"NaN or infinite samples in the {name}")
@@ -37,29 +37,29 @@ def check_signal(signal: np.ndarray, name: str = "estimate") -> np.ndarray:
 
 
 def is_silent(signal: np.ndarray) -> bool:
-    """No sample reaches -200 dB of full scale."""
+    """Whether every sample is below -200 dBFS."""
     return bool(np.abs(signal).max() < SILENCE)
 
 
 def check_pair(reference: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both signals as float64 `(samples,)` of one length; the reference is not silent.
+    """Convert both signals to float64 `(samples,)`; lengths must agree and the reference must not be silent.
 
     Raises:
-        MetricError: signals that do not fit or cannot be measured.
+        MetricError: the signals do not match or cannot be measured.
     """
     reference, estimate = check_signal(reference, "reference"), check_signal(estimate)
     if len(reference) != len(estimate):
-        raise MetricError(f"lengths differ: {len(reference)} samples of reference, {len(estimate)} of estimate")
+        raise MetricError(f"lengths differ: reference {len(reference)} samples, estimate {len(estimate)}")
     if is_silent(reference):
         raise MetricError("the reference is silent")
     return reference, estimate
 
 
 def check_varying(reference: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same, for measures that need a signal on both sides.
+    """`check_pair` for metrics that need a varying signal on both sides.
 
     Raises:
-        MetricError: as above, and where a signal is silent or constant.
+        MetricError: the signals do not match or cannot be measured, or one is silent or constant.
     """
     reference, estimate = check_pair(reference, estimate)
     if is_silent(estimate):

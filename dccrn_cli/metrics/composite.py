@@ -1,15 +1,15 @@
-"""Composite measures CSIG, CBAK and COVL (Hu & Loizou 2008), estimates of MOS from 1 to 5.
+"""Composite metrics CSIG, CBAK and COVL (Hu & Loizou 2008), estimates of MOS from 1 to 5.
 
-There are several variants. This one is that of the public MATLAB code `composite.m` with wide-band
-PESQ at 16 kHz, on which published tables for VoiceBank-DEMAND rest:
+There are several variants. This is the one in the public MATLAB code `composite.m` with wide-band
+PESQ at 16 kHz, used for published tables on VoiceBank-DEMAND:
 
     CSIG = 3.093 - 1.029 LLR + 0.603 PESQ - 0.009 WSS
     CBAK = 1.634 + 0.478 PESQ - 0.007 WSS + 0.063 SNRseg
     COVL = 1.594 + 0.805 PESQ - 0.512 LLR - 0.007 WSS
 
-PESQ is the MOS-LQO of P.862.2. LLR (not limited per frame) and WSS are means of the lowest 95 % of
-the frames, SNRseg of all frames. A reference with digital silence in more than a few frames has no
-sensible LLR, and low CSIG and COVL.
+PESQ is the MOS-LQO of P.862.2. LLR (not limited per frame) and WSS are averaged over the lowest 95 %
+of the frames, SNRseg over all frames. A reference with digital silence in more than a few frames has
+no meaningful LLR, and low CSIG and COVL.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KEPT = 0.95
 
 
 class Composite(NamedTuple):
-    """The three measures, each from 1 to 5."""
+    """The three metrics, each from 1 to 5."""
 
     csig: float
     """Signal distortion."""
@@ -41,17 +41,17 @@ class Composite(NamedTuple):
 def composite_scores(
     reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000, pesq: float | None = None
 ) -> Composite:
-    """All three measures of float arrays `(samples,)` at 16 kHz.
+    """All three metrics of float arrays `(samples,)` at 16 kHz.
 
     Args:
-        pesq: wide-band PESQ of the pair, where it is known already.
+        pesq: wide-band PESQ of the pair, if already known.
 
     Raises:
-        MetricError: where PESQ is not defined.
+        MetricError: PESQ is undefined.
     """
     reference, estimate = check_varying(reference, estimate)
     quality = pesq_wb(reference, estimate, sample_rate) if pesq is None else pesq
-    # Keeps the LLR of digital silence defined, as in the MATLAB code.
+    # Keeps LLR defined for digital silence, as in the MATLAB code.
     tiny = np.finfo(np.float64).eps
     parts = [
         (llr(clean, processed, sample_rate), wss(clean, processed, sample_rate), segment_snrs(clean, processed))
@@ -70,7 +70,7 @@ def csig(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000)
     """Signal distortion, 1 to 5, at 16 kHz.
 
     Raises:
-        MetricError: where PESQ is not defined.
+        MetricError: PESQ is undefined.
     """
     return composite_scores(reference, estimate, sample_rate).csig
 
@@ -79,7 +79,7 @@ def cbak(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000)
     """Intrusiveness of the background, 1 to 5, at 16 kHz.
 
     Raises:
-        MetricError: where PESQ is not defined.
+        MetricError: PESQ is undefined.
     """
     return composite_scores(reference, estimate, sample_rate).cbak
 
@@ -88,7 +88,7 @@ def covl(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000)
     """Overall quality, 1 to 5, at 16 kHz.
 
     Raises:
-        MetricError: where PESQ is not defined.
+        MetricError: PESQ is undefined.
     """
     return composite_scores(reference, estimate, sample_rate).covl
 

@@ -1,8 +1,8 @@
 """DNSMOS P.835: SIG, BAK and OVRL, estimates of MOS from 1 to 5 without a reference (Reddy et al. 2022).
 
 The network is the file `sig_bak_ovr.onnx` of github.com/microsoft/DNS-Challenge, from its folder
-DNSMOS and not pDNSMOS, whose scores are of another scale. It is not part of this package and never
-downloaded: name it, or install the package `speechmos`, which carries it.
+DNSMOS, not pDNSMOS, whose scores have a different scale. It is not part of this package and is never
+downloaded: give its path, or install the package `speechmos`, which includes it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from dccrn_cli.metrics.checks import check_signal, is_silent
 RATE = 16_000
 WINDOW_S = 9.01
 WINDOW = int(WINDOW_S * RATE)
-"""Samples that the network hears at once."""
+"""Input length of the network in samples."""
 
-# From the network's outputs to the MOS of listeners: highest power first.
+# Polynomials from the network's outputs to listeners' MOS, highest power first.
 _SIG, _BAK, _OVRL = (
     (-0.08397278, 1.22083953, 0.0052439),
     (-0.13166888, 1.60915514, -0.39604546),
@@ -33,7 +33,7 @@ _SIG, _BAK, _OVRL = (
 
 
 class Dnsmos(NamedTuple):
-    """The three scores, each about 1 to 5."""
+    """The three scores, each from about 1 to 5."""
 
     sig: float
     """Speech signal."""
@@ -46,16 +46,16 @@ class Dnsmos(NamedTuple):
 def dnsmos_scores(estimate: np.ndarray, sample_rate: int = RATE, model: str | PathLike[str] | None = None) -> Dnsmos:
     """All three scores of a float array `(samples,)` at 16 kHz, full scale 1.
 
-    Windows of 9.01 s start every second, and their scores are averaged; which ones, and that the last
-    second may count for nothing, is as in the public `dnsmos_local.py`. A shorter signal is joined to
-    itself until it is long enough.
+    Windows of 9.01 s start every second and their scores are averaged. The choice of windows follows the
+    public `dnsmos_local.py`, which may ignore the last second. A shorter signal is repeated until it is
+    long enough.
 
     Args:
-        model: the ONNX file; by default that of an installed `speechmos`.
+        model: the ONNX file; by default the one in an installed `speechmos`.
 
     Raises:
-        MetricError: another rate, a silent signal, NaN or infinite samples.
-        OptionError: no file is named, and none is installed.
+        MetricError: another sample rate, a silent signal, NaN or infinite samples.
+        OptionError: no file is given and none is installed.
         CheckpointError: the file is not this network.
         MissingDependency: `onnxruntime` is not installed.
     """
@@ -69,7 +69,7 @@ def dnsmos_scores(estimate: np.ndarray, sample_rate: int = RATE, model: str | Pa
     while len(estimate) < WINDOW:
         estimate = np.concatenate([estimate, estimate])
     starts = list(_starts(len(estimate)))
-    # Of a signal joined to itself some windows are alike.
+    # Some windows of a repeated signal are identical.
     windows = {start % period: estimate[start : start + WINDOW] for start in starts}
     scores = {place: _run(session, window) for place, window in windows.items()}
     raw = np.array([scores[start % period] for start in starts])
@@ -78,10 +78,10 @@ def dnsmos_scores(estimate: np.ndarray, sample_rate: int = RATE, model: str | Pa
 
 
 def find_dnsmos_model(path: str | PathLike[str] | None = None) -> Path:
-    """The ONNX file: the one named, else that of an installed `speechmos`.
+    """Find the ONNX file: the one given, otherwise the one in an installed `speechmos`.
 
     Raises:
-        OptionError: there is none.
+        OptionError: neither exists.
     """
     if path is not None:
         return Path(path)
@@ -90,11 +90,11 @@ def find_dnsmos_model(path: str | PathLike[str] | None = None) -> Path:
         bundled = Path(folder, "dnsmos_models", "sig_bak_ovr.onnx")
         if bundled.is_file():
             return bundled
-    raise OptionError("DNSMOS needs the file sig_bak_ovr.onnx of github.com/microsoft/DNS-Challenge")
+    raise OptionError("DNSMOS needs the file sig_bak_ovr.onnx from github.com/microsoft/DNS-Challenge")
 
 
 def is_available(model: str | PathLike[str] | None = None) -> bool:
-    """Whether DNSMOS can be measured: with this file, or with that of an installed `speechmos`."""
+    """Whether DNSMOS can be measured, with this file or the one in an installed `speechmos`."""
     try:
         find_dnsmos_model(model)
     except OptionError:
@@ -104,7 +104,7 @@ def is_available(model: str | PathLike[str] | None = None) -> bool:
 
 @functools.lru_cache(maxsize=2)
 def load_network(path: Path) -> Any:
-    """An inference session on one thread, loaded once.
+    """Load an inference session on one thread, cached.
 
     Raises:
         CheckpointError: the file cannot be read, or is not this network.
@@ -125,7 +125,7 @@ def load_network(path: Path) -> Any:
         raise CheckpointError(f"not the DNSMOS network: {type(error).__name__}", path) from None
     ends = [end.shape[-1:] for end in (session.get_inputs()[0], session.get_outputs()[0])]
     if ends != [[WINDOW], [3]]:
-        raise CheckpointError("not the DNSMOS network of 9.01 s in, three scores out", path)
+        raise CheckpointError("not the DNSMOS network, which maps 9.01 s to three scores", path)
     return session
 
 
@@ -136,8 +136,8 @@ def _run(session: Any, window: np.ndarray) -> np.ndarray:
 
 
 def _starts(samples: int) -> Iterator[int]:
-    """First samples of the windows: one every second, as many as whole seconds leave room for."""
+    """Start samples of the windows: one every second, as many as fit in the whole seconds of the signal."""
     for second in range(max(1, samples // RATE - WINDOW // RATE)):
-        # The public code leaves out the windows whose end it rounds down; so must equal figures.
+        # The public code skips windows whose end it rounds down; equal figures require the same.
         if int((second + WINDOW_S) * RATE) - second * RATE == WINDOW:
             yield second * RATE

@@ -1,4 +1,4 @@
-"""Overlapping windowed frames of a pair, in blocks that bound the memory."""
+"""Overlapping windowed frames of a pair, in blocks that bound memory."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _BLOCK = 512
 
 
 def framed(signal: np.ndarray, window: np.ndarray, hop: int, start: int, stop: int) -> np.ndarray:
-    """Frames `start` up to `stop` of a signal `(samples,)`, windowed: `(frames, samples)`."""
+    """Windowed frames `start` to `stop` (exclusive) of a signal `(samples,)`: `(frames, samples)`."""
     views = np.lib.stride_tricks.sliding_window_view(signal, len(window))
     framed: np.ndarray = views[start * hop : (stop - 1) * hop + 1 : hop] * window
     return framed
 
 
 def blocks(count: int) -> Iterator[tuple[int, int]]:
-    """The numbers of the first and last-but-one frame of each block of `count` frames."""
+    """Start and end (exclusive) of each block of `count` frames."""
     for start in range(0, count, _BLOCK):
         yield start, min(start + _BLOCK, count)
 
 
 def dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Inner product of each frame of one with that of the other: twice `(frames, samples)` to `(frames,)`."""
+    """Inner products of corresponding frames: two `(frames, samples)` to `(frames,)`."""
     product: np.ndarray = np.einsum("ij,ij->i", left, right)
     return product
 
@@ -34,12 +34,12 @@ def dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def framed_pair(
     reference: np.ndarray, estimate: np.ndarray, sample_rate: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The frames of Hu & Loizou's measures, block by block: 30 ms, every 7.5 ms, Hann without zeros at its ends.
+    """The frames of Hu & Loizou's metrics, block by block: 30 ms, every 7.5 ms, Hann window without zeros at its ends.
 
-    The last frame that would fit is left out, as there.
+    As in their code, the last frame that would fit is dropped.
 
     Raises:
-        MetricError: too short for one frame.
+        MetricError: the signals are too short for one frame.
     """
     length = round(FRAME_S * sample_rate)
     hop = length // 4

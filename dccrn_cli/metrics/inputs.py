@@ -1,4 +1,4 @@
-"""The signals of one comparison, with what several metrics share computed once."""
+"""The signals of one comparison, with intermediate results that several metrics share."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dccrn_cli.metrics.perceptual import pesq_nb, pesq_wb
 
 @dataclass(frozen=True)
 class Signals:
-    """One channel: float arrays `(samples,)` of equal length.
+    """One channel as float arrays `(samples,)` of equal length.
 
     Attributes:
-        estimate: what is scored.
-        sample_rate: of all of them, in Hz.
+        estimate: the signal to score.
+        sample_rate: sample rate of all signals in Hz.
         reference: the clean signal, or None.
-        noisy: the signal that the estimate was made from, or None.
+        noisy: the signal from which the estimate was made, or None.
         dnsmos_model: ONNX file of DNSMOS, or None.
     """
 
@@ -35,7 +35,7 @@ class Signals:
 
     @property
     def pair(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Reference, estimate and rate.
+        """Reference, estimate and sample rate.
 
         Raises:
             MetricError: there is no reference.
@@ -46,7 +46,7 @@ class Signals:
 
     @property
     def triple(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-        """Reference, estimate, noisy signal and rate.
+        """Reference, estimate, noisy signal and sample rate.
 
         Raises:
             MetricError: there is no reference or no noisy signal.
@@ -57,11 +57,11 @@ class Signals:
         return reference, estimate, self.noisy, sample_rate
 
     def resampled(self, sample_rate: int) -> Signals:
-        """The same at another rate."""
+        """The same signals at another sample rate."""
 
         def convert(signal: np.ndarray) -> np.ndarray:
             converted: np.ndarray = soxr.resample(signal, self.sample_rate, sample_rate)
-            # A constant stays one, which no measure takes for sound; the filter would bend its ends.
+            # Keep a constant constant, so metrics do not mistake the filter's edge effects for sound.
             return np.full_like(converted, signal[0]) if signal.min() == signal.max() else converted
 
         return Signals(

@@ -17,11 +17,11 @@ from dccrn_cli.metrics.registry import DEFAULT_METRICS, Metric, select_metrics
 
 @dataclass(frozen=True)
 class PairScore:
-    """What was measured.
+    """Result of a measurement.
 
     Attributes:
-        values: by name, in the order of display; None where a metric is not defined.
-        reasons: why, for those that are None.
+        values: values by metric, in display order; None if a metric is undefined.
+        reasons: for those that are None, the reason.
     """
 
     values: dict[str, float | None]
@@ -38,22 +38,23 @@ def measure_pair(
     *,
     axis: int | None = None,
 ) -> PairScore:
-    """Measure each channel and average; resampled for the metrics that are not defined at the rate.
+    """Measure each channel and average, resampling for metrics that are not defined at the sample rate.
 
     Args:
         reference: the clean signal, numpy or torch, `(samples,)` or `(samples, channels)`: floating
-            point with full scale 1.0, or PCM as int16, int32 or uint8. None leaves the metrics that
-            need none.
-        estimate: what is scored, of the same shape.
-        sample_rate: of all signals, in Hz.
-        metrics: names out of `METRICS`.
-        noisy: the signal that the estimate was made from, of the same shape, for `si_snr_improvement`.
-        dnsmos_model: the ONNX file of DNSMOS, where it is asked for.
-        axis: of time in all signals. None for the first one; more channels than samples are then refused.
+            point with full scale 1.0, or PCM as int16, int32 or uint8. None allows only metrics that
+            need no reference.
+        estimate: the signal to score, of the same shape.
+        sample_rate: sample rate of all signals in Hz.
+        metrics: names from `METRICS`.
+        noisy: the signal from which the estimate was made, of the same shape, for metrics that need it.
+        dnsmos_model: the ONNX file of DNSMOS, if requested.
+        axis: time axis of all signals. None for the first axis; more channels than samples are then rejected.
 
     Raises:
         OptionError: an unknown metric, or DNSMOS without its file.
-        MetricError: signals of different shapes, `(channels, samples)` without `axis`, or another dtype.
+        MetricError: the signals differ in shape, are `(channels, samples)` without `axis`, or have an
+            unsupported dtype.
         CheckpointError, MissingDependency: DNSMOS cannot be loaded.
     """
     selected = select_metrics(metrics)
@@ -84,19 +85,32 @@ def score_pair(
     *,
     axis: int | None = None,
 ) -> dict[str, float | None]:
-    """The values of an estimate by metric, averaged over channels; None where a metric is not defined.
+    """Score an estimate: values by metric, averaged over channels; None if a metric is undefined.
+
+    Signals are resampled for metrics that are not defined at the sample rate.
 
     Args:
-        reference, estimate, sample_rate, metrics, noisy, dnsmos_model, axis: as for `measure_pair`.
+        reference: the clean signal, numpy or torch, `(samples,)` or `(samples, channels)`: floating
+            point with full scale 1.0, or PCM as int16, int32 or uint8. None allows only metrics that
+            need no reference.
+        estimate: the signal to score, of the same shape.
+        sample_rate: sample rate of all signals in Hz.
+        metrics: names from `METRICS`.
+        noisy: the signal from which the estimate was made, of the same shape, for metrics that need it.
+        dnsmos_model: the ONNX file of DNSMOS, if requested.
+        axis: time axis of all signals. None for the first axis; more channels than samples are then rejected.
 
     Raises:
-        OptionError, MetricError, CheckpointError, MissingDependency: as `measure_pair`.
+        OptionError: an unknown metric, or DNSMOS without its file.
+        MetricError: the signals differ in shape, are `(channels, samples)` without `axis`, or have an
+            unsupported dtype.
+        CheckpointError, MissingDependency: DNSMOS cannot be loaded.
     """
     return measure_pair(reference, estimate, sample_rate, metrics, noisy, dnsmos_model, axis=axis).values
 
 
 class _Channel:
-    """The signals of one channel, at every rate that is asked for."""
+    """The signals of one channel at every sample rate requested so far."""
 
     def __init__(self, signals: Signals) -> None:
         self._own = signals
@@ -120,24 +134,24 @@ def _average(metric: Metric, channels: list[_Channel]) -> float:
 
 
 def _columns(signal: np.ndarray, axis: int | None) -> np.ndarray:
-    """Float64 channels, one after the other in memory: `(channels, samples)`."""
+    """Contiguous float64 channels: `(channels, samples)`."""
     try:
         frames = as_frames(signal, axis)
     except OptionError as error:
         raise MetricError(error.message) from None
     if not frames.size:
-        raise MetricError(f"a signal of the shape {frames.shape} has no samples")
+        raise MetricError(f"a signal of shape {frames.shape} has no samples")
     return np.array(frames.T, np.float64, order="C")
 
 
 def _columns_like(estimates: np.ndarray, signal: np.ndarray | None, axis: int | None) -> Sequence[np.ndarray | None]:
-    """The channels of another signal of the same shape, or so many times None."""
+    """The channels of another signal of the same shape, or None for each channel."""
     if signal is None:
         return [None] * len(estimates)
     columns = _columns(signal, axis)
     if columns.shape != estimates.shape:
         (channels, samples), (others, length) = estimates.shape, columns.shape
         raise MetricError(
-            f"{length} samples of {others} channels do not fit the estimate's {samples} samples of {channels}"
+            f"expected the estimate's {samples} samples in {channels} channels, found {length} in {others}"
         )
     return list(columns)

@@ -1,4 +1,4 @@
-"""What is left of noise in the pauses of speech."""
+"""Noise left in the pauses of speech."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from dccrn_cli.metrics.frames import blocks, dots, framed
 
 PAUSE_FRAME_S = 0.032
 PAUSE_DB = 50.0
-"""Frames of the reference this far below its loudest are pauses."""
+"""Frames of the reference this far below its loudest frame are pauses."""
 
 _FLOOR = 1e-12
-"""Energy that counts as none, relative to the loudest frame of the noisy signal."""
+"""Energy that counts as zero, relative to the loudest frame of the noisy signal."""
 
 
 def pause_attenuation(
     reference: np.ndarray, estimate: np.ndarray, noisy: np.ndarray, sample_rate: int = 16_000
 ) -> float:
-    """Energy of the estimate over that of the noisy signal in the pauses of the reference, in dB; lower is better.
+    """Energy of the estimate relative to the noisy signal in the pauses of the reference, in dB; lower is better.
 
-    All pauses together, of Hann-windowed frames of 32 ms every 16 ms; -120 at least. All signals are float arrays
-    `(samples,)`.
+    Summed over all pauses, in Hann-windowed frames of 32 ms every 16 ms; at least -120 dB. All signals are float
+    arrays `(samples,)`.
 
     Raises:
-        MetricError: a silent reference, no pauses, no noise in them, or less than one frame.
+        MetricError: the reference is silent or has no pauses, there is no noise in them, or there is less than
+            one frame.
     """
     reference, estimate = check_pair(reference, estimate)
     _, noisy = check_pair(reference, check_signal(noisy, "noisy signal"))
@@ -39,7 +40,7 @@ def pause_attenuation(
     pauses = clean <= clean.max() * 10 ** (-PAUSE_DB / 10)
     before = float(heard[pauses].sum())
     if not pauses.any() or before <= _FLOOR * heard.max():
-        raise MetricError("there is no noise in pauses")
+        raise MetricError("no pauses with noise in them")
     return float(10 * np.log10(max(float(left[pauses].sum()) / before, _FLOOR)))
 
 

@@ -1,7 +1,7 @@
-"""PESQ and STOI of float arrays `(samples,)` of equal length, by the packages `pesq` and `pystoi`.
+"""PESQ and STOI of float arrays `(samples,)` of equal length, computed by the packages `pesq` and `pystoi`.
 
-Nothing is done to the signals before or after. Each function raises `MetricError` where the
-package fails, or returns a number that is no measurement.
+Signals are passed on unchanged. Each function raises `MetricError` if the package fails or returns a
+number that is not a measurement.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from dccrn_cli.metrics.utterances import SAFE_PESQ_S, count_utterances
 
 MIN_PESQ_S, MAX_PESQ_S = 0.25, 600.0
 MAX_UTTERANCES = 42
-"""The package has room for 50; the count was off by up to 6 on concatenated speech."""
+"""The package has room for 50; on concatenated speech our count was off by up to 6."""
 
 
 def pesq_wb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) -> float:
     """Wide-band PESQ as MOS-LQO, 1.0 to 4.64 (ITU-T P.862.2), at 16 kHz.
 
     Raises:
-        MetricError: another rate, a silent or constant signal, one without speech, shorter than
-            0.25 s, longer than 10 minutes, or of more utterances than PESQ can hold.
+        MetricError: another sample rate, or a signal that is silent, constant, without speech, shorter
+            than 0.25 s, longer than 10 minutes, or of more utterances than PESQ can hold.
     """
     return _pesq(reference, estimate, sample_rate, "wb")
 
@@ -34,7 +34,8 @@ def pesq_nb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_0
     """Narrow-band PESQ as MOS-LQO, 1.0 to 4.55 (ITU-T P.862.1), at 8 or 16 kHz.
 
     Raises:
-        MetricError: as with `pesq_wb`.
+        MetricError: another sample rate, or a signal that is silent, constant, without speech, shorter
+            than 0.25 s, longer than 10 minutes, or of more utterances than PESQ can hold.
     """
     return _pesq(reference, estimate, sample_rate, "nb")
 
@@ -43,21 +44,21 @@ def pesq_raw(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_
     """Narrow-band PESQ on the raw scale of ITU-T P.862, -0.5 to 4.5: the scale of the DCCRN paper's tables.
 
     Raises:
-        MetricError: as with `pesq_wb`.
+        MetricError: `pesq_nb` is undefined.
     """
     return raw_from_nb(pesq_nb(reference, estimate, sample_rate))
 
 
 def raw_from_nb(mos_lqo: float) -> float:
-    """Raw score x of a narrow-band MOS-LQO y, by the exact inverse of P.862.1.
+    """Convert a narrow-band MOS-LQO y to the raw score x, by the exact inverse of P.862.1.
 
-    Which is y = 0.999 + 4 / (1 + exp(4.6607 - 1.4945 x)).
+    P.862.1 defines y = 0.999 + 4 / (1 + exp(4.6607 - 1.4945 x)).
     """
     return (4.6607 - math.log(4 / (mos_lqo - 0.999) - 1)) / 1.4945
 
 
 def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) -> float:
-    """Short-time objective intelligibility, about 0 to 1 (Taal et al. 2011), at any rate.
+    """Short-time objective intelligibility, about 0 to 1 (Taal et al. 2011), at any sample rate.
 
     Raises:
         MetricError: a silent or constant signal, or less than 0.4 s of speech.
@@ -66,10 +67,10 @@ def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000)
 
 
 def estoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) -> float:
-    """Extended STOI, about 0 to 1 (Jensen & Taal 2016), at any rate.
+    """Extended STOI, about 0 to 1 (Jensen & Taal 2016), at any sample rate.
 
     Raises:
-        MetricError: as with `stoi`.
+        MetricError: a silent or constant signal, or less than 0.4 s of speech.
     """
     return _stoi(reference, estimate, sample_rate, extended=True)
 
@@ -84,22 +85,22 @@ def _pesq(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, mode: s
     if seconds < MIN_PESQ_S:
         raise MetricError("shorter than 0.25 s")
     if seconds > MAX_PESQ_S:
-        raise MetricError("longer than 10 minutes, too much for PESQ: score shorter pieces")
-    # The package does not look whether its tables are full: wrong figures, then a crash.
+        raise MetricError("longer than 10 minutes, the limit of PESQ; score shorter pieces")
+    # The package does not check for full tables: it returns wrong figures, then crashes.
     if seconds > SAFE_PESQ_S and (utterances := count_utterances(reference, sample_rate)) > MAX_UTTERANCES:
-        raise MetricError(f"some {utterances} utterances, safe for PESQ are {MAX_UTTERANCES}: score shorter pieces")
+        raise MetricError(f"about {utterances} utterances (PESQ is safe up to {MAX_UTTERANCES}); score shorter pieces")
     import pesq
 
     try:
         score = float(pesq.pesq(sample_rate, reference, estimate, mode))
     except pesq.NoUtterancesError:
-        raise MetricError("PESQ finds no utterance") from None
+        raise MetricError("PESQ found no utterance") from None
     except pesq.PesqError as error:
-        raise MetricError(f"PESQ fails: {type(error).__name__}") from None
+        raise MetricError(f"PESQ failed: {type(error).__name__}") from None
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        raise MetricError("PESQ has no result: one signal is all but silent")
+        raise MetricError("PESQ has no result: one signal is almost silent")
     return score
 
 
@@ -108,12 +109,12 @@ def _stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, *, exte
     import pystoi
 
     with warnings.catch_warnings():
-        # Below 30 active frames pystoi warns and returns 1e-5, which is no measurement.
+        # With fewer than 30 active frames pystoi warns and returns 1e-5, which is not a measurement.
         warnings.simplefilter("error", RuntimeWarning)
         try:
             score = float(pystoi.stoi(reference, estimate, sample_rate, extended=extended))
         except (RuntimeWarning, np.exceptions.AxisError):
-            raise MetricError("less than 0.4 s of speech, too little for STOI") from None
+            raise MetricError("less than 0.4 s of speech, the minimum for STOI") from None
     if not math.isfinite(score):
         raise MetricError("STOI has no result")
     return score

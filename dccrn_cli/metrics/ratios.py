@@ -1,6 +1,6 @@
-"""Signal-to-noise ratios, in dB, of float arrays `(samples,)` of equal length at any rate.
+"""Signal-to-noise ratios in dB of float arrays `(samples,)` of equal length, at any sample rate.
 
-Each function raises `MetricError` where it is not defined.
+Each function raises `MetricError` if the ratio is undefined.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dccrn_cli.metrics.frames import dots, framed_pair
 
 MIN_SEGMENT_DB, MAX_SEGMENT_DB = -10.0, 35.0
 MAX_RATIO_DB = 150.0
-"""SI-SNR and SNR are limited to ± this: beyond it float64 has no digits left to tell a difference by."""
+"""SI-SNR and SNR are limited to ± this value, beyond which float64 cannot resolve the difference."""
 
 
 def si_snr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) -> float:
-    """Scale-invariant signal-to-noise ratio, means removed (Le Roux et al. 2019).
+    """Scale-invariant signal-to-noise ratio, with means removed (Le Roux et al. 2019).
 
     Raises:
         MetricError: a silent or constant signal.
@@ -34,7 +34,7 @@ def si_snr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_00
 def si_snr_improvement(
     reference: np.ndarray, estimate: np.ndarray, noisy: np.ndarray, sample_rate: int = 16_000
 ) -> float:
-    """SI-SNR of the estimate less that of the noisy signal it was made from.
+    """SI-SNR of the estimate minus that of the noisy signal from which it was made.
 
     Raises:
         MetricError: a silent or constant signal.
@@ -43,11 +43,11 @@ def si_snr_improvement(
     try:
         return after - si_snr(reference, noisy)
     except MetricError as error:
-        raise MetricError(f"the noisy signal taken as estimate: {error}") from None
+        raise MetricError(f"noisy signal as the estimate: {error}") from None
 
 
 def snr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) -> float:
-    """Energy of the reference over that of the difference; sensitive to level, delay and offset.
+    """Energy of the reference over that of the error; sensitive to level, delay and offset.
 
     Raises:
         MetricError: a silent reference.
@@ -57,9 +57,9 @@ def snr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) 
 
 
 def segmental_snr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) -> float:
-    """Mean SNR of 30 ms frames, each limited to -10…35 dB: the SNRseg of Hu & Loizou's composite.
+    """Mean SNR of 30 ms frames, each limited to -10…35 dB: SNRseg of Hu & Loizou's composite metrics.
 
-    Hann-windowed frames every 7.5 ms; all of them count, pauses too.
+    Uses Hann-windowed frames every 7.5 ms, pauses included.
 
     Raises:
         MetricError: a silent reference, or less than two frames.
@@ -70,9 +70,9 @@ def segmental_snr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int 
 
 
 def segment_snrs(reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    """SNR of each frame, limited: frames `(frames, samples)` to `(frames,)`."""
+    """Limited SNR of each frame: `(frames, samples)` to `(frames,)`."""
     noise = reference - estimate
-    # An empty frame counts as the worst, as in the MATLAB code.
+    # A silent frame gets the lowest value, as in the MATLAB code.
     signal_energy, noise_energy = dots(reference, reference), dots(noise, noise)
     least, most = 10 ** (MIN_SEGMENT_DB / 10), 10 ** (MAX_SEGMENT_DB / 10)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -82,7 +82,7 @@ def segment_snrs(reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
 
 
 def _ratio_db(signal: np.ndarray, noise: np.ndarray) -> float:
-    """Ratio of the energies, the same at any gain of both: nothing is added to either."""
+    """Ratio of energies in dB, independent of a common gain since no epsilon is added."""
     signal_energy, noise_energy = float(signal @ signal), float(noise @ noise)
     limit = 10 ** (MAX_RATIO_DB / 10)
     if noise_energy * limit <= signal_energy:

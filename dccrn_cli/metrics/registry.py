@@ -1,4 +1,4 @@
-"""The metrics by name, in the order in which they are shown."""
+"""Metrics by name, in display order."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ DEFAULT_METRICS = ("si_snr", "pesq_wb", "stoi")
 
 @dataclass(frozen=True)
 class Metric:
-    """One measure.
+    """One metric.
 
     Attributes:
-        name: in options and in data.
-        unit: of its values, or "" for a scale of its own.
-        title: for people, with the scale where several circulate.
-        decimals: that are worth showing.
-        function: from the signals of one channel, at one of `rates`, to the value.
-        rates: sample rates in Hz that it is defined at, ascending; empty: any.
-        higher_is_better: the better of two values is the higher one.
-        needs_reference, needs_noisy: signals besides the estimate.
+        name: name in options and data.
+        unit: unit of its values, or "" if it has its own scale.
+        title: display name, with the scale if several are in use.
+        decimals: number of decimals to show.
+        function: computes the value from the signals of one channel at one of `rates`.
+        rates: sample rates in Hz at which it is defined, ascending; empty for any.
+        higher_is_better: whether higher values are better.
+        needs_reference, needs_noisy: signals needed besides the estimate.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Metric:
     needs_noisy: bool = False
 
     def rate_for(self, sample_rate: int) -> int:
-        """The rate to measure signals of this rate at: their own, else the next higher one, else the highest."""
+        """The rate at which to measure signals of this rate: the same, otherwise the next higher, else the highest."""
         if not self.rates or sample_rate in self.rates:
             return sample_rate
         return next((rate for rate in self.rates if rate > sample_rate), self.rates[-1])
@@ -52,7 +52,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("si_sdr_improvement", "si_sdri", "sisdri", "si_snri", "sisnri"), ("si_snr_improvement",)),
     "dnsmos": ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl"),
 }
-"""Other names that metrics are known by. SI-SDR (Le Roux et al. 2019) is SI-SNR where means are removed."""
+"""Alternative names of metrics. SI-SDR (Le Roux et al. 2019) is SI-SNR with means removed."""
 
 _WIDE, _BOTH = (16_000,), (8_000, 16_000)
 
@@ -87,12 +87,12 @@ METRICS: dict[str, Metric] = {
 
 
 def select_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
-    """The metrics of these names, or of their `ALIASES`, each once, in the order of display.
+    """Metrics with these names or `ALIASES`, each once, in display order.
 
     Raises:
-        OptionError: a name that is not known.
+        OptionError: an unknown name.
     """
     wanted = {name for given in names for name in ALIASES.get(given, (given,))}
     if unknown := sorted(wanted - METRICS.keys()):
-        raise OptionError(f"unknown metric {', '.join(unknown)}; there are {', '.join(METRICS)}")
+        raise OptionError(f"unknown metric {', '.join(unknown)}; choose from {', '.join(METRICS)}")
     return tuple(metric for metric in METRICS.values() if metric.name in wanted)

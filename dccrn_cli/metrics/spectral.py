@@ -1,6 +1,6 @@
 """Distances between the short-time spectra of a pair.
 
-`llr` and `wss` are parts of Hu & Loizou's composite measures; here per frame, on frames `(frames, samples)`.
+`llr` and `wss` are components of Hu & Loizou's composite metrics, here per frame, on `(frames, samples)`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dccrn_cli.metrics.frames import blocks, dots, framed
 
 LSD_FRAME_S, LSD_RANGE_DB = 0.032, 50.0
 
-# Klatt's critical bands as Quackenbush et al. (1988) give them: centres and widths in Hz.
+# Klatt's critical bands from Quackenbush et al. (1988): centres and widths in Hz.
 _CENTRES = (
     50, 120, 190, 260, 330, 400, 470, 540, 617.372, 703.378, 798.717, 904.128, 1020.38, 1148.30, 1288.72,
     1442.54, 1610.70, 1794.16, 1993.93, 2211.08, 2446.71, 2701.97, 2978.04, 3276.17, 3597.63,
@@ -31,12 +31,12 @@ _K_MAX, _K_LOCAL = 20.0, 1.0
 def lsd(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) -> float:
     """Log-spectral distance in dB; 0 for equal signals.
 
-    The root mean square over frequency of the difference of the two power spectra in dB, averaged
-    over Hann-windowed frames of 32 ms every 8 ms. Both spectra are floored 50 dB below the
-    reference's loudest bin (the dynamic range of Cohen & Gannot), so that pauses do not decide.
+    The RMS over frequency of the difference of the two power spectra in dB, averaged over
+    Hann-windowed frames of 32 ms every 8 ms. Both spectra are floored 50 dB below the reference's
+    loudest bin (the dynamic range of Cohen & Gannot), so that pauses do not dominate.
 
     Raises:
-        MetricError: a silent reference, or less than one frame.
+        MetricError: the reference is silent, or there is less than one frame.
     """
     reference, estimate = check_pair(reference, estimate)
     length = round(LSD_FRAME_S * sample_rate)
@@ -50,7 +50,7 @@ def lsd(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) 
         return _power(framed(signal, window, hop, start, stop), length)
 
     loudest = max(power(reference, *block).max() for block in blocks(count))
-    if loudest == 0:  # what there is may lie in the last, incomplete frame
+    if loudest == 0:  # any sound may be in the last, incomplete frame
         raise MetricError("the reference is silent")
     floor = loudest * 10 ** (-LSD_RANGE_DB / 10)
     total = 0.0
@@ -61,10 +61,10 @@ def lsd(reference: np.ndarray, estimate: np.ndarray, sample_rate: int = 16_000) 
 
 
 def llr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Log-likelihood ratio of each frame, not limited, of order 16 (10 below 10 kHz): `(frames,)`.
+    """Log-likelihood ratio of each frame, unlimited, of order 16 (10 below 10 kHz): `(frames,)`.
 
-    The energy that the estimate's linear predictor leaves of the reference, over what the
-    reference's own leaves.
+    The log of the residual energy of the reference under the estimate's linear predictor, relative to
+    that under its own predictor.
     """
     order = 10 if sample_rate < 10_000 else 16
     correlation = _autocorrelation(reference, order)
@@ -72,7 +72,7 @@ def llr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> np.nda
     foreign = _residual(_predictor(_autocorrelation(estimate, order)), correlation)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = foreign / own
-    # A residual of digital silence is rounding noise, of either sign: among the worst frames.
+    # The residual of digital silence is rounding noise of either sign: count it among the worst frames.
     return np.log(np.where(np.isfinite(ratio) & (ratio > 0), ratio, 1000.0))
 
 
@@ -101,7 +101,7 @@ def _power(frames: np.ndarray, size: int) -> np.ndarray:
 
 @functools.cache
 def _bands(sample_rate: int, frame: int) -> np.ndarray:
-    """Gauss-shaped band filters on power spectra, cut off at -30 dB: `(bins, bands)`."""
+    """Gaussian band filters on power spectra, truncated at -30 dB: `(bins, bands)`."""
     bins = 1 << (frame - 1).bit_length()
     per_hz = bins / (sample_rate / 2)
     centres, widths = np.array(_CENTRES), np.array(_WIDTHS)
@@ -111,9 +111,9 @@ def _bands(sample_rate: int, frame: int) -> np.ndarray:
 
 
 def _nearest_peaks(slope: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Level towards which each band rises: to the right where the slope is positive, else to the left.
+    """Level of the nearest peak of each band: to the right if the slope is positive, otherwise to the left.
 
-    On the right it is the band before the peak that counts, as in the public code.
+    To the right, the band before the peak is used, as in the public code.
     """
     peaks = level[:, :-1].copy()
     rising = slope > 0
@@ -131,7 +131,7 @@ def _autocorrelation(frames: np.ndarray, order: int) -> np.ndarray:
 
 
 def _predictor(correlation: np.ndarray) -> np.ndarray:
-    """Prediction error filters `(frames, order + 1)` by Levinson and Durbin, the first coefficient 1."""
+    """Prediction error filters `(frames, order + 1)` by the Levinson-Durbin recursion; first coefficient 1."""
     order = correlation.shape[1] - 1
     coefficients = np.zeros_like(correlation)
     coefficients[:, 0] = 1
@@ -145,7 +145,7 @@ def _predictor(correlation: np.ndarray) -> np.ndarray:
 
 
 def _residual(predictor: np.ndarray, correlation: np.ndarray) -> np.ndarray:
-    """Energy that error filters leave of signals with these autocorrelations: `(frames,)`."""
+    """Residual energy of signals with these autocorrelations after the error filters: `(frames,)`."""
     own = _autocorrelation(predictor, correlation.shape[1] - 1)
     energy: np.ndarray = 2 * dots(own, correlation) - own[:, 0] * correlation[:, 0]
     return energy

@@ -1,7 +1,7 @@
-"""How many utterances PESQ will see in a reference.
+"""Counts the utterances that PESQ will detect in a reference.
 
-The `pesq` package keeps them in tables of 50 places and does not look whether they are full: with
-more, its figures are wrong and at some point the process dies.
+The `pesq` package keeps them in tables of 50 entries without checking for overflow: with more, its
+figures are wrong and eventually the process crashes.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 SAFE_PESQ_S = 19.0
-"""Fifty utterances, of 0.2 s each and the pauses that part them, do not fit in so much."""
+"""Fifty utterances of 0.2 s each, with the pauses between them, do not fit in this time."""
 
 _WINDOW_S, _PADDING = 0.004, 75
 _SHORTEST, _LONGEST_GAP, _EDGE, _UTTERANCE = 4, 50, 2, 50
-# PESQ listens for speech through this: gain in dB at frequencies in Hz.
+# Input filter of PESQ's speech detector: frequencies in Hz, and gain in dB at them.
 _RESPONSE = (
     (0, 50, 100, 150, 200, 250, 300, 400, 500, 700, 1000, 1500, 2000, 2500, 3300, 3600, 4000, 5000, 7000),
     (-99, -68, -41, -25, -13, -5, 1.5, 8, 10, 11, 10, 7.5, 1, -4, -4, -9, -18, -30, -40),
@@ -21,9 +21,9 @@ _RESPONSE = (
 
 
 def count_utterances(reference: np.ndarray, sample_rate: int) -> int:
-    """Utterances of 0.2 s and more, as P.862's activity detector parts them.
+    """Count the utterances of at least 0.2 s, as P.862's activity detector separates them.
 
-    The detector's input filter is imitated by its magnitude, so that the count may be off by a few.
+    Only the magnitude of the detector's input filter is reproduced, so the count may be off by a few.
 
     Args:
         reference: `(samples,)`, not silent.
@@ -51,7 +51,7 @@ def count_utterances(reference: np.ndarray, sample_rate: int) -> int:
 
 
 def _window_powers(signal: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Power of each window of 4 ms of the filtered signal between its paddings: `(windows,)`."""
+    """Power of each 4 ms window of the filtered signal, padded at both ends: `(windows,)`."""
     length = int(_WINDOW_S * sample_rate)
     spectrum = np.fft.rfft(signal)
     gain = np.interp(np.fft.rfftfreq(len(signal), 1 / sample_rate), *_RESPONSE)

@@ -127,9 +127,9 @@ def test_attenuation_in_pauses(rng: np.random.Generator) -> None:
     assert pause_attenuation(faint, clean + 0.1 * noise, clean + noise) == pytest.approx(-20, abs=0.1)
     loud_start = clean + noise * (np.arange(32_000) < 4096)
     assert pause_attenuation(clean, clean, clean + 0.1 * noise + loud_start - clean) == -120
-    with pytest.raises(MetricError, match="no noise in pauses"):
+    with pytest.raises(MetricError, match="no pauses with noise"):
         pause_attenuation(noise, noise, noise)
-    with pytest.raises(MetricError, match="no noise in pauses"):
+    with pytest.raises(MetricError, match="no pauses with noise"):
         pause_attenuation(clean, clean, clean)
     with pytest.raises(MetricError, match="shorter than 32 ms"):
         pause_attenuation(noise[:511], noise[:511], noise[:511])
@@ -170,9 +170,9 @@ def test_too_short() -> None:
     x = speechlike(1600)[:, 0]
     with pytest.raises(MetricError, match=r"0\.25 s"):
         pesq_wb(x, x)
-    with pytest.raises(MetricError, match="too little"):
+    with pytest.raises(MetricError, match="minimum for STOI"):
         stoi(x, x)
-    with pytest.raises(MetricError, match="too little"):
+    with pytest.raises(MetricError, match="minimum for STOI"):
         estoi(x[:300], x[:300])
     with pytest.raises(MetricError, match="38 ms"):
         segmental_snr(x[:599], x[:599])
@@ -192,9 +192,9 @@ def test_a_wrong_rate_is_an_error_and_prints_nothing(
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (pesq.NoUtterancesError(b"No utterances detected"), "PESQ finds no utterance"),
+        (pesq.NoUtterancesError(b"No utterances detected"), "PESQ found no utterance"),
         (pesq.OutOfMemoryError(b"Out of memory"), "PESQ fails: OutOfMemoryError"),
-        (ValueError("cannot convert float NaN to integer"), "all but silent"),
+        (ValueError("cannot convert float NaN to integer"), "almost silent"),
     ],
 )
 def test_what_pesq_says_becomes_a_reason(
@@ -236,7 +236,7 @@ def test_registry() -> None:
     assert [metric.name for metric in select_metrics(reversed(DEFAULT_METRICS))] == list(DEFAULT_METRICS)
     assert {name for name, metric in METRICS.items() if not metric.higher_is_better} == {"lsd", "pause_attenuation"}
     assert len({metric.title for metric in METRICS.values()}) == len(METRICS)
-    with pytest.raises(OptionError, match="unknown metric mos, pesq; there are si_snr, "):
+    with pytest.raises(OptionError, match="unknown metric mos, pesq; choose from si_snr, "):
         select_metrics(["stoi", "pesq", "mos"])
 
 
@@ -311,7 +311,7 @@ def test_signals_that_do_not_fit(pair: tuple[np.ndarray, np.ndarray]) -> None:
     ):
         with pytest.raises(MetricError):
             measure_pair(reference, estimate, 16_000)
-    with pytest.raises(MetricError, match="do not fit"):
+    with pytest.raises(MetricError, match="expected the estimate"):
         measure_pair(clean, noisy, 16_000, noisy=noisy[1:])
 
 
