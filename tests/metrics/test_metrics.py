@@ -193,7 +193,7 @@ def test_a_wrong_rate_is_an_error_and_prints_nothing(
     ("error", "reason"),
     [
         (pesq.NoUtterancesError(b"No utterances detected"), "PESQ found no utterance"),
-        (pesq.OutOfMemoryError(b"Out of memory"), "PESQ fails: OutOfMemoryError"),
+        (pesq.OutOfMemoryError(b"Out of memory"), "PESQ failed: OutOfMemoryError"),
         (ValueError("cannot convert float NaN to integer"), "almost silent"),
     ],
 )
