@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from dccrn_cli import __version__
 from dccrn_cli.cli import convert, enhance, export, finetune, mix, models, score, train
 from dccrn_cli.cli.console import set_debug
 
+
+class _Command(TyperCommand):
+    """A command whose help names no type beside a flag: `--overwrite <bool>` reads as if it took a value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    """The same for the options that stand before the name of a command."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
+
+
+def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
 app = typer.Typer(
+    cls=_Group,
     help="Remove noise from recordings of speech.",
     no_args_is_help=True,
     add_completion=True,
@@ -20,14 +45,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example:  dccrn enhance noisy/ -o clean/",
 )
-app.command()(enhance.enhance)
-app.command()(models.models)
-app.command()(finetune.finetune)
-app.command()(train.train)
-app.command()(mix.mix)
-app.command()(score.score)
-app.command()(convert.convert)
-app.command()(export.export)
+_COMMANDS = (
+    enhance.enhance,
+    models.models,
+    finetune.finetune,
+    train.train,
+    mix.mix,
+    score.score,
+    convert.convert,
+    export.export,
+)
+for _command in _COMMANDS:
+    app.command(cls=_Command)(_command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -4,72 +4,98 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from dccrn_cli.audio.reader import Probe
-from dccrn_cli.cli.console import count, duration, error_line, printable
-from dccrn_cli.engine.files.plan import Job, Plan
+from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, count, duration, error_line, printable
+from dccrn_cli.cli.progress import BatchProgress
+from dccrn_cli.engine.files.folder import Batch
+from dccrn_cli.engine.files.report import BatchReport
 from dccrn_cli.engine.files.results import EXISTS, FileResult
 from dccrn_cli.errors import StorageError
-from dccrn_cli.utils.csv_text import plain_data, plain_text
-from dccrn_cli.utils.records import RecordWriter
+from dccrn_cli.utils.csv_text import plain_data
+from dccrn_cli.utils.interrupt import Interrupt
 
 _LISTED = 40
 _REASONS = 10
+
+
+def show_dry_run(batch: Batch, as_json: bool) -> None:
+    """Say what would be done, and how long it takes."""
+    seconds = batch.estimate_s()
+    for path, reason in batch.plan.unusable:
+        error_line(f"FAILED {path}: {reason}")
+    if as_json:
+        _plan_events(batch, seconds)
+    else:
+        _show_plan(batch, seconds)
+
+
+def run_batch(batch: Batch, report: Path | None, as_json: bool, quiet: bool) -> None:
+    """Do it, telling how it goes.
+
+    Raises:
+        typer.Exit: interrupted, or some files failed.
+    """
+    with BatchLog(batch, report, as_json, quiet) as log, Interrupt() as interrupt:
+        log.start()
+        with BatchProgress(len(batch.jobs), batch.seconds, enabled=not (quiet or as_json)) as progress:
+            for result in batch.run(interrupt, progress.board):
+                log.add(result)
+                progress.finish(result.source)
+        log.finish(progress.elapsed_s, interrupt.requested)
+    if interrupt.requested:
+        raise typer.Exit(INTERRUPTED)
+    if log.done["failed"] or log.incomplete:
+        raise typer.Exit(SOME_FAILED)
 
 
 class BatchLog:
     """Tells of results as they come: errors and notes on stderr, events on stdout, rows in a report.
 
     Args:
+        batch: what there is to do.
         report: table of one row per file; None for none.
         events: one JSON object per line on stdout, in place of the summary.
         quiet: errors only.
-        jobs: what there is to do.
-        skipped: what is done already.
     """
 
-    def __init__(
-        self, report: Path | None, events: bool, quiet: bool, jobs: Sequence[Job], skipped: Sequence[Job]
-    ) -> None:
+    def __init__(self, batch: Batch, report: Path | None, events: bool, quiet: bool) -> None:
+        self._batch = batch
         self._events = events
         self._quiet = quiet
         self.done = Counter({"done": 0, "skipped": 0, "failed": 0})
         self.seconds = 0.0
         self.reasons: Counter[str] = Counter()
         self.busy = 0
-        self.incomplete = False
-        self._report = None
-        if report is not None:
-            redone = {plain_text(str(job.source)) for job in jobs}
-            planned = redone | {plain_text(str(job.source)) for job in skipped}
-
-            def stale(row: Mapping[str, Any]) -> bool:
-                return row["source"] in redone or (row["source"] in planned and row["status"] != "done")
-
-            self._report = RecordWriter(report, [field.name for field in fields(FileResult)], stale)
+        self._report = None if report is None else BatchReport(report, batch.jobs, batch.skipped)
 
     def __enter__(self) -> BatchLog:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._report is not None:
-            self._report.close()
+            self._report.__exit__(kind, error, trace)
 
-    def start(self, plan: Plan, skipped: Sequence[Job], seconds: float) -> None:
+    @property
+    def incomplete(self) -> bool:
+        """The report could not be written to its end."""
+        return self._report is not None and self._report.incomplete
+
+    def start(self) -> None:
         """Before the first file."""
-        self._event("start", files=len(plan.jobs), skipped=len(skipped), seconds=round(seconds, 3))
-        for path, reason in plan.unusable:
-            self.add(FileResult(path, path, "failed", reason))
-        for job in skipped:
-            self.add(FileResult(job.source, job.target, "skipped", EXISTS))
+        batch = self._batch
+        files, skipped, seconds = len(batch.plan.jobs), len(batch.skipped), round(batch.seconds, 3)
+        self._event("start", files=files, skipped=skipped, seconds=seconds)
+        for result in batch.settled():
+            self.add(result)
 
     def add(self, result: FileResult) -> None:
         """A file is done, skipped or failed."""
@@ -83,27 +109,18 @@ class BatchLog:
             error_line(f"FAILED {result.source}: {result.reason}")
         for note in () if self._quiet else result.notes:
             error_line(f"Note: {result.source}: {note}")
-        record = result.to_record()
-        self._event("file", **record)
-        self._note(record)
-
-    def _note(self, record: Mapping[str, Any]) -> None:
-        """The row of a file; a report that cannot be written costs no result."""
-        if self._report is None or self.incomplete:
-            return
-        if record["status"] == "skipped" and plain_text(record["source"]) in self._report.kept:
-            return
-        try:
-            self._report.write(record)
-        except StorageError as error:
-            self.incomplete = True
-            error_line(f"FAILED the report is incomplete: {error}")
+        self._event("file", **result.to_record())
+        if self._report is not None:
+            try:
+                self._report.add(result)
+            except StorageError as error:  # costs no result
+                error_line(f"FAILED the report is incomplete: {error}")
 
     def _event(self, event: str, **values: Any) -> None:
         if self._events:
             typer.echo(json.dumps(plain_data({"event": event, **values})))
 
-    def finish(self, elapsed_s: float, ignored: int, interrupted: bool) -> None:
+    def finish(self, elapsed_s: float, interrupted: bool) -> None:
         """After the last file: the summary."""
         self._event("end", **self.done, seconds=round(self.seconds, 3), elapsed_s=round(elapsed_s, 3),
                     interrupted=interrupted)  # fmt: skip
@@ -120,7 +137,7 @@ class BatchLog:
             table.add_row(f"{self.busy:,} skipped", "another run is at work on them or has just written them")
         if self.done["failed"]:
             table.add_row(f"{self.done['failed']:,} failed", self._reasons())
-        if ignored:
+        if ignored := self._batch.plan.ignored:
             table.add_row(f"{ignored:,} left alone", "not audio, or not asked for")
         if interrupted:
             table.add_row("interrupted", "the same command goes on")
@@ -135,11 +152,10 @@ class BatchLog:
         return "\n".join(common)
 
 
-def show_plan(
-    plan: Plan, jobs: Sequence[Job], skipped: Sequence[Job], probes: Sequence[Probe], estimate_s: float, processes: int
-) -> None:
+def _show_plan(batch: Batch, estimate_s: float) -> None:
     """What would be done."""
-    for job, found in list(zip(jobs, probes, strict=True))[:_LISTED]:
+    jobs, skipped, ignored, processes = batch.jobs, batch.skipped, batch.plan.ignored, batch.processes
+    for job, found in list(zip(jobs, batch.probes, strict=True))[:_LISTED]:
         length = duration(found.seconds) if found.channels else "unreadable"
         also = f" and {job.noise_target}" if job.noise_target else ""
         typer.echo(printable(f"{length:>12}  {job.source} → {job.target}{also}"))
@@ -147,24 +163,22 @@ def show_plan(
         typer.echo(f"{'':12}  … and {len(jobs) - _LISTED:,} more (--json lists all)")
     if skipped:
         typer.echo(f"{count(len(skipped), 'file')} would be skipped: done already")
-    if plan.ignored:
-        typer.echo(f"{count(plan.ignored, 'file')} would be left alone: not audio, or not asked for")
-    seconds = sum(found.seconds for found in probes)
-    workers = f" with {count(processes, 'process').replace('processs', 'processes')}" if processes > 1 else ""
+    if ignored:
+        typer.echo(f"{count(ignored, 'file')} would be left alone: not audio, or not asked for")
+    seconds, workers = duration(batch.seconds), f" with {processes:,} processes" if processes > 1 else ""
     typer.echo(
-        f"{count(len(jobs), 'file')} would be enhanced: {duration(seconds)} of audio, about {duration(estimate_s)} here"
-        + workers
+        f"{count(len(jobs), 'file')} would be enhanced: {seconds} of audio, about {duration(estimate_s)} here{workers}"
     )
 
 
-def plan_events(jobs: Sequence[Job], skipped: Sequence[Job], probes: Sequence[Probe], estimate_s: float) -> None:
+def _plan_events(batch: Batch, estimate_s: float) -> None:
     """The same as JSON lines."""
-    for job, found in zip(jobs, probes, strict=True):
+    for job, found in zip(batch.jobs, batch.probes, strict=True):
         noise = None if job.noise_target is None else str(job.noise_target)
         row = {"source": str(job.source), "target": str(job.target), "noise_target": noise, "action": "enhance"}
         typer.echo(json.dumps(plain_data({"event": "plan", **row, "seconds": round(found.seconds, 3)})))
-    for job in skipped:
+    for job in batch.skipped:
         row = {"source": str(job.source), "target": str(job.target), "noise_target": None, "action": "skip"}
         typer.echo(json.dumps(plain_data({"event": "plan", **row, "seconds": None})))
-    total = {"files": len(jobs), "skipped": len(skipped), "seconds": round(sum(p.seconds for p in probes), 3)}
+    total = {"files": len(batch.jobs), "skipped": len(batch.skipped), "seconds": round(batch.seconds, 3)}
     typer.echo(json.dumps({"event": "total", **total, "estimated_s": round(estimate_s, 1)}))

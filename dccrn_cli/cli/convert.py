@@ -8,18 +8,18 @@ from typing import Annotated
 import typer
 
 from dccrn_cli.cli.console import plain_errors
+from dccrn_cli.cli.options import OverwriteFile, option
 
 
 @plain_errors
 def convert(
     reference: Annotated[Path, typer.Argument(help="State dict saved with the paper authors' public code (.pth).")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Model file to write (.safetensors).")],
-    preset: Annotated[str, typer.Option(help="Kind of network: dccrn-r, dccrn-c, dccrn-e or dccrn-cl.")] = "dccrn-e",
+    output: Annotated[Path, option("Model file to write (.safetensors).", "-o", "--output")],
+    preset: Annotated[str, option("Kind of network: dccrn-r, dccrn-c, dccrn-e or dccrn-cl.")] = "dccrn-e",
     half: Annotated[
-        bool,
-        typer.Option("--half", help="Half-precision weights: half the size, and the output no longer quite the same."),
+        bool, option("Half-precision weights: half the size, and the output no longer quite the same.", "--half")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model file if it exists.")] = False,
+    overwrite: OverwriteFile = False,
 ) -> None:
     """Read a model made with the DCCRN authors' public code.
 

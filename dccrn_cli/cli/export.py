@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dccrn_cli.cli.console import plain_errors
+from dccrn_cli.cli.options import OverwriteFile, option
 
 
 @plain_errors
@@ -15,17 +16,17 @@ def export(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A bundled model (see `dccrn models`) or a model file.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write (.onnx).")],
+    output: Annotated[Path, option("The file to write (.onnx).", "-o", "--output", metavar="FILE")],
     block: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "Samples that go in and out at once, a multiple of the network's hop. Short blocks answer "
+            "sooner, long ones take less time in all.",
             metavar="SAMPLES",
-            help="Samples that go in and out at once, a multiple of the network's hop. Short blocks answer sooner, "
-            "long ones take less time in all.",
             show_default="16 hops",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    overwrite: OverwriteFile = False,
 ) -> None:
     """Write a model as an ONNX file, for programs in any language, without Python or PyTorch.
 

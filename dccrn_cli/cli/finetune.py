@@ -14,8 +14,8 @@ import typer
 
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, duration, error_line, plain_errors
 from dccrn_cli.cli.data_check import check_data
-from dccrn_cli.cli.enhance import DeviceChoice
-from dccrn_cli.cli.train import DATA, WORK, stop_on_signal, tell_unreadable
+from dccrn_cli.cli.options import DATA, WORK, AllThreads, AsJson, CheckData, Device, Rooms, SomeClean, SomeNoise, option
+from dccrn_cli.cli.train import stop_on_signal, tell_unreadable
 from dccrn_cli.cli.training_progress import TrainingProgress
 
 if TYPE_CHECKING:
@@ -32,57 +32,33 @@ _NAMES = {"si_snr": "SI-SNR dB", "pesq_wb": "PESQ-WB", "stoi": "STOI"}
 
 @plain_errors
 def finetune(
-    clean: Annotated[
-        list[Path] | None,
-        typer.Option(help="Clean speech: folder, .tar archive, list or file; may be repeated.", rich_help_panel=DATA),
-    ] = None,
-    noise: Annotated[
-        list[Path] | None, typer.Option(help="Your noise, in the same forms; may be repeated.", rich_help_panel=DATA)
-    ] = None,
+    clean: SomeClean = None,
+    noise: SomeNoise = None,
     pairs: Annotated[
         tuple[Path, Path] | None,
-        typer.Option(
+        option(
+            "Recorded pairs: a folder of noisy and one of clean speech, with the same file names.",
+            panel=DATA,
             metavar="NOISY CLEAN",
-            help="Recorded pairs: a folder of noisy and one of clean speech, with the same file names.",
-            rich_help_panel=DATA,
         ),
     ] = None,
-    rooms: Annotated[
-        list[Path] | None,
-        typer.Option(help="Room impulse responses; simulated ones are used besides.", rich_help_panel=DATA),
-    ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The model file to write.")] = Path(
-        "finetuned.safetensors"
-    ),
-    model: Annotated[
-        str | None, typer.Option(help="Start from this model: bundled name or file.", show_default="dccrn")
-    ] = None,
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train, about.", rich_help_panel=WORK)] = 10.0,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps in place of minutes.", show_default=False, rich_help_panel=WORK)
-    ] = None,
+    rooms: Rooms = None,
+    output: Annotated[Path, option("The model file to write.", "-o", "--output")] = Path("finetuned.safetensors"),
+    model: Annotated[str | None, option("Start from this model: bundled name or file.", show_default="dccrn")] = None,
+    minutes: Annotated[float, option("How long to train, about.", panel=WORK, min=0.01)] = 10.0,
+    steps: Annotated[int | None, option("Steps in place of minutes.", panel=WORK, min=1, show_default=False)] = None,
     lr: Annotated[
-        float | None,
-        typer.Option(help="Peak learning rate.", show_default="that of the recipe finetune", rich_help_panel=WORK),
+        float | None, option("Peak learning rate.", panel=WORK, show_default="that of the recipe finetune")
     ] = None,
     general: Annotated[
         float,
-        typer.Option(
-            min=0.0,
-            max=0.9,
-            help="Share of examples with noise that is not yours, against forgetting.",
-            rich_help_panel=WORK,
-        ),
+        option("Share of examples with noise that is not yours, against forgetting.", panel=WORK, min=0.0, max=0.9),
     ] = 0.3,
-    seed: Annotated[int, typer.Option(min=0, help="Sets the examples.", rich_help_panel=WORK)] = 0,
-    device: Annotated[
-        DeviceChoice, typer.Option(help="Where to train; auto is CUDA, else the CPU.", rich_help_panel=WORK)
-    ] = DeviceChoice.auto,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for one per core.", rich_help_panel=WORK)] = 0,
-    check: Annotated[
-        bool, typer.Option(help="First look through the data and name the worst files.", rich_help_panel=WORK)
-    ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.", rich_help_panel=WORK)] = False,
+    seed: Annotated[int, option("Sets the examples.", panel=WORK, min=0)] = 0,
+    device: Device = "auto",
+    threads: AllThreads = 0,
+    check: CheckData = True,
+    as_json: AsJson = False,
 ) -> None:
     """Make a model better on your own noise, or keep the one you have.
 
@@ -119,7 +95,7 @@ def finetune(
         asked = {
             "--model": model, "--general": general, "--seed": seed, "--lr": lr, "--steps": steps, "--minutes": minutes,
         }  # fmt: skip
-        tuning = FineTuning(start, own, recipe, folder, pick_device(device.value), asked)
+        tuning = FineTuning(start, own, recipe, folder, pick_device(device), asked)
         say(f"Before: {_means(tuning.own_before)} on your noise; {_means(tuning.elsewhere_before)} elsewhere")
         trainer = tuning.begin(steps, minutes)
         training_s = minutes * 60 if steps is None and not tuning.begun else None

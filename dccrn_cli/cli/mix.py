@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import itertools
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, count, duration, error_line, plain_errors, printable
+from dccrn_cli.cli.options import RESULTS, Clean, Noise, OverwriteResults, Quiet, Rooms, option
+from dccrn_cli.testsets.mixture_recipe import MixtureFormat, MixtureTarget, NoiseSplit, SnrOn
 
 if TYPE_CHECKING:
     from dccrn_cli.testsets.mixture import Mixture
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dccrn_cli.testsets.rows import Row
     from dccrn_cli.testsets.sources import Sources
 
-MIXTURES, RESULTS = "Mixtures", "Results"
+MIXTURES = "Mixtures"
 KINDS = ("noisy", "clean", "noise")
 METADATA = "metadata.csv"
 
@@ -30,162 +31,122 @@ Step: TypeAlias = "tuple[Row | None, Callable[[], tuple[Row, Mixture]]]"
 """What is there of a mixture already, and how it is made."""
 
 
-class SnrOnChoice(enum.StrEnum):
-    """What of the speech the SNR is measured on."""
-
-    active = "active"
-    whole = "whole"
-
-
-class TargetChoice(enum.StrEnum):
-    """What the clean file holds of speech in a room."""
-
-    reverberant = "reverberant"
-    dry = "dry"
-
-
-class SplitChoice(enum.StrEnum):
-    """Which noise is used."""
-
-    seen = "seen"
-    unseen = "unseen"
-    both = "both"
-
-
-class SampleFormatChoice(enum.StrEnum):
-    """Sample formats of the results."""
-
-    s16 = "s16"
-    s24 = "s24"
-    f32 = "f32"
-
-
 @plain_errors
 def mix(
-    clean: Annotated[list[Path], typer.Option(help="Clean speech: folder, .tar archive or file; may be repeated.")],
-    noise: Annotated[list[Path], typer.Option(help="Noise, in the same forms; may be repeated.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Folder for the test set.")],
-    rooms: Annotated[
-        list[Path] | None, typer.Option(help="Room impulse responses, in the same forms; may be repeated.")
-    ] = None,
+    clean: Clean,
+    noise: Noise,
+    output: Annotated[Path, option("Folder for the test set.", "-o", "--output", metavar="OUT")],
+    rooms: Rooms = None,
     unseen_noise: Annotated[
-        list[Path] | None,
-        typer.Option(help="Noise that no training has heard; --noise is then the seen one. May be repeated."),
+        list[Path] | None, option("Noise that no training has heard; --noise is then the seen one. May be repeated.")
     ] = None,
     repeat: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="CSV", help="Make the set of this metadata.csv again, bit for bit."),
+        Path | None, option("Make the set of this metadata.csv again, bit for bit.", "--from", metavar="CSV")
     ] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Take what is not given from dccrn-wsj0 (0 to 20 dB by 5, whole utterances), losses (-10 to 20 "
+            "dB by 5, 3 s, seen and unseen noise), crn (-5, 0, 5 dB) or dns (-5 to 20 dB at random, 10 s, "
+            "half in rooms, the names of the DNS challenge).",
+            panel=MIXTURES,
             metavar="NAME",
-            help="Take what is not given from dccrn-wsj0 (0 to 20 dB by 5, whole utterances), losses (-10 to 20 dB by "
-            "5, 3 s, seen and unseen noise), crn (-5, 0, 5 dB) or dns (-5 to 20 dB at random, 10 s, half in rooms, "
-            "the names of the DNS challenge).",
-            rich_help_panel=MIXTURES,
         ),
     ] = None,
     snr: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Classes, each used equally often, such as 0,5,10; or a range to draw from, such as -5:20.",
+            panel=MIXTURES,
             metavar="DB",
-            help="Classes, each used equally often, such as 0,5,10; or a range to draw from, such as -5:20.",
             show_default="0,5,10,15,20",
-            rich_help_panel=MIXTURES,
         ),
     ] = None,
     snr_on: Annotated[
-        SnrOnChoice | None,
-        typer.Option(
-            help="Measure speech where it is active (20 ms frames within 40 dB of the loudest) or as a whole.",
+        SnrOn | None,
+        option(
+            "Measure speech where it is active (20 ms frames within 40 dB of the loudest) or as a whole.",
+            panel=MIXTURES,
             show_default="active",
-            rich_help_panel=MIXTURES,
         ),
     ] = None,
     number: Annotated[
         int | None,
-        typer.Option(
+        option(
+            "Mixtures in all. A larger count later adds to the set.",
             "--count",
+            panel=MIXTURES,
             min=1,
-            help="Mixtures in all. A larger count later adds to the set.",
             show_default="one for each recording of speech",
-            rich_help_panel=MIXTURES,
         ),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(
+        option(
+            "Length; after short utterances come others of their folder.",
+            panel=MIXTURES,
             min=0.1,
-            help="Length; after short utterances come others of their folder.",
             show_default="that of the utterance",
-            rich_help_panel=MIXTURES,
         ),
     ] = None,
     level: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Range of the level of active speech. What would clip is lowered, speech and noise alike.",
+            panel=MIXTURES,
             metavar="DBFS",
-            help="Range of the level of active speech. What would clip is lowered, speech and noise alike.",
             show_default="-35:-15",
-            rich_help_panel=MIXTURES,
         ),
     ] = None,
     reverb: Annotated[
         float | None,
-        typer.Option(
+        option(
+            "Share of mixtures whose speech is in a room: of --rooms, else simulated.",
+            panel=MIXTURES,
             min=0.0,
             max=1.0,
             metavar="SHARE",
-            help="Share of mixtures whose speech is in a room: of --rooms, else simulated.",
             show_default="1 with --rooms, else 0",
-            rich_help_panel=MIXTURES,
         ),
     ] = None,
     target: Annotated[
-        TargetChoice | None,
-        typer.Option(
-            help="In rooms, the clean file keeps the room or holds the direct sound only.",
+        MixtureTarget | None,
+        option(
+            "In rooms, the clean file keeps the room or holds the direct sound only.",
+            panel=MIXTURES,
             show_default="reverberant",
-            rich_help_panel=MIXTURES,
         ),
     ] = None,
     unseen_share: Annotated[
         float | None,
-        typer.Option(
+        option(
+            "Take this share of the --noise files as unseen; which ones hangs on their names. With 0.2 it is "
+            "those that dccrn finetune with this --noise sets aside.",
+            panel=MIXTURES,
             min=0.0,
             max=1.0,
             metavar="SHARE",
-            help="Take this share of the --noise files as unseen; which ones hangs on their names. With 0.2 it is "
-            "those that dccrn finetune with this --noise sets aside.",
             show_default="0.2 if both are wanted and there is no --unseen-noise",
-            rich_help_panel=MIXTURES,
         ),
     ] = None,
     split: Annotated[
-        SplitChoice | None,
-        typer.Option(
-            help="Use seen noise, unseen noise, or both equally often.",
+        NoiseSplit | None,
+        option(
+            "Use seen noise, unseen noise, or both equally often.",
+            panel=MIXTURES,
             show_default="both where they are told apart",
-            rich_help_panel=MIXTURES,
         ),
     ] = None,
     sample_rate: Annotated[
-        int | None,
-        typer.Option(min=8000, max=192_000, metavar="HZ", show_default="16000", rich_help_panel=MIXTURES),
+        int | None, option("", panel=MIXTURES, min=8000, max=192_000, metavar="HZ", show_default="16000")
     ] = None,
-    sample_format: Annotated[
-        SampleFormatChoice | None, typer.Option(show_default="s16", rich_help_panel=MIXTURES)
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, show_default="0", rich_help_panel=MIXTURES)] = None,
+    sample_format: Annotated[MixtureFormat | None, option("", panel=MIXTURES, show_default="s16")] = None,
+    seed: Annotated[int | None, option("", panel=MIXTURES, min=0, show_default="0")] = None,
     keep_noise: Annotated[
-        bool, typer.Option("--keep-noise", help="Also write the noise alone, OUT/noise.", rich_help_panel=RESULTS)
+        bool, option("Also write the noise alone, OUT/noise.", "--keep-noise", panel=RESULTS)
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace results that exist; else they are skipped.", rich_help_panel=RESULTS),
-    ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.", rich_help_panel=RESULTS)] = False,
+    overwrite: OverwriteResults = False,
+    quiet: Quiet = False,
 ) -> None:
     """Mix clean speech and noise into a test set.
 
@@ -213,8 +174,7 @@ def mix(
         "level_db": None if level is None else parse_span(level), "reverb": reverb, "target": target,
         "split": split, "sample_rate": sample_rate, "sample_format": sample_format, "seed": seed,
     }  # fmt: skip
-    given = {key: str(value) if isinstance(value, enum.StrEnum) else value for key, value in chosen.items()}
-    given = {key: value for key, value in given.items() if value is not None}
+    given = {key: value for key, value in chosen.items() if value is not None}
     speech, noises = Sources(find_clips(clean)), find_clips(noise)
     unseen = find_clips(unseen_noise) if unseen_noise else []
     room_sources = Sources(find_clips(rooms)) if rooms else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_module
+import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dccrn_cli.cli.console import plain_errors
+from dccrn_cli.cli.options import AsJson, option
 
 if TYPE_CHECKING:
     from dccrn_cli.nn.network import SpectralNetwork
@@ -23,14 +24,14 @@ FIGURES = {
 @plain_errors
 def models(
     presets: Annotated[
-        bool, typer.Option("--presets", help="List the networks that `dccrn train --preset` makes instead.")
+        bool, option("List the networks that `dccrn train --preset` makes instead.", "--presets")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the bundled models: size, cost, latency, data, licence, validation figures."""
     rows = _presets() if presets else _bundled()
-    if json:
-        typer.echo(json_module.dumps(rows, indent=2, ensure_ascii=False))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     for row in rows:
         typer.echo(_describe_preset(row) if presets else _describe(row))

@@ -11,145 +11,124 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, error_line, plain_errors
+from dccrn_cli.cli.options import FILES, WORK, AsJson, Jobs, Quiet, option
 
 if TYPE_CHECKING:
     from dccrn_cli.scoring.measurement import Record
     from dccrn_cli.scoring.pairing import Pairing
 
-FILES, MEASURES, TABLE, PICTURES, WORK = "Which files", "Measures", "Table", "Pictures", "Work"
+MEASURES, TABLE, PICTURES = "Measures", "Table", "Pictures"
 
 
 @plain_errors
 def score(
     reference: Annotated[
         Path | None,
-        typer.Option(
-            "--ref", metavar="PATH", help="Folder of clean files, or one file. DNSMOS needs none.", show_default=False
-        ),
+        option("Folder of clean files, or one file. DNSMOS needs none.", "--ref", metavar="PATH", show_default=False),
     ] = None,
     estimates: Annotated[
         list[Path] | None,
-        typer.Option(
+        option(
+            "Folder of results, or one file; repeat it to compare systems, the first being the baseline.",
             "--est",
             "--compare",
             metavar="PATH",
-            help="Folder of results, or one file; repeat it to compare systems, the first being the baseline.",
             show_default=False,
         ),
     ] = None,
     noisy: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="What the results were made from: shown beside them.", show_default=False),
+        Path | None, option("What the results were made from: shown beside them.", metavar="PATH", show_default=False)
     ] = None,
     pairs: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.csv",
-            help="Pairs as a table with the columns ref, est and perhaps noisy; its names start from --ref, --est "
+        option(
+            "Pairs as a table with the columns ref, est and perhaps noisy; its names start from --ref, --est "
             "and --noisy, or from its own folder.",
-            rich_help_panel=FILES,
+            panel=FILES,
+            metavar="FILE.csv",
         ),
     ] = None,
     metrics: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "si_snr, si_snr_improvement, snr, segmental_snr, pesq_wb, pesq_nb, pesq_raw, stoi, estoi, lsd, "
+            "pause_attenuation, csig, cbak, covl, dnsmos_sig, dnsmos_bak, dnsmos_ovrl (dnsmos for these "
+            "three); or all, which leaves out what needs files not given. May be repeated.",
+            panel=MEASURES,
             metavar="A,B,…",
-            help="si_snr, si_snr_improvement, snr, segmental_snr, pesq_wb, pesq_nb, pesq_raw, stoi, estoi, lsd, "
-            "pause_attenuation, csig, cbak, covl, dnsmos_sig, dnsmos_bak, dnsmos_ovrl (dnsmos for these three); or "
-            "all, which leaves out what needs files not given. May be repeated.",
             show_default="si_snr,pesq_wb,stoi; with --noisy si_snr_improvement too; without --ref dnsmos",
-            rich_help_panel=MEASURES,
         ),
     ] = None,
     align: Annotated[
         bool,
-        typer.Option(
-            "--align",
-            help="Find and remove a constant delay of each result, up to 1 s to both sides.",
-            rich_help_panel=MEASURES,
-        ),
+        option("Find and remove a constant delay of each result, up to 1 s to both sides.", "--align", panel=MEASURES),
     ] = False,
     max_length_difference: Annotated[
         float,
-        typer.Option(
+        option(
+            "Cut the end of the longer signal by at most this; beyond it the file fails.",
+            panel=MEASURES,
             min=0.0,
             metavar="SECONDS",
-            help="Cut the end of the longer signal by at most this; beyond it the file fails.",
-            rich_help_panel=MEASURES,
         ),
     ] = 0.1,
     dnsmos_model: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            "Microsoft's sig_bak_ovr.onnx.",
+            panel=MEASURES,
             metavar="FILE.onnx",
-            help="Microsoft's sig_bak_ovr.onnx.",
             show_default="that of an installed speechmos",
-            rich_help_panel=MEASURES,
         ),
     ] = None,
     by: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "Group by snr, folder, or a column of the metadata; repeat it for groups within groups.",
+            panel=TABLE,
             metavar="COLUMN",
-            help="Group by snr, folder, or a column of the metadata; repeat it for groups within groups.",
-            rich_help_panel=TABLE,
         ),
     ] = None,
     metadata: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            "Table of what is known of each file, by the column name, file or filename.",
+            panel=TABLE,
             metavar="FILE.csv",
-            help="Table of what is known of each file, by the column name, file or filename.",
             show_default="metadata.csv beside or above --noisy or --ref",
-            rich_help_panel=TABLE,
         ),
     ] = None,
     long: Annotated[
-        bool,
-        typer.Option("--long", help="A line for each mean, with interval, median and counts.", rich_help_panel=TABLE),
+        bool, option("A line for each mean, with interval, median and counts.", "--long", panel=TABLE)
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print files, groups and differences as JSON.", rich_help_panel=TABLE)
-    ] = False,
-    as_latex: Annotated[bool, typer.Option("--latex", help="Print the table in LaTeX.", rich_help_panel=TABLE)] = False,
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the table in Markdown.", rich_help_panel=TABLE)
-    ] = False,
+    as_json: AsJson = False,
+    as_latex: Annotated[bool, option("Print the table in LaTeX.", "--latex", panel=TABLE)] = False,
+    as_markdown: Annotated[bool, option("Print the table in Markdown.", "--markdown", panel=TABLE)] = False,
     csv: Annotated[
-        Path | None,
-        typer.Option("--csv", metavar="FILE", help="Also write one row for each file.", rich_help_panel=TABLE),
+        Path | None, option("Also write one row for each file.", "--csv", panel=TABLE, metavar="FILE")
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            "Draw the scores (.png, .pdf or .svg): against SNR, as boxes, against the noisy input.",
+            panel=PICTURES,
             metavar="FILE",
-            help="Draw the scores (.png, .pdf or .svg): against SNR, as boxes, against the noisy input.",
-            rich_help_panel=PICTURES,
         ),
     ] = None,
     spectrograms: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Draw noisy, clean and result of each file above each other.",
-            rich_help_panel=PICTURES,
-        ),
+        option("Draw noisy, clean and result of each file above each other.", panel=PICTURES, metavar="FOLDER"),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option("-j", "--jobs", min=1, help="Processes.", show_default="as many as pay", rich_help_panel=WORK),
-    ] = None,
+    jobs: Jobs = None,
     no_cache: Annotated[
         bool,
-        typer.Option(
+        option(
+            "Measure everything, and keep nothing for the next run; else values are kept for 90 days.",
             "--no-cache",
-            help="Measure everything, and keep nothing for the next run; else values are kept for 90 days.",
-            rich_help_panel=WORK,
+            panel=WORK,
         ),
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="On stderr, errors only: no notes, no bar.", rich_help_panel=WORK)
-    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Score results against clean references.
 

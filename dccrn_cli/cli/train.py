@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import io
 import os
 import signal
@@ -17,39 +16,22 @@ from rich.console import Console
 
 from dccrn_cli.cli.console import INTERRUPTED, error_line, plain_errors
 from dccrn_cli.cli.data_check import check_data
-from dccrn_cli.cli.enhance import DeviceChoice
+from dccrn_cli.cli.options import DATA, WORK, AllThreads, CheckData, Clean, Device, Noise, Rooms, option
 from dccrn_cli.cli.training_progress import TrainingProgress
+from dccrn_cli.mixing.mixing_options import Target
+from dccrn_cli.training.train_options import Schedule
 
 if TYPE_CHECKING:
     from dccrn_cli.nn.network import SpectralNetwork
     from dccrn_cli.training.recipe import TrainingRecipe
     from dccrn_cli.training.trainer import Trainer
 
-RECIPE, DATA, WORK = "Recipe, and changes to it", "Data", "Work"
-
-
-class ScheduleChoice(enum.StrEnum):
-    """How the learning rate falls."""
-
-    plateau = "plateau"
-    cosine = "cosine"
-
-
-class TargetChoice(enum.StrEnum):
-    """What of a room stays in the speech that is learnt."""
-
-    dry = "dry"
-    early = "early"
-    reverberant = "reverberant"
+RECIPE = "Recipe, and changes to it"
 
 
 def _recipe_option(help: str, *names: str, default: str = "that of the recipe", **rules: Any) -> Any:
     """An option that stands in for a setting of the recipe."""
-    return typer.Option(*names, help=help, show_default=default, rich_help_panel=RECIPE, **rules)
-
-
-def _data_option(help: str) -> Any:
-    return typer.Option(help=help, show_default=False, rich_help_panel=DATA)
+    return option(help, *names, panel=RECIPE, show_default=default, **rules)
 
 
 def _print_recipes(wanted: bool) -> None:
@@ -63,30 +45,26 @@ def _print_recipes(wanted: bool) -> None:
 
 @plain_errors
 def train(
-    clean: Annotated[list[Path], _data_option("Clean speech: folder, .tar archive, list or file; may be repeated.")],
-    noise: Annotated[list[Path], _data_option("Noise, in the same forms; may be repeated.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; a run found there goes on.")],
-    rooms: Annotated[
-        list[Path] | None, _data_option("Room impulse responses; simulated ones are used besides.")
-    ] = None,
+    clean: Clean,
+    noise: Noise,
+    output: Annotated[Path, option("Folder of the run; a run found there goes on.", "-o", "--output")],
+    rooms: Rooms = None,
     validation: Annotated[
-        Path | None, _data_option("Folder with noisy/ and clean/; else mixtures of clips that are set aside.")
+        Path | None,
+        option(
+            "Folder with noisy/ and clean/; else mixtures of clips that are set aside.", panel=DATA, show_default=False
+        ),
     ] = None,
     recipe: Annotated[
-        str | None,
-        _recipe_option("A recipe of the package by name, or a .toml file.", default="dccrn-small"),
+        str | None, _recipe_option("A recipe of the package by name, or a .toml file.", default="dccrn-small")
     ] = None,
     list_recipes: Annotated[
-        bool,
-        typer.Option(
-            "--list-recipes", help="List them and exit.", callback=_print_recipes, is_eager=True, rich_help_panel=RECIPE
-        ),
+        bool, option("List them and exit.", "--list-recipes", panel=RECIPE, callback=_print_recipes, is_eager=True)
     ] = False,
     preset: Annotated[
         str | None,
         _recipe_option(
-            "SpectralNetwork: any that `dccrn models --presets` lists.",
-            default="that of --recipe or --init",
+            "SpectralNetwork: any that `dccrn models --presets` lists.", default="that of --recipe or --init"
         ),
     ] = None,
     init: Annotated[
@@ -100,11 +78,11 @@ def train(
     batch: Annotated[int | None, _recipe_option("Examples per step.", min=1)] = None,
     seconds: Annotated[float | None, _recipe_option("Length of an example.", min=0.5)] = None,
     target: Annotated[
-        TargetChoice | None, _recipe_option("What of a room stays: nothing, its early reflections, or all.")
+        Target | None, _recipe_option("What of a room stays: nothing, its early reflections, or all.")
     ] = None,
     lr: Annotated[float | None, _recipe_option("Peak learning rate.")] = None,
     schedule: Annotated[
-        ScheduleChoice | None, _recipe_option("Halve the rate when validation stalls, or let it fall along a cosine.")
+        Schedule | None, _recipe_option("Halve the rate when validation stalls, or let it fall along a cosine.")
     ] = None,
     patience: Annotated[int | None, _recipe_option("Validations without progress before a halving.", min=1)] = None,
     early_stop: Annotated[
@@ -121,26 +99,17 @@ def train(
             metavar="TABLE.NAME=VALUE",
         ),
     ] = None,
-    check: Annotated[
-        bool, typer.Option(help="First look through the data and name the worst files.", rich_help_panel=WORK)
-    ] = True,
+    check: CheckData = True,
     tensorboard: Annotated[
         bool,
-        typer.Option(
-            "--tensorboard",
-            help="Log figures, sound and spectrograms for TensorBoard into the run's folder.",
-            rich_help_panel=WORK,
+        option(
+            "Log figures, sound and spectrograms for TensorBoard into the run's folder.", "--tensorboard", panel=WORK
         ),
     ] = False,
-    device: Annotated[
-        DeviceChoice, typer.Option(help="Where to train; auto is CUDA, else the CPU.", rich_help_panel=WORK)
-    ] = DeviceChoice.auto,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 for one per core.", rich_help_panel=WORK)] = 0,
+    device: Device = "auto",
+    threads: AllThreads = 0,
     workers: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Processes that mix examples; 0 for a thread, enough for a CPU.", rich_help_panel=WORK
-        ),
+        int, option("Processes that mix examples; 0 for a thread, enough for a CPU.", panel=WORK, min=0)
     ] = 0,
 ) -> None:
     """Train a network on speech and noise, mixed anew for every step.
@@ -177,7 +146,7 @@ def train(
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(chosen.training.seed)
-    with assemble(pick_device(device.value)) as team, RunLock(output, inside=True) if team.leads else nullcontext():
+    with assemble(pick_device(device)) as team, RunLock(output, inside=True) if team.leads else nullcontext():
         processes = team.size * max(workers, 1)
         data = find_data(clean, noise, rooms, validation, chosen.mixing, chosen.training.seed, processes)
         model, provenance = _network(chosen, start)

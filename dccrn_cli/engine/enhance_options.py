@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, SupportsFloat, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, SupportsFloat, get_args
 
 from dccrn_cli.errors import OptionError
 
@@ -74,6 +74,17 @@ class EnhanceOptions:
             whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
             if value is not None and not (whole and value >= least):
                 raise OptionError(f"{name} must be a whole number from {least} on, not {value!r}")
+
+    def changed(self, changes: Mapping[str, Any]) -> EnhanceOptions:
+        """The same with single fields changed.
+
+        Raises:
+            OptionError: no such field, or an invalid value.
+        """
+        try:
+            return replace(self, **changes)
+        except TypeError as error:
+            raise OptionError(str(error)) from None
 
 
 def check_strength(mix: float, attenuation_limit_db: float | None, high_band: str) -> None:

@@ -56,6 +56,16 @@ def find_model(model: str | os.PathLike[str] | None = None) -> Path:
     raise CheckpointError(f"no model {wanted!r}: neither a file nor a bundled model ({names})")
 
 
+def portable_name(model: str | os.PathLike[str] | None = None) -> str:
+    """A model's name as every process and machine finds it: that of a bundled one, or an absolute path.
+
+    Raises:
+        CheckpointError: neither a bundled name nor a file.
+    """
+    path = find_model(model)
+    return path.stem if path.parent == models_folder() else str(path.absolute())
+
+
 def is_onnx(path: Path) -> bool:
     """Whether a model file is one that `dccrn export` wrote, by its beginning; its name does not matter.
 

@@ -5,12 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.config import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SnrOn = Literal["active", "whole"]
+"""What of the speech the SNR is measured on."""
+
+MixtureTarget = Literal["reverberant", "dry"]
+"""What the clean file holds of speech in a room."""
+
+NoiseSplit = Literal["seen", "unseen", "both"]
+"""Which noise is used."""
+
+MixtureFormat = Literal["s16", "s24", "f32"]
+"""Sample formats of the files."""
 
 FORMATS: Mapping[str, int] = {"s16": 16, "s24": 24, "f32": 0}
 """Sample formats of test sets and their bit depths; 0 for floating point."""
@@ -53,16 +66,16 @@ class MixtureRecipe:
     """
 
     snr_db: tuple[float, ...] | Span = (0.0, 5.0, 10.0, 15.0, 20.0)
-    snr_on: Literal["active", "whole"] = "active"
+    snr_on: SnrOn = "active"
     level_db: Span = Span(-35.0, -15.0)
     step_db: float = 0.1
     seconds: float | None = None
     reverb: float = 0.0
-    target: Literal["reverberant", "dry"] = "reverberant"
-    split: Literal["seen", "unseen", "both"] | None = None
+    target: MixtureTarget = "reverberant"
+    split: NoiseSplit | None = None
     naming: Literal["plain", "dns"] = "plain"
     sample_rate: int = SAMPLE_RATE
-    sample_format: Literal["s16", "s24", "f32"] = "s16"
+    sample_format: MixtureFormat = "s16"
     seed: int = 0
 
     def snr_of(self, number: int, rng: np.random.Generator) -> float:

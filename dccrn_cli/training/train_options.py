@@ -8,6 +8,9 @@ from typing import Literal
 
 from dccrn_cli.errors import OptionError
 
+Schedule = Literal["plateau", "cosine"]
+"""How the learning rate falls."""
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -45,7 +48,7 @@ class TrainOptions:
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 1e-5
     warmup: int = 200
-    schedule: Literal["plateau", "cosine"] = "plateau"
+    schedule: Schedule = "plateau"
     patience: int = 2
     early_stop: int = 10
     clip: float = 1.0

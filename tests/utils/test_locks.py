@@ -15,7 +15,10 @@ from typer.testing import CliRunner
 
 import dccrn_cli.cli.batch as batch_module
 from dccrn_cli.cli.batch import BatchLog
+from dccrn_cli.engine.enhance_options import EnhanceOptions
+from dccrn_cli.engine.files.folder import Batch
 from dccrn_cli.engine.files.parallel import _ADDRESS
+from dccrn_cli.engine.files.plan import Plan
 from dccrn_cli.engine.files.results import FileResult
 from dccrn_cli.engine.files.shared_progress import ProgressBoard
 from dccrn_cli.errors import CheckpointError, OptionError, StorageError
@@ -100,15 +103,16 @@ def test_csv_cells() -> None:
 def test_a_full_disk_costs_the_report_and_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(batch_module, "error_line", told.append)
-    with BatchLog(tmp_path / "report.csv", False, True, [], []) as log:
+    with BatchLog(Batch(Plan(()), EnhanceOptions()), tmp_path / "report.csv", False, True) as log:
         log.add(FileResult(Path("a.wav"), Path("b.wav"), "done"))
         whole = (tmp_path / "report.csv").read_bytes()
         with open("/dev/full", "wb", buffering=0) as full:
             assert log._report is not None
-            own, log._report._file = log._report._file, full
+            table = log._report._table
+            own, table._file = table._file, full
             log.add(FileResult(Path("c.wav"), Path("d.wav"), "done"))
             log.add(FileResult(Path("e.wav"), Path("f.wav"), "done"))
-            log._report._file = own
+            table._file = own
     assert log.done["done"] == 3
     assert log.incomplete
     assert [line for line in told if "the report is incomplete" in line and "the disk is full" in line] == told

@@ -7,7 +7,6 @@ import functools
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,10 +166,7 @@ def enhance(
 
     from dccrn_cli.engine.files.file import FileEnhancer
 
-    try:
-        options = replace(options or EnhanceOptions(), **changes)
-    except TypeError as error:
-        raise OptionError(str(error)) from None
+    options = (options or EnhanceOptions()).changed(changes)
     threads = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     try:

@@ -185,6 +185,25 @@ def _tracks(source: Path, options: PlanOptions) -> list[int | None]:
     return [None] if count == 1 else list(range(1, count + 1))
 
 
+def read_file_list(path: str | os.PathLike[str]) -> list[str]:
+    """Names of files out of a list, as `listed_files` takes them.
+
+    Raises:
+        OptionError: it cannot be read.
+    """
+    try:
+        return listed_files(Path(path).read_bytes())
+    except OSError as error:
+        raise OptionError(f"cannot be read ({error.strerror})", path) from None
+
+
+def listed_files(content: bytes) -> list[str]:
+    """Names in the content of a list, one per line, or separated by NUL."""
+    separator = b"\0" if b"\0" in content else b"\n"
+    lines = [line.removesuffix(b"\r") for line in content.removeprefix(b"\xef\xbb\xbf").split(separator)]
+    return [os.fsdecode(line) for line in lines if line.strip()]
+
+
 def _check_container(name: str | Path, suffix: str) -> None:
     if contradicts(name, suffix):
         raise OptionError(

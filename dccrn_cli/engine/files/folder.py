@@ -1,0 +1,158 @@
+"""Folders of files: what of a plan is left to do, how long it takes, and doing it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dccrn_cli.audio.reader import Probe, probe
+from dccrn_cli.engine.enhance_options import EnhanceOptions, Workers
+from dccrn_cli.engine.files.batch import enhance_batch
+from dccrn_cli.engine.files.plan import Plan, PlanOptions, make_plan
+from dccrn_cli.engine.files.report import BatchReport
+from dccrn_cli.engine.files.results import EXISTS, FileResult
+from dccrn_cli.errors import OptionError, StorageError
+from dccrn_cli.nn.models import portable_name
+from dccrn_cli.utils.interrupt import Interrupt
+from dccrn_cli.utils.paths import is_file
+
+if TYPE_CHECKING:
+    from dccrn_cli.engine.files.shared_progress import ProgressBoard
+
+
+class Batch:
+    """The files of a plan, by what is to be done with them.
+
+    Args:
+        plan: which files, and where their results go.
+        options: how they are enhanced.
+        workers: who does it; None for as many processes as pay.
+
+    Attributes:
+        jobs: what is left to do.
+        skipped: what is done already.
+    """
+
+    def __init__(self, plan: Plan, options: EnhanceOptions, workers: Workers | None = None) -> None:
+        self.plan = plan
+        self.options = options
+        self.workers = workers or Workers()
+        overwrite = options.overwrite
+        self.skipped = [job for job in plan.jobs if not overwrite and all(map(is_file, job.targets))]
+        done = set(self.skipped)
+        self.jobs = [job for job in plan.jobs if job not in done]
+
+    @cached_property
+    def probes(self) -> list[Probe]:
+        """Length, rate and channels of each job's file, as far as its header tells; read when first asked for."""
+        return probe([job.source for job in self.jobs])
+
+    @property
+    def seconds(self) -> float:
+        """Audio that is left to do."""
+        return sum(found.seconds for found in self.probes)
+
+    @property
+    def processes(self) -> int:
+        """How many processes of this machine share the work."""
+        return self.workers.processes(self._work_s, self.options.threads)
+
+    def estimate_s(self) -> float:
+        """Seconds that the work will take on this machine, from a short trial of the network.
+
+        Raises:
+            CheckpointError: the model cannot be loaded.
+        """
+        from dccrn_cli.engine.files.estimate import estimate_s
+
+        return estimate_s(self.probes, self.options, self.processes)
+
+    def settled(self) -> Iterator[FileResult]:
+        """Results that are known before the work begins: of what cannot be used, and of what is done already."""
+        for path, reason in self.plan.unusable:
+            yield FileResult(path, path, "failed", reason)
+        for job in self.skipped:
+            yield FileResult(job.source, job.target, "skipped", EXISTS)
+
+    def run(self, interrupt: Interrupt, board: ProgressBoard | None = None) -> Iterator[FileResult]:
+        """Do what is left, as `enhance_batch` does."""
+        return enhance_batch(self.jobs, self._work_s, self.options, self.workers, interrupt, board)
+
+    @property
+    def _work_s(self) -> list[float]:
+        return [found.work_s for found in self.probes]
+
+
+def enhance_folder(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None = None,
+    options: EnhanceOptions | None = None,
+    *,
+    selection: PlanOptions | None = None,
+    workers: Workers | None = None,
+    report: str | os.PathLike[str] | None = None,
+    on_result: Callable[[FileResult], object] | None = None,
+    **changes: Any,
+) -> list[FileResult]:
+    """Enhance folders of recordings into a folder of the same tree; a file that fails stops no other.
+
+    Results that exist are skipped unless `overwrite` is set, so a run that was stopped goes on with the
+    same call. With processes (`workers`), the calling script needs `if __name__ == "__main__":`, as
+    always with `multiprocessing`.
+
+    Args:
+        inputs: folders, files and glob patterns, one or several.
+        output: folder for the results, or a file for a single one; None for beside the originals, with a
+            `name` in `selection`.
+        options: how; None for the defaults of `EnhanceOptions`.
+        selection: which files are taken, and how results are named.
+        workers: how many processes, or a dask cluster; None for as many processes as pay.
+        report: table to write, one row per file: `.jsonl` or `.csv`.
+        on_result: called with each result as it comes.
+        changes: single fields of `EnhanceOptions`, such as `model="dccrn-small"`.
+
+    Returns:
+        what became of each file: `done`, `skipped` or `failed` with a reason.
+
+    Raises:
+        OptionError: invalid options, no audio files, or two results of one name.
+        CheckpointError: the model cannot be loaded.
+        MissingDependency: dask is wanted and not installed.
+        StorageError: the report could not be written to its end; the results are there all the same.
+        KeyboardInterrupt: on Ctrl-C, once nothing is half-written.
+    """
+    options = (options or EnhanceOptions()).changed(changes)
+    options = replace(options, model=portable_name(options.model))
+    names = [os.fspath(name) for name in ([inputs] if isinstance(inputs, str | os.PathLike) else inputs)]
+    plan = make_plan(names, output, selection)
+    if not plan.jobs:
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in plan.unusable)
+        raise OptionError("no audio files found" + (f" ({reasons})" if reasons else ""))
+    batch = Batch(plan, options, workers)
+    results: list[FileResult] = []
+    failure: StorageError | None = None
+    with contextlib.ExitStack() as stack:
+        table = None
+        if report is not None:
+            table = stack.enter_context(BatchReport(Path(report), batch.jobs, batch.skipped))
+        interrupt = stack.enter_context(Interrupt())
+        for source in (batch.settled(), batch.run(interrupt)):
+            for result in source:
+                results.append(result)
+                try:
+                    if table is not None:
+                        table.add(result)
+                except StorageError as error:
+                    failure = error
+                if on_result is not None:
+                    on_result(result)
+    if interrupt.requested:
+        raise KeyboardInterrupt
+    if failure is not None:
+        raise failure
+    return results

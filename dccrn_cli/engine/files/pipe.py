@@ -1,0 +1,82 @@
+"""From a stream to a stream, as the audio comes: standard input and output, or a file at one end."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from dccrn_cli.audio.raw import RawFormat
+from dccrn_cli.audio.reader import Reader, open_sound
+from dccrn_cli.audio.stdio import STDIN, STDOUT, StreamReader, StreamWriter
+from dccrn_cli.audio.writer import AudioWriter
+from dccrn_cli.engine.enhance_options import EnhanceOptions
+from dccrn_cli.engine.files.file import FileEnhancer
+from dccrn_cli.engine.files.worker import prepare_torch
+from dccrn_cli.errors import AudioError, InvalidSamples
+from dccrn_cli.utils.interrupt import Interrupt
+
+
+def enhance_pipe(
+    source: Path | None, target: Path | None, options: EnhanceOptions, suffix: str = "", raw: RawFormat | None = None
+) -> list[str]:
+    """Enhance what comes in and write it as it is done.
+
+    Args:
+        source: a file; None for standard input.
+        target: a file; None for standard output.
+        options: how.
+        suffix: of the container for a file whose name says none.
+        raw: what samples without a header are, on standard input and output; None for WAV.
+
+    Returns:
+        what a user should know about the result.
+
+    Raises:
+        AudioError: what comes in is no audio, or what goes out cannot be written.
+    """
+    prepare_torch(options.threads)
+    # The model comes first: what arrives while it loads would come out late.
+    enhancer = FileEnhancer(options)
+    with contextlib.ExitStack() as stack:
+        if source is None:
+            reader: Reader = stack.enter_context(StreamReader(_binary(sys.stdin, STDIN), raw))
+        else:
+            reader = stack.enter_context(open_sound(source, options.track if options.track != "all" else None))
+        if target is None:
+            wanted = reader.info.adapted("", options.sample_format, options.sample_rate)
+            raw_out = None if raw is None else RawFormat(raw.sample_format, wanted.sample_rate, wanted.channels)
+            stream = StreamWriter(_binary(sys.stdout, STDOUT), wanted, raw_out)
+            writer: StreamWriter | AudioWriter = stack.enter_context(stream)
+        else:
+            wanted = reader.info.adapted(suffix or target.suffix, options.sample_format, options.sample_rate)
+            wanted = wanted.nearest_writable() if options.sample_format is None else wanted
+            wanted = wanted.with_room_for(math.ceil(reader.info.seconds * wanted.sample_rate))
+            writer = stack.enter_context(AudioWriter(target, wanted, reader.tags))
+        try:
+            # A recorder in front of the pipe ends on Ctrl-C as well, and with it our input: what has
+            # come until then is finished like any other.
+            with Interrupt() if source is None else contextlib.nullcontext():
+                enhancer.pump(reader, writer)
+        except InvalidSamples as error:
+            raise InvalidSamples(error.message, STDIN if source is None else source) from None
+    notes = [
+        reader.note,
+        f"{writer.clipped:,} samples beyond full scale limited" if writer.clipped else "",
+        writer.note,
+    ]
+    return list(filter(None, notes))
+
+
+def _binary(stream: object, name: str) -> BinaryIO:
+    if stream is None:
+        raise AudioError("is closed", name)
+    buffer: BinaryIO = stream.buffer  # type: ignore[attr-defined]
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.setmode(buffer.fileno(), os.O_BINARY)  # type: ignore[attr-defined]
+    return buffer
