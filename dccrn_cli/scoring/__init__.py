@@ -1,1 +1,1 @@
-"""Scores of files and folders: which file belongs to which, tables, statistics, cache, LaTeX."""
+"""Scoring of files and folders: pairing, tables, statistics, cache, LaTeX."""

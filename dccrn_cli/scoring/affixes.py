@@ -1,4 +1,4 @@
-"""Results named after their originals: `talk_clean.wav`, `enhanced_talk.wav`, `studio_talk.wav`."""
+"""Matches results named after their originals: `talk_clean.wav`, `enhanced_talk.wav`, `studio_talk.wav`."""
 
 from __future__ import annotations
 
@@ -11,38 +11,39 @@ from typing import NamedTuple
 USUAL = frozenset(
     ("enhanced", "clean", "cleaned", "denoised", "processed", "output", "out", "est", "estimate", "result", "dccrn")
 )
-"""Words that results are usually marked with; one file is enough to believe them."""
+"""Words commonly used to mark results; one file is enough to accept them."""
 
 _LEAST = 2
-"""Files that another mark must be found on."""
+"""Minimum number of files with any other mark."""
 
 
 class Affix(NamedTuple):
-    """What is added to a name before and after it."""
+    """Text added before and after a name."""
 
     before: str
     after: str
 
     @property
     def is_usual(self) -> bool:
-        """One of the words that results are usually marked with."""
+        """Whether this is a word commonly used to mark results."""
         return (self.before + self.after).strip("_-. ").lower() in USUAL
 
 
 def match_affixed(results: Iterable[str], references: Iterable[str]) -> tuple[dict[str, str], set[str]]:
-    """Partners of results that are named by one mark in each folder, and the originals beside these.
+    """Find partners of results that share a mark within their folder, and the originals beside them.
 
-    A mark is text before or after the name (or both, parted by `_`, `-`, `.` or a space) with a letter
-    in it. It is believed if it is a usual one, or if it stands on two files or more and on half as many
-    as have a plain name; no other mark may stand on as many, and no reference have the marked name.
+    A mark is text before or after the name (or both, separated by `_`, `-`, `.` or a space) with a letter
+    in it. It is accepted if it is a common one, or if it is on at least two files and at least half as
+    many as have a plain name; no other mark may be on as many files, and no reference may have the marked
+    name.
 
     Args:
         results: relative paths with `/`.
-        references: likewise.
+        references: relative paths with `/`.
 
     Returns:
-        References by result, and results that lie, under the plain name, beside a marked one: what
-        `dccrn enhance --suffix` was given and not what it made.
+        References by result, and files with a plain name beside marked results: the inputs of
+        `dccrn enhance --suffix`, not its outputs.
     """
     results = list(results)
     by_stem: dict[str, list[str]] = {}
@@ -63,7 +64,7 @@ def match_affixed(results: Iterable[str], references: Iterable[str]) -> tuple[di
 
 
 def _in_folder(folder: PurePosixPath, paths: list[PurePosixPath], by_stem: dict[str, list[str]]) -> dict[str, str]:
-    """References by the results of one folder that have its mark."""
+    """References by result, for the results of one folder that have its mark."""
     marked: dict[Affix, dict[str, str]] = {}
     for path in paths:
         if path.stem in by_stem:
@@ -85,14 +86,14 @@ def _rank(affix: Affix, found: dict[str, str]) -> tuple[bool, int]:
 
 
 def _choose(folder: PurePosixPath, candidates: list[str]) -> str | None:
-    """The reference in the same folder, or the only one there is."""
+    """The reference in the same folder, or the only one."""
     here = [name for name in candidates if PurePosixPath(name).parent == folder]
     chosen = here or candidates
     return chosen[0] if len(chosen) == 1 else None
 
 
 def _marks(stem: str) -> Iterator[tuple[Affix, str]]:
-    """All marks that a name may have, each with the name without it."""
+    """All possible marks of a name, each with the name without it."""
     for cut in range(1, len(stem)):
         if _has_letter(stem[:cut]):
             yield Affix(stem[:cut], ""), stem[cut:]

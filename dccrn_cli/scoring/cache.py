@@ -1,7 +1,7 @@
-"""What has been measured before, on disk.
+"""Cache of earlier measurements on disk.
 
-One small file for each pair, under a digest of all that its values hang on. A file that is lost,
-damaged or of another time costs a measurement, never a wrong value.
+There is one small file per pair, named by a digest of everything its values depend on. A lost, damaged
+or outdated file costs a measurement, but never gives a wrong value.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from dccrn_cli.scoring.measurement import Measurement, Repairs
 from dccrn_cli.utils.storage import write_whole
 
 KEPT_DAYS = 90
-"""Days after which a measurement goes when others are made."""
+"""Days after which measurements are removed when new ones are made."""
 
-_FORMAT = 2  # to be raised whenever a value comes to be measured otherwise under the same version
+_FORMAT = 2  # to be incremented when the measurement of a value changes within one version
 _FACTS = {"notes": list, "seconds": float, "sample_rate": int, "delay_samples": int | None}
 
 
 def default_folder() -> Path:
-    """Where the system wants such files."""
+    """The system's folder for cached files."""
     if base := os.environ.get("XDG_CACHE_HOME"):
         folder = Path(base)
     elif sys.platform == "win32":
@@ -45,14 +45,14 @@ def default_folder() -> Path:
 
 
 class Store:
-    """Measurements by files and repairs; any number of processes may use one folder.
+    """Measurements by files and repairs; any number of processes may share a folder.
 
-    Files count as the same while path, size and time of modification are.
+    A file counts as unchanged while its path, size and modification time are.
 
     Args:
-        folder: made when needed; None for a store that keeps nothing.
-        repairs: that all measurements are made with.
-        dnsmos_model: likewise.
+        folder: created on demand; None for a store that keeps nothing.
+        repairs: repairs used for all measurements.
+        dnsmos_model: DNSMOS model used for all measurements.
     """
 
     def __init__(self, folder: Path | None, repairs: Repairs, dnsmos_model: Path | None = None) -> None:
@@ -61,11 +61,11 @@ class Store:
         self.dnsmos_model = dnsmos_model
 
     def unaligned(self) -> Store:
-        """For measurements without alignment."""
+        """A store for measurements without alignment."""
         return Store(self.folder, replace(self.repairs, align=False), self.dnsmos_model)
 
     def load(self, reference: Path | None, estimate: Path, noisy: Path | None, metrics: Iterable[str]) -> Measurement:
-        """As many of the metrics as are known; it is empty where none is."""
+        """Load those of the metrics that are known; the result may be empty."""
         entry = self._read(self._path(reference, estimate))
         found = Measurement(**{key: entry[key] for key in _FACTS}) if entry else Measurement()
         for name in metrics if entry else ():
@@ -77,7 +77,7 @@ class Store:
         return found
 
     def save(self, reference: Path | None, estimate: Path, noisy: Path | None, found: Measurement) -> None:
-        """Keep all values; where that is not possible, without a word."""
+        """Save all values; failures are silently ignored."""
         path = self._path(reference, estimate)
         if path is None or found.error:
             return
@@ -90,7 +90,7 @@ class Store:
             write_whole(path, text.encode("utf-8", "surrogateescape"), durable=False)
 
     def prune(self) -> None:
-        """Remove what is older than `KEPT_DAYS`."""
+        """Remove measurements older than `KEPT_DAYS`."""
         oldest = time.time() - KEPT_DAYS * 86_400
         for path in self.folder.glob("??/*") if self.folder is not None else ():
             with contextlib.suppress(OSError):
@@ -104,7 +104,7 @@ class Store:
         return self.folder / key[:2] / f"{key}.json"
 
     def _cell(self, name: str, noisy: Path | None) -> str:
-        """A metric with what else it hangs on."""
+        """Key of a metric, including the further files that it depends on."""
         if METRICS[name].needs_noisy:
             return f"{name} {_digest(identity(noisy))}"
         if name.startswith("dnsmos"):
@@ -128,14 +128,14 @@ class Store:
 
 
 def _is_cell(value: object, why: object) -> bool:
-    """A finite value, or None and the reason."""
+    """Whether a cached cell is valid: a finite value, or None with a reason."""
     if value is None:
         return isinstance(why, str) and why != ""
     return isinstance(value, float) and math.isfinite(value) and why == ""
 
 
 def identity(path: Path | None) -> Sequence[object]:
-    """What changes when a file does."""
+    """Path, size and modification time, which change when a file does."""
     if path is None:
         return ()
     try:
@@ -147,7 +147,7 @@ def identity(path: Path | None) -> Sequence[object]:
 
 @functools.cache
 def _versions() -> tuple[str, ...]:
-    """Of all that values come from."""
+    """Versions of all packages that values depend on."""
     versions = [__version__]
     for package in ("numpy", "scipy", "pesq", "pystoi", "soxr"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""Whole files as arrays."""
+"""Decodes whole files to arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BLOCK = 1 << 18
 
 @dataclass(frozen=True)
 class Sound:
-    """A decoded file: float32 `(frames, channels)`, full scale 1."""
+    """A decoded file: float32 `(frames, channels)`, full scale 1.0."""
 
     samples: np.ndarray
     sample_rate: int
@@ -26,8 +26,8 @@ def read_sound(path: Path) -> Sound:
     """Decode a whole file.
 
     Raises:
-        UnreadableAudio: not there, not audio, damaged, or without samples.
-        MissingDependency: the package that reads such files is not installed.
+        UnreadableAudio: the file is missing, damaged, empty or not audio.
+        MissingDependency: the package for files of this kind is not installed.
     """
     with open_sound(path) as reader:
         blocks = list(reader.blocks(_BLOCK))
@@ -37,16 +37,16 @@ def read_sound(path: Path) -> Sound:
 
 
 class SoundCache:
-    """Reads each of a few files once, and remembers those that cannot be read."""
+    """Reads each of a few files once, remembering failures."""
 
     def __init__(self) -> None:
         self._sounds: dict[Path, Sound | str] = {}
 
     def get(self, path: Path) -> Sound:
-        """The file, decoded.
+        """Decode a file, or return it from the cache.
 
         Raises:
-            AudioError: as `read_sound`, the message without the path.
+            AudioError: the file cannot be read; the message omits the path.
         """
         if path not in self._sounds:
             try:

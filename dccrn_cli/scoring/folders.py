@@ -1,4 +1,4 @@
-"""Many files: in turn or in processes, with what was measured before taken from the store."""
+"""Scores many files, sequentially or in processes, reusing earlier measurements from the store."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.processes import local_processes, map_in_processes
 
 ALL = "all"
-"""In place of names."""
+"""Stands for all metrics."""
 
 FILES_PER_PROCESS = 8
-"""Files that make a further process worth its start."""
+"""Number of files that makes it worth starting another process."""
 
-_FILE_BYTES = 40_000  # the work around each file, as if it were so much longer
-_DIED = "the process at work on it died; out of memory?"
+_FILE_BYTES = 40_000  # overhead per file, expressed in bytes
+_DIED = "the process scoring it died; out of memory?"
 
 
 def score_folders(
@@ -42,30 +42,30 @@ def score_folders(
     jobs: int | None = None,
     cache: bool = True,
 ) -> list[Record]:
-    """Score all files of a folder, or of several, against a folder of references.
+    """Score all files of one or more folders against a folder of references.
 
-    Files pair by name: the same path, with or without its suffix or folders; names with a mark that
-    results have (`talk_clean.wav`, `enhanced_talk.wav`); or the numbers of the DNS challenge. Originals
-    that lie beside results made from them are left out.
+    Files are paired by name: the same path, with or without suffix or folders; names with a mark
+    (`talk_clean.wav`, `enhanced_talk.wav`); or DNS challenge numbers. Originals beside the results
+    made from them are skipped.
 
     Args:
         reference: folder or file; None for metrics that need no reference (DNSMOS).
-        estimate: folder or file, or several of them, one for each system.
-        noisy: folder or file that the estimates were made from.
-        metrics: names out of `METRICS`, or `all` for what there are files for; None for the usual ones.
+        estimate: folder or file, or several of them, one per system.
+        noisy: folder or file from which the estimates were made.
+        metrics: names from `METRICS`, or `all` for every metric the files allow; None for the default ones.
         by: columns to group by: `snr`, `folder` or a column of the metadata.
         metadata: CSV file; None for a `metadata.csv` beside or above the files.
-        align: remove a constant delay of each estimate.
-        max_length_difference_s: a longer signal is cut at its end by at most this.
-        dnsmos_model: the ONNX file of DNSMOS, where it is asked for.
-        jobs: processes; None for as many as pay.
-        cache: keep values, and use those of earlier runs.
+        align: remove a constant delay from each estimate.
+        max_length_difference_s: a longer signal is trimmed at its end by at most this.
+        dnsmos_model: the ONNX file of DNSMOS, if requested.
+        jobs: number of processes; None for as many as are worthwhile.
+        cache: store values and reuse those of earlier runs.
 
     Returns:
-        A record for each file, those without partner too; `scoring.table.summarize` makes a table of them.
+        One record per file, including those without a partner; `scoring.table.summarize` tabulates them.
 
     Raises:
-        OptionError: paths or names that cannot be meant.
+        OptionError: invalid paths or names.
         CheckpointError, MissingDependency: DNSMOS cannot be loaded.
     """
     several = [estimate] if isinstance(estimate, str | Path) else estimate
@@ -83,15 +83,15 @@ def score_folders(
 def choose_metrics(
     names: Iterable[str] | None, with_noisy: bool, dnsmos_model: Path | None = None, with_reference: bool = True
 ) -> tuple[str, ...]:
-    """Metrics in the order of display: those named, or the usual ones, or with `all` what there are files for.
+    """Choose metrics, in display order: those named, the default ones, or for `all` every metric the files allow.
 
     Args:
-        names: out of `METRICS` or `ALIASES`, or `all`; None for the usual ones.
-        with_noisy, with_reference: there are such files.
-        dnsmos_model: the ONNX file of DNSMOS; None for that of an installed `speechmos`.
+        names: names from `METRICS` or `ALIASES`, or `all`; None for the default ones.
+        with_noisy, with_reference: whether there are such files.
+        dnsmos_model: the ONNX file of DNSMOS; None for the one in an installed `speechmos`.
 
     Raises:
-        OptionError: an unknown name, or one that needs files which are not there.
+        OptionError: an unknown metric, or one whose files are missing.
     """
     if names is None:
         usual = (*DEFAULT_METRICS, "si_snr_improvement") if with_noisy else DEFAULT_METRICS
@@ -115,12 +115,12 @@ def choose_metrics(
     left_out = {name for those in lacking.values() for name in those}
     left = tuple(name for name in chosen if name not in left_out)
     if not left:
-        raise OptionError("without reference files there is only dnsmos, whose model is not there (--dnsmos-model)")
+        raise OptionError("without references only DNSMOS can be measured, and its model is missing (--dnsmos-model)")
     return left
 
 
 def in_order(records: Iterable[Record], systems: Iterable[str]) -> list[Record]:
-    """Records by system and file."""
+    """Sort records by system and file."""
     place = {system: number for number, system in enumerate(systems)}
     return sorted(records, key=lambda record: (place[record["system"]], record["file"], record["reference"] or ""))
 
@@ -128,10 +128,10 @@ def in_order(records: Iterable[Record], systems: Iterable[str]) -> list[Record]:
 def score_pairs(
     pairing: Pairing, metrics: Sequence[str], store: Store, jobs: int | None, interrupt: Interrupt
 ) -> Iterator[Record]:
-    """Records in any order; an interrupt ends the iteration.
+    """Yield records in any order; an interrupt ends the iteration.
 
     Raises:
-        OptionError, CheckpointError, MissingDependency: DNSMOS is asked for and cannot be loaded.
+        OptionError, CheckpointError, MissingDependency: DNSMOS is requested but cannot be loaded.
     """
     if any(name.startswith("dnsmos") for name in metrics):
         from dccrn_cli.metrics.dnsmos import find_dnsmos_model, load_network
@@ -165,7 +165,7 @@ def score_pairs(
 
 
 def _count_processes(tasks: int, jobs: int | None) -> int:
-    """As many as are wanted, or as pay; never more than tasks."""
+    """The number requested, or as many as are worthwhile, but no more than there are tasks."""
     import joblib
 
     tasks = max(tasks, 1)
@@ -173,7 +173,7 @@ def _count_processes(tasks: int, jobs: int | None) -> int:
 
 
 def score_task(pairs: Sequence[FilePair], metrics: Sequence[str], store: Store) -> list[Record]:
-    """Records of pairs with the same reference and noisy file.
+    """Score pairs with the same reference and noisy file.
 
     Raises:
         OptionError, CheckpointError, MissingDependency: DNSMOS cannot be loaded.
@@ -202,13 +202,13 @@ def _try_task(pairs: Sequence[FilePair], metrics: Sequence[str], store: Store) -
         return score_task(pairs, metrics, store)
     except (OptionError, CheckpointError, MissingDependency):
         raise
-    except Exception as error:  # nothing that is wrong with one file may end the rest
+    except Exception as error:  # no fault of a single file may stop the rest
         failed = Measurement(dict.fromkeys(metrics), error=f"{type(error).__name__}: {error}")
         return [_record(pair, failed, None, metrics) for pair in pairs]
 
 
 def _known(pairs: Sequence[FilePair], metrics: Sequence[str], store: Store) -> list[Record] | None:
-    """Records of what is all in the store, else None."""
+    """Records from the store, or None unless everything is there."""
     reference, noisy = pairs[0].reference, pairs[0].noisy
     before = None
     if noisy is not None:
@@ -226,7 +226,7 @@ def _known(pairs: Sequence[FilePair], metrics: Sequence[str], store: Store) -> l
 
 
 def _of_noisy(metrics: Sequence[str], with_reference: bool) -> list[str]:
-    """What is measured of the noisy file: its SNR in any case where it can be, for groups."""
+    """Metrics measured on the noisy file: always its SNR if there is a reference, for grouping."""
     snr = ["snr"] if with_reference else []
     return list(dict.fromkeys([*(name for name in metrics if not METRICS[name].needs_noisy), *snr]))
 
@@ -278,14 +278,14 @@ def _without_partner(alone: Unmatched, metrics: Sequence[str]) -> Record:
 def _tasks(pairs: Iterable[FilePair]) -> list[list[FilePair]]:
     tasks: dict[object, list[FilePair]] = {}
     for pair in pairs:
-        # Only systems share a task: many estimates of one reference are work for many.
+        # Only systems share a task; many estimates of one reference are spread over processes.
         alone = pair.file if pair.noisy is None or pair.reference is None else ""
         tasks.setdefault((pair.reference, pair.noisy, alone), []).append(pair)
     return list(tasks.values())
 
 
 def _weight(pairs: Sequence[FilePair]) -> float:
-    """About how much work, as bytes."""
+    """Approximate amount of work, in bytes."""
     try:
         size = os.stat(pairs[0].reference or pairs[0].estimate).st_size
     except OSError:

@@ -1,7 +1,6 @@
-"""The metrics of one file: what does not fit is repaired where that is honest, and every repair is said.
+"""The metrics of one file. Mismatched signals are repaired where that is legitimate, and every repair is reported.
 
-Everything that counts files, draws tables or pictures works on `Record`, plain data that goes
-into JSON as it is.
+Counts, tables and pictures all work on `Record`, plain data that can be written to JSON directly.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ from dccrn_cli.metrics.registry import METRICS, select_metrics
 from dccrn_cli.scoring.decoding import Sound, SoundCache
 
 MAX_LENGTH_DIFFERENCE_S = 0.1
-"""How much longer one signal of a pair may be, if nothing else is said."""
+"""Default limit on how much longer one signal of a pair may be."""
 
 
 class Record(TypedDict):
     """One row of a score.
 
     Keys:
-        file: the estimate's path below its folder, with `/`; the reference's where there is no estimate.
+        file: the estimate's path relative to its folder, with `/`; the reference's if there is no estimate.
         system: label of the folder of estimates.
         reference, estimate, noisy: the files, or None.
-        status: `failed` where no metric could be measured, `unmatched` where a partner is missing.
-        values: by metric, in the order of display; None where it could not be measured.
-        noisy_values: the same of the noisy file itself, without `si_snr_improvement`; empty without one.
-        snr_db: of the noisy file, or None; snr_source: `metadata`, `name`, `measured` or "".
-        groups: value of each column of `--by`: numbers, text, or None where not known.
-        seconds, sample_rate: of the reference, or of the estimate without one; 0 where it is not known.
-        delay_samples: by which the estimate lagged behind, removed with `align`; else None.
-        note: repairs, and the reasons for empty values.
+        status: `scored`, `failed` if no metric could be measured, or `unmatched` if a partner is missing.
+        values: values by metric, in display order; None if it could not be measured.
+        noisy_values: values of the noisy file itself, except metrics that need one; empty without a noisy file.
+        snr_db: SNR of the noisy file, or None; snr_source: `metadata`, `name`, `measured` or "".
+        groups: value of each column of `--by`: a number, text, or None if unknown.
+        seconds, sample_rate: those of the reference, or of the estimate if there is none; 0 if unknown.
+        delay_samples: delay of the estimate, removed with `align`; otherwise None.
+        note: repairs, and the reasons for missing values.
     """
 
     file: str
@@ -61,10 +60,10 @@ class Record(TypedDict):
 
 @dataclass(frozen=True)
 class Repairs:
-    """What may be done to signals that do not fit.
+    """Repairs allowed for mismatched signals.
 
     Attributes:
-        max_length_difference_s: a longer signal is cut at its end by at most this.
+        max_length_difference_s: a longer signal is trimmed at its end by at most this.
         align: remove a constant delay of the estimate.
     """
 
@@ -74,13 +73,14 @@ class Repairs:
 
 @dataclass
 class Measurement:
-    """What was measured of one estimate.
+    """Measurement of one estimate.
 
     Attributes:
-        values, reasons: as in `PairScore`.
+        values, reasons: values by metric, and the reasons for those that are None.
         notes: repairs.
         error: why nothing could be measured, or "".
-        seconds, sample_rate, delay_samples: as in `Record`.
+        seconds, sample_rate: length and sample rate of the reference, or of the estimate if there is none.
+        delay_samples: delay of the estimate that was removed, or None.
     """
 
     values: dict[str, float | None] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Measurement:
     delay_samples: int | None = None
 
     def note(self) -> str:
-        """Repairs and reasons in one line; metrics that fail for the same reason are named together."""
+        """Repairs and reasons in one line, grouping metrics that fail for the same reason."""
         by_reason: dict[str, list[str]] = {}
         for name, why in self.reasons.items():
             by_reason.setdefault(why, []).append(name)
@@ -104,12 +104,12 @@ class Measurement:
         return "; ".join([*([self.error] if self.error else []), *self.notes, *narrow, *reasons])
 
     def joined(self, other: Measurement) -> Measurement:
-        """The same with the values of another one of the same files added."""
+        """A copy with the values of another measurement of the same files added."""
         both = replace(self, values=other.values | self.values, reasons=other.reasons | self.reasons)
         return both.select(both.values)
 
     def select(self, metrics: Iterable[str]) -> Measurement:
-        """The same with these metrics alone."""
+        """A copy with only these metrics."""
         names = [metric.name for metric in select_metrics(metrics)]
         values = {name: self.values.get(name) for name in names}
         reasons = {name: self.reasons[name] for name in names if name in self.reasons}
@@ -125,14 +125,15 @@ def measure_files(
     repairs: Repairs,
     dnsmos_model: Path | None = None,
 ) -> Measurement:
-    """Read, repair, measure; whatever is wrong with the files is told in the result.
+    """Read, repair and measure; problems with the files are reported in the result.
 
-    Resampled to the reference's rate, cut to the shorter one's length within the tolerance, a mono
-    reference held against each channel, a mono estimate against the mean of the reference's. Without
-    a reference only the metrics that need none have values.
+    The estimate is resampled to the reference's rate, and the longer signal trimmed if within tolerance. A
+    mono reference is compared with each channel, a mono estimate with the mean of the reference's channels.
+    Without a reference only metrics that need none have values.
 
     Raises:
-        OptionError, CheckpointError, MissingDependency: as `measure_pair`.
+        OptionError: an unknown metric, or DNSMOS without its file.
+        CheckpointError, MissingDependency: DNSMOS cannot be loaded.
     """
     names = [metric.name for metric in select_metrics(metrics)]
     found = Measurement()
@@ -143,7 +144,7 @@ def measure_files(
         found.sample_rate, found.seconds = clean.sample_rate, len(clean.samples) / clean.sample_rate
         found.notes += [f"{what}: {it.note}" for what, it in (("reference", clean), ("estimate", scored)) if it.note]
         target, output = _fit(clean, scored, found, repairs)
-        start = max(-(found.delay_samples or 0), 0)  # what alignment has cut off
+        start = max(-(found.delay_samples or 0), 0)  # samples removed by alignment
     except MetricError as error:
         found.error = error.message
         found.values = dict.fromkeys(names)
@@ -158,7 +159,7 @@ def measure_files(
             if noisy is None:
                 raise MetricError("no noisy file")
             before = _fit_noisy(_read(sounds, noisy, "noisy file"), start, target, rate, repairs)
-            length = len(before)  # what the noisy file lacks is missing from these metrics alone
+            length = len(before)  # a shorter noisy file affects only these metrics
             score = measure_pair(target[:length], output[:length], rate, rest, before, axis=0)
             values, reasons = values | score.values, reasons | score.reasons
         except MetricError as error:
@@ -169,7 +170,7 @@ def measure_files(
 
 
 def _measure_alone(sounds: SoundCache, estimate: Path, names: Sequence[str], dnsmos_model: Path | None) -> Measurement:
-    """Metrics that need no reference."""
+    """Measure metrics that need no reference."""
     try:
         sound = _read(sounds, estimate, "estimate")
     except MetricError as error:
@@ -188,7 +189,7 @@ def _read(sounds: SoundCache, path: Path, what: str) -> Sound:
 
 
 def _fit(clean: Sound, scored: Sound, found: Measurement, repairs: Repairs) -> tuple[np.ndarray, np.ndarray]:
-    """Both signals in one shape `(frames, channels)` at the reference's rate; what was done goes into `found`."""
+    """Bring both signals to one shape `(frames, channels)` at the reference's rate; repairs are noted in `found`."""
     rate, notes = clean.sample_rate, found.notes
     target, output = clean.samples, _at_rate(scored, rate)
     if scored.sample_rate != rate:
@@ -199,19 +200,19 @@ def _fit(clean: Sound, scored: Sound, found: Measurement, repairs: Repairs) -> t
     delay = 0
     if shift is not None:
         if shift.inverted:
-            notes.append("estimate of inverted polarity (left so)")
+            notes.append("estimate has inverted polarity (kept)")
         if repairs.align:
             delay = found.delay_samples = shift.delay_samples
             if delay:
                 notes.append(f"estimate {_lag(delay, rate)}, removed")
         elif shift.delay_samples:
-            notes.append(f"estimate {_lag(shift.delay_samples, rate)}, left so (--align removes it)")
+            notes.append(f"estimate {_lag(shift.delay_samples, rate)}, kept (--align removes it)")
     elif repairs.align:
-        notes.append("no delay could be told")
+        notes.append("delay could not be determined")
     target, output = target[max(-delay, 0) :], output[max(delay, 0) :]
     limit = repairs.max_length_difference_s * rate
     rest = len(output) - len(target)
-    # A delay may come with a longer file, or with one that is cut at its end.
+    # A delayed file may be longer, or may be cut at its end.
     if min(abs(difference), abs(rest)) > limit:
         raise MetricError(
             f"the estimate is {abs(difference) / rate:.2f} s {'longer' if difference > 0 else 'shorter'} than the "
@@ -219,13 +220,13 @@ def _fit(clean: Sound, scored: Sound, found: Measurement, repairs: Repairs) -> t
         )
     if rest and not delay:
         longer = "estimate" if rest > 0 else "reference"
-        notes.append(f"{longer} cut by {abs(rest)} samples ({abs(rest) / rate * 1000:.3g} ms) at its end")
+        notes.append(f"{longer} trimmed by {abs(rest)} samples ({abs(rest) / rate * 1000:.3g} ms) at its end")
     length = min(len(target), len(output))
     return target[:length], output[:length]
 
 
 def _fit_noisy(noisy: Sound, start: int, target: np.ndarray, rate: int, repairs: Repairs) -> np.ndarray:
-    """The noisy signal from a sample on, in the reference's shape, or at most a little shorter."""
+    """The noisy signal from a sample on, in the reference's shape or shorter within tolerance."""
     samples = _at_rate(noisy, rate)[start:]
     if samples.shape[1] != target.shape[1]:
         if samples.shape[1] == 1 or target.shape[1] == 1:
@@ -253,10 +254,10 @@ def _channels(target: np.ndarray, output: np.ndarray, notes: list[str]) -> tuple
     if ours == theirs:
         return target, output
     if ours == 1:
-        notes.append(f"mono reference held against each of {theirs} channels")
+        notes.append(f"mono reference compared with each of {theirs} channels")
         return np.repeat(target, theirs, axis=1), output
     if theirs == 1:
-        notes.append(f"mono estimate held against the mean of the reference's {ours} channels")
+        notes.append(f"mono estimate compared with the mean of the reference's {ours} channels")
         return target.mean(axis=1, keepdims=True), output
     raise MetricError(f"the estimate has {theirs} channels, the reference {ours}")
 

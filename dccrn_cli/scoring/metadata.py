@@ -1,4 +1,4 @@
-"""Groups that files fall into: their SNR, their folder, or what metadata say of them."""
+"""Groups files by SNR, folder or metadata."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DB_NAME = re.compile(r"(?:(?<![a-z0-9])([+-]))?(?<![\d.])(\d+(?:\.\d+)?) ?db(?!
 
 
 def snr_in_name(name: str) -> float | None:
-    """The SNR in dB that a path tells, its last part first: `snr-05`, `snr+10`, `_snr5_`, `10dB`; else None."""
+    """The SNR in dB in a path, last part first: `snr-05`, `snr+10`, `_snr5_`, `10dB`; None if there is none."""
     for part in reversed(PurePosixPath(name).parts):
         if match := _SNR_NAME.search(part):
             return float(match[1])
@@ -35,7 +35,7 @@ def snr_in_name(name: str) -> float | None:
 
 @dataclass(frozen=True)
 class Metadata:
-    """Rows of a table by the names that a file may have in it."""
+    """Rows of a metadata table by file name."""
 
     path: Path
     columns: tuple[str, ...]
@@ -46,7 +46,7 @@ class Metadata:
         """Read a CSV file with a column of names.
 
         Raises:
-            OptionError: it cannot be read, or has no such column.
+            OptionError: the file cannot be read, or has no such column.
         """
         table = read_table(path)
         columns = tuple(table[0])
@@ -59,7 +59,7 @@ class Metadata:
         return cls(path, columns, rows)
 
     def find(self, names: Iterable[str]) -> Mapping[str, str] | None:
-        """The row of a file: by its path, without suffix, and without folders."""
+        """Find the row of a file by its path, with or without suffix and folders."""
         for name in names:
             path = PurePosixPath(name)
             for key in (name, str(path.with_suffix("")), path.name, path.stem):
@@ -69,7 +69,7 @@ class Metadata:
 
 
 def find_metadata(pairs: Sequence[FilePair]) -> Path | None:
-    """A `metadata.csv` beside or above the noisy or clean files that knows one of them, or None."""
+    """Find a `metadata.csv` beside or above the noisy or clean files that lists one of them, or None."""
     if not pairs:
         return None
     seen: set[Path] = set()
@@ -89,28 +89,28 @@ def find_metadata(pairs: Sequence[FilePair]) -> Path | None:
 
 
 def check_columns(by: Sequence[str], metadata: Path | None) -> Metadata | None:
-    """The metadata, with all columns in it.
+    """Read the metadata and check that all columns exist.
 
     Raises:
-        OptionError: a column that is not there, or metadata that cannot be read.
+        OptionError: a column is missing, or the metadata cannot be read.
     """
     table = None if metadata is None else Metadata.read(metadata)
     known = table.columns if table else ()
     for column in by:
         if column not in (SNR, FOLDER, *known):
             where = f"{table.path} has {', '.join(known)}" if table else "there is no metadata.csv (--metadata)"
-            raise OptionError(f"no column {column} to group by: {where}; else there are {SNR} and {FOLDER}")
+            raise OptionError(f"no column {column} to group by: {where}; {SNR} and {FOLDER} always exist")
     return table
 
 
 def annotate(records: Sequence[Record], by: Sequence[str], metadata: Path | None) -> list[Record]:
-    """The same records with their SNR and their groups.
+    """Add SNR and groups to records.
 
-    SNRs come from the column `snr_db` of the metadata, else from names, else as they were
-    measured; as groups they fall into `SnrClasses`.
+    SNRs come from the column `snr_db` of the metadata, otherwise from names, otherwise from measurement;
+    for grouping they are assigned to `SnrClasses`.
 
     Raises:
-        OptionError: a column that is not there.
+        OptionError: a column is missing, or the metadata cannot be read.
     """
     table = check_columns(by, metadata)
     done: list[Record] = []

@@ -1,4 +1,4 @@
-"""Which estimate belongs to which reference."""
+"""Pairs estimates with references."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class FilePair:
-    """An estimate with what it is held against; without a reference only some metrics are defined.
+    """An estimate and its reference; without a reference only some metrics are defined.
 
     Attributes:
-        file: its name for people: the estimate's path below its folder.
+        file: display name: the estimate's path relative to its folder.
         system: label of its folder.
     """
 
@@ -39,7 +39,7 @@ class FilePair:
 
 @dataclass(frozen=True)
 class Unmatched:
-    """A file without partner; one of `reference` and `estimate` is None."""
+    """A file without a partner; either `reference` or `estimate` is None."""
 
     file: str
     system: str
@@ -50,10 +50,10 @@ class Unmatched:
 
 @dataclass(frozen=True)
 class Pairing:
-    """All pairs, and all files that are in none.
+    """All pairs, and all unpaired files.
 
     Attributes:
-        originals: files in folders of estimates that lie beside results made from them.
+        originals: files in folders of estimates that are beside results made from them.
     """
 
     pairs: tuple[FilePair, ...]
@@ -72,16 +72,16 @@ _RULES: tuple[Callable[[str], Hashable | None], ...] = (
     lambda name: PurePosixPath(name).stem,
     _fileid,
 )
-"""By relative path, the same without suffix, the name without folders, the number of the DNS challenge's files."""
+"""Match by relative path, the path without suffix, the name without folders, or the DNS challenge file number."""
 
 
 def match_names(left: Iterable[str], right: Iterable[str]) -> dict[str, str]:
-    """Partners by name: results marked as such first, then by the first rule under which both are the only ones."""
+    """Partners by name: marked results first, then by the first rule that matches both uniquely."""
     return match_results(left, right)[0]
 
 
 def match_results(left: Iterable[str], right: Iterable[str]) -> tuple[dict[str, str], set[str]]:
-    """Partners as `match_names`, and the originals that lie beside marked results, which have no partner."""
+    """Partners by name, and the originals beside marked results, which have none."""
     left, right = list(left), list(right)
     partners, originals = match_affixed(left, right)
     free_left = [name for name in left if name not in partners and name not in originals]
@@ -105,15 +105,15 @@ def _unique(names: Iterable[str], rule: Callable[[str], Hashable | None]) -> dic
 
 
 def pair_paths(reference: Path | None, estimates: Mapping[str, Path], noisy: Path | None = None) -> Pairing:
-    """Match folders, or single files whatever their names are.
+    """Match folders, or single files regardless of name.
 
     Args:
         reference: folder or file; None for pairs without reference.
         estimates: folders or files by the label of their system.
-        noisy: folder or file, matched with the estimates, else with the references.
+        noisy: folder or file, matched with the estimates, otherwise with the references.
 
     Raises:
-        OptionError: a path that is missing, a file against a folder, or no audio file where there should be some.
+        OptionError: a path is missing, files are mixed with folders, or a folder has no audio file.
     """
     paths = [*([reference] if reference else []), *estimates.values(), *([noisy] if noisy else [])]
     kinds = [path_kind(path) for path in paths]
@@ -122,7 +122,7 @@ def pair_paths(reference: Path | None, estimates: Mapping[str, Path], noisy: Pat
             raise OptionError(why, path)
         if kind == "folder" and any(other == "file" for other, _ in kinds):
             files = [path for path, (other, _) in zip(paths, kinds, strict=True) if other == "file"]
-            raise OptionError("is a file; give folders only, or files only", files[0])
+            raise OptionError("is a file; give either folders or files, not both", files[0])
     if all(kind == "file" for kind, _ in kinds):
         return Pairing(tuple(FilePair(p.name, label, reference, p, noisy) for label, p in estimates.items()), ())
     locked: list[Unmatched] = []
@@ -142,11 +142,11 @@ def pair_paths(reference: Path | None, estimates: Mapping[str, Path], noisy: Pat
 def _pair_folder(
     label: str, found: Mapping[str, Path], references: Mapping[str, Path] | None, noisies: Mapping[str, Path]
 ) -> tuple[list[FilePair], list[Unmatched], list[Path]]:
-    """Pairs of one system, its files and references without partner, and its originals."""
+    """Pairs of one system, its unpaired files and references, and its originals."""
     partners, originals = match_results(found, references if references is not None else noisies)
     if references is None:
         partners = {name: name for name in found if name not in originals}
-    # Results may lie beside what they were made from: no file is the noisy one of itself.
+    # Results may be beside their originals: no file may be its own noisy file.
     results = {os.path.realpath(found[name]) for name in partners}
     noisies = {name: path for name, path in noisies.items() if os.path.realpath(path) not in results}
     before = match_names(partners, noisies)
@@ -175,14 +175,14 @@ def _why(name: str, others: Iterable[str], kind: str) -> str:
 
 
 def find_files(folder: Path, unreadable: Callable[[Path, str], None]) -> dict[str, Path]:
-    """Audio files below a folder by their relative path, in the order of their names; links are followed.
+    """Find audio files below a folder, by relative path in sorted order; links are followed.
 
     Args:
-        folder: where to look.
-        unreadable: called with each folder below it that cannot be read, and the reason.
+        folder: folder to search.
+        unreadable: called with each unreadable subfolder and the reason.
 
     Raises:
-        OptionError: no audio file, or the folder itself cannot be read.
+        OptionError: there is no audio file, or the folder itself cannot be read.
     """
 
     def leave(path: Path, why: str) -> None:
@@ -199,14 +199,14 @@ def find_files(folder: Path, unreadable: Callable[[Path, str], None]) -> dict[st
 def read_pair_table(
     path: Path, reference: Path | None = None, estimate: Path | None = None, noisy: Path | None = None
 ) -> Pairing:
-    """Pairs of a CSV file with the columns `ref`, `est` and perhaps `noisy`.
+    """Read pairs from a CSV file with the columns `ref`, `est` and optionally `noisy`.
 
     Args:
         path: the table.
-        reference, estimate, noisy: folders that relative names start from; None for that of the table.
+        reference, estimate, noisy: base folders of relative names; None for the table's folder.
 
     Raises:
-        OptionError: it cannot be read, or lacks a column or a value.
+        OptionError: the table cannot be read, or a column or value is missing.
     """
     rows = read_table(path)
     bases = {"ref": reference, "est": estimate, "noisy": noisy}
@@ -221,10 +221,10 @@ def read_pair_table(
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file with a header.
+    """Read the rows of a CSV file with a header.
 
     Raises:
-        OptionError: it cannot be read, or has no rows.
+        OptionError: the file cannot be read or has no rows.
     """
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -239,10 +239,10 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def label_folders(folders: Sequence[Path]) -> dict[str, Path]:
-    """Folders by as little of their paths as tells them apart: their names, or more.
+    """Label folders by the shortest distinct ends of their paths.
 
     Raises:
-        OptionError: the same folder twice.
+        OptionError: a folder is given twice.
     """
     parts = [path.absolute().parts for path in folders]
     for depth in range(1, max(map(len, parts), default=0) + 1):

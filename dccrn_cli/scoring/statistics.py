@@ -1,4 +1,4 @@
-"""The one confidence interval and the one test of a difference, for tables and pictures alike."""
+"""Confidence intervals and significance tests, shared by tables and pictures."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from collections.abc import Sequence
 import numpy as np
 
 CONFIDENCE = 0.95
-"""Of all intervals."""
+"""Confidence level of all intervals."""
 
 FEW = 15
-"""Below so many values a bootstrap covers too little, and Student's t is used."""
+"""With fewer values the bootstrap undercovers, so Student's t is used."""
 
 MANY = 2000
-"""From so many values on the bootstrap of a mean tells what Student's t tells."""
+"""From this many values on, the bootstrap of a mean agrees with Student's t."""
 
 INTERVAL = f"95 % interval: BCa bootstrap, Student's t below {FEW} files"
-"""What the intervals are, for people."""
+"""Description of the intervals for display."""
 
 _RESAMPLES, _SEED, _AT_ONCE = 2000, 0, 200
 
 
 def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float] | None:
-    """95 % confidence interval of the mean, the same on every run and for any order of the values.
+    """95 % confidence interval of the mean, deterministic and independent of the order of values.
 
-    From 15 values on it is the bias-corrected and accelerated bootstrap (Efron 1987), below that
-    Student's t, as for thousands of values, where both are the same.
+    Uses the bias-corrected and accelerated bootstrap (Efron 1987) from 15 values on, and Student's t for
+    fewer, or for thousands, where the two agree.
 
     Args:
-        values: finite numbers, one for each file.
+        values: finite numbers, one per file.
 
     Returns:
-        Lower and upper end, or None for less than two values.
+        Lower and upper end, or None for fewer than two values.
     """
-    x = np.sort(np.asarray(values, np.float64))  # sums hang on the order, and so do resamples
+    x = np.sort(np.asarray(values, np.float64))  # rounding of sums and resamples depend on the order
     n = len(x)
     if n < 2:
         return None
     if x[0] == x[-1]:
         return float(x[0]), float(x[0])
-    # Imported here: scipy.stats takes half a second, and most commands do without it.
+    # Imported here: scipy.stats takes half a second to load, and most commands do not need it.
     from scipy import stats
 
     if FEW <= n < MANY:
@@ -55,13 +55,13 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float] |
 
 
 def wilcoxon_p(differences: Sequence[float]) -> float | None:
-    """Two-sided p-value of Wilcoxon's signed-rank test that paired differences lie around 0.
+    """Two-sided p-value of Wilcoxon's signed-rank test that paired differences are symmetric about 0.
 
     Args:
-        differences: finite numbers, one for each file.
+        differences: finite numbers, one per file.
 
     Returns:
-        The p-value; 1 where all differences are 0; None for less than two values.
+        The p-value; 1 if all differences are 0; None for fewer than two values.
     """
     x = np.sort(np.asarray(differences, np.float64))
     if len(x) < 2:

@@ -1,4 +1,4 @@
-"""Tables of records: means with their intervals, by groups, and differences between systems."""
+"""Tables of records: means with confidence intervals by group, and differences between systems."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dccrn_cli.scoring.measurement import Record
 from dccrn_cli.scoring.statistics import mean_interval, wilcoxon_p
 
 NOISY = "noisy"
-"""Label of the row of the noisy files themselves."""
+"""Label of the row for the noisy files."""
 
 
 class Statistic(TypedDict):
     """A mean over files.
 
     Keys:
-        mean, median: None where `count` is 0.
-        low, high: ends of the 95 % interval of the mean; None below two files.
-        count: files that have a value; missing: those that have none.
+        mean, median: None if `count` is 0.
+        low, high: ends of the 95 % confidence interval of the mean; None for fewer than two files.
+        count: number of files with a value; missing: number without.
     """
 
     mean: float | None
@@ -35,10 +35,10 @@ class SummaryRow(TypedDict):
     """One row of a table.
 
     Keys:
-        group: value by column; columns that are summed over are missing.
+        group: value by column; columns that are aggregated over are absent.
         system: label, or `noisy`.
-        files: in the group.
-        metrics: by name.
+        files: number of files in the group.
+        metrics: statistics by metric.
     """
 
     group: dict[str, float | str | None]
@@ -51,19 +51,19 @@ class DifferenceStatistic(Statistic):
     """A mean difference over files.
 
     Keys:
-        p_value: two-sided, of Wilcoxon's signed-rank test; None below two files.
+        p_value: two-sided, from Wilcoxon's signed-rank test; None for fewer than two files.
     """
 
     p_value: float | None
 
 
 class Difference(TypedDict):
-    """A system less the first one, over the files that all systems have values for.
+    """Difference between a system and the first one, over the files for which all systems have values.
 
     Keys:
-        group: value by column; columns that are summed over are missing.
+        group: value by column; columns that are aggregated over are absent.
         system, baseline: labels.
-        metrics: of the differences, by name.
+        metrics: statistics of the differences, by metric.
     """
 
     group: dict[str, float | str | None]
@@ -73,7 +73,7 @@ class Difference(TypedDict):
 
 
 def statistic(values: Iterable[float | None]) -> Statistic:
-    """Of the values that are there."""
+    """Statistics of the values that are not None."""
     every = list(values)
     found = [value for value in every if value is not None]
     ends = mean_interval(found)
@@ -88,15 +88,15 @@ def statistic(values: Iterable[float | None]) -> Statistic:
 
 
 def summarize(records: Sequence[Record], by: Sequence[str] = ()) -> list[SummaryRow]:
-    """Rows by group, those of all files last; in each the noisy files first, then the systems in order.
+    """Rows by group, with all files last; in each group the noisy files first, then the systems in order.
 
-    With several columns, each group of the first ones has its own row over the others. Several
-    systems, and noisy files with them, are compared over the same files: those that all have a
-    value for. Records without partner are left out.
+    With several columns, each group of the leading columns also has a row aggregated over the others.
+    Systems, and the noisy files, are compared over the same files: those for which all have a value.
+    Unmatched records are skipped.
 
     Args:
-        records: annotated with their groups.
-        by: columns out of these.
+        records: records annotated with groups.
+        by: columns to group by.
     """
     paired = [record for record in records if record["status"] != "unmatched"]
     systems = list(dict.fromkeys(record["system"] for record in records))
@@ -105,11 +105,11 @@ def summarize(records: Sequence[Record], by: Sequence[str] = ()) -> list[Summary
 
 
 def differences(records: Sequence[Record], by: Sequence[str] = ()) -> list[Difference]:
-    """Each further system less the first one, file by file, with interval and test of the mean of that.
+    """Paired differences of each further system from the first, with interval and significance test.
 
     Args:
-        records: annotated with their groups.
-        by: columns out of these: rows by group, those of all files last, as in `summarize`.
+        records: records annotated with groups.
+        by: columns to group by; rows are ordered by group, with all files last.
     """
     paired = [record for record in records if record["status"] != "unmatched"]
     systems = list(dict.fromkeys(record["system"] for record in records))
@@ -136,12 +136,12 @@ def differences(records: Sequence[Record], by: Sequence[str] = ()) -> list[Diffe
 
 
 def key(record: Record) -> str:
-    """What tells files apart across systems."""
+    """Identifies a file across systems."""
     return f"{record['reference'] or record['file']}\0{record['noisy'] or ''}"
 
 
 def shared(records: Sequence[Record], systems: Sequence[str]) -> dict[str, set[str]]:
-    """By metric the keys of files for which every system has a value."""
+    """Keys of the files for which every system has a value, by metric."""
     names = list(dict.fromkeys(name for record in records for name in record["values"]))
     found: dict[str, set[str]] = {}
     for name in names:
@@ -193,7 +193,7 @@ def _rows(
 def _rollup(
     records: Sequence[Record], by: Sequence[str]
 ) -> Iterable[tuple[dict[str, float | str | None], list[Record]]]:
-    """Groups in natural order, after those of each column the sum over it."""
+    """Groups in natural order, each column's groups followed by their aggregate."""
 
     def within(
         members: list[Record], depth: int, above: dict[str, float | str | None]
@@ -211,7 +211,7 @@ def _rollup(
 
 
 def natural(value: float | str | None) -> tuple[int, list[tuple[int, float, str]]]:
-    """Order of groups: numbers ascending, then text with the numbers in it ascending, what is not known last."""
+    """Sort key of groups: numbers, then text in natural order, then unknown values."""
     if value is None:
         return 2, []
     if isinstance(value, float | int):
@@ -221,7 +221,7 @@ def natural(value: float | str | None) -> tuple[int, list[tuple[int, float, str]
 
 
 def label(column: str, row: SummaryRow | Difference) -> str:
-    """Text of a group in its column."""
+    """Display text of a group in its column."""
     if column not in row["group"]:
         return "all"
     value = row["group"][column]

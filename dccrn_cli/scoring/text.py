@@ -1,4 +1,4 @@
-"""Tables as text: rows of cells, Markdown, LaTeX, CSV."""
+"""Tables as text: grids of cells, Markdown, LaTeX, CSV."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from dccrn_cli.utils.csv_text import csv_line
 NONE = "–"
 
 GAP = 2
-"""Spaces between columns on a screen."""
+"""Spaces between columns on screen."""
 
 
 class Grid(NamedTuple):
     """A table of text.
 
     Attributes:
-        head: titles of the columns.
+        head: column titles.
         body: rows.
-        texts: columns from the left that hold text; the others hold numbers.
-        sections: rows, counted from 0, before which a new part begins.
+        texts: number of leading columns that contain text; the others contain numbers.
+        sections: indices of rows before which a new section begins.
     """
 
     head: list[str]
@@ -34,13 +34,13 @@ class Grid(NamedTuple):
 
 
 def title(name: str) -> str:
-    """A metric with its scale or unit."""
+    """Title of a metric with its scale or unit."""
     metric = METRICS[name]
     return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
 
 
 def mean_grid(rows: Sequence[SummaryRow], metrics: Sequence[str], by: Sequence[str]) -> Grid:
-    """Each mean with half of its interval."""
+    """Each mean with the half-width of its interval."""
     several = len({row["system"] for row in rows}) > 1
     fixed = [*(["system"] if several else []), "files", *map(title, metrics)]
     head = [*unique_columns(by, fixed), *fixed]
@@ -59,7 +59,7 @@ def mean_grid(rows: Sequence[SummaryRow], metrics: Sequence[str], by: Sequence[s
 
 
 def long_grid(rows: Sequence[SummaryRow], metrics: Sequence[str], by: Sequence[str]) -> Grid:
-    """One row for each mean, with the ends of its interval, median and counts."""
+    """One row per mean, with the ends of its interval, median and counts."""
     fixed = ["system", "metric", "mean", "from", "to", "median", "files", "without value"]
     head = [*unique_columns(by, fixed), *fixed]
     body = []
@@ -78,7 +78,7 @@ def long_grid(rows: Sequence[SummaryRow], metrics: Sequence[str], by: Sequence[s
 
 
 def difference_grid(found: Sequence[Difference], metrics: Sequence[str], by: Sequence[str] = ()) -> Grid:
-    """Paired differences, signed, with the p-value of Wilcoxon's test."""
+    """Signed paired differences with the p-value of Wilcoxon's test."""
     fixed = [f"difference to {found[0]['baseline']}", "files", *map(title, metrics)]
     body = []
     for row in found:
@@ -91,14 +91,14 @@ def difference_grid(found: Sequence[Difference], metrics: Sequence[str], by: Seq
 
 
 def _difference_text(it: DifferenceStatistic, decimals: int) -> str:
-    """`+0.31 ± 0.08 (p < 0.001)`."""
+    """Format a difference: `+0.31 ± 0.08 (p < 0.001)`."""
     p = it["p_value"]
     test = "" if p is None else " (p < 0.001)" if p < 0.001 else f" (p = {p:.3f})"
     return mean_text(it, decimals, signed=True) + test
 
 
 def unique_columns(columns: Sequence[str], fixed: Sequence[str]) -> list[str]:
-    """Names for columns of a user's choice beside fixed ones: with `by_` before them where they would collide."""
+    """Names for user-chosen columns beside fixed ones, prefixed with `by_` where they would collide."""
     taken, names = set(fixed), []
     for column in columns:
         name = column
@@ -110,7 +110,7 @@ def unique_columns(columns: Sequence[str], fixed: Sequence[str]) -> list[str]:
 
 
 def narrowed(grid: Grid, width: int) -> list[Grid]:
-    """A table in parts that fit so many characters, each with the columns of text and the first one of numbers."""
+    """Split a table into parts that fit the width, each with the text columns and the first number column."""
     kept = grid.texts + 1
     widths = [
         max(max(map(len, head_lines(head))), *(len(row[n]) for row in grid.body), 0) + GAP
@@ -131,12 +131,12 @@ def narrowed(grid: Grid, width: int) -> list[Grid]:
 
 
 def head_lines(head: str) -> list[str]:
-    """The title of a column on a screen, its unit or scale in a line of its own."""
+    """Split a column title for display, with its unit or scale on a line of its own."""
     return head.replace(" (", "\n(").split("\n")
 
 
 def mean_text(it: Statistic, decimals: int, signed: bool = False) -> str:
-    """`2.61 ± 0.11`."""
+    """Format a mean: `2.61 ± 0.11`."""
     text = number(it["mean"], decimals, signed)
     if it["low"] is None or it["high"] is None:
         return text
@@ -144,7 +144,7 @@ def mean_text(it: Statistic, decimals: int, signed: bool = False) -> str:
 
 
 def number(value: float | None, decimals: int, signed: bool = False) -> str:
-    """A value, or a dash."""
+    """Format a value, or a dash for None."""
     if value is None:
         return NONE
     return f"{round(value, decimals) + 0.0:{'+' if signed else ''}.{decimals}f}"
@@ -158,7 +158,7 @@ def markdown(grid: Grid) -> str:
 
 
 def latex(grid: Grid) -> str:
-    """A `tabular` that needs no package."""
+    """A LaTeX `tabular` that needs no package."""
     columns = "l" * grid.texts + "r" * (len(grid.head) - grid.texts)
     lines = [f"\\begin{{tabular}}{{{columns}}}", "\\hline", _tex_row(grid.head), "\\hline"]
     for index, row in enumerate(grid.body):
@@ -178,15 +178,15 @@ def _tex_row(cells: Iterable[str]) -> str:
 
 
 def _tex(cell: str) -> str:
-    # A minus is no hyphen.
+    # A leading hyphen is a minus sign.
     text = re.sub(r"^-(?=\d)", "\0", cell).translate(_TEX)
     return text.replace("\0", "$-$")
 
 
 def file_table(records: Sequence[Record], by: Sequence[str] = ()) -> str:
-    """CSV with a row for each file: `file`, metrics, those of the noisy file, groups, `note`.
+    """CSV with one row per file: `file`, metrics, those of the noisy file, groups, `note`.
 
-    No two columns have one name: a group that is called like another column gets `by_` before its name.
+    Column names are unique: a group with the name of another column is prefixed with `by_`.
     """
     metrics = list(dict.fromkeys(name for record in records for name in record["values"]))
     before = [name for name in metrics if any(name in record["noisy_values"] for record in records)]

@@ -129,7 +129,7 @@ def test_without_dnsmos_and_reference_nothing_is_left(monkeypatch: pytest.Monkey
         raise OptionError("no file")
 
     monkeypatch.setattr(dnsmos_module, "find_dnsmos_model", absent)
-    with pytest.raises(OptionError, match="only dnsmos"):
+    with pytest.raises(OptionError, match="only DNSMOS"):
         choose_metrics(["all"], False, None, False)
 
 

@@ -65,14 +65,14 @@ REPAIRED: dict[str, tuple[Spoiled, str]] = {
     "both of 44.1 kHz": (lambda x: (at(x, 44_100), 44_100, at(hiss(x), 44_100), 44_100), ""),
     "both of 11.025 kHz": (lambda x: (at(x, 11_025), 11_025, at(hiss(x), 11_025), 11_025), "only 11025 Hz"),
     "stereo": (lambda x: (stereo(x, x), RATE, stereo(hiss(x), x * 0.7 + hiss(x)), RATE), ""),
-    "mono reference": (lambda x: (x, RATE, stereo(hiss(x), hiss(x, 0.03)), RATE), "mono reference held against each"),
-    "mono estimate": (lambda x: (stereo(x, x), RATE, hiss(x), RATE), "mono estimate held against the mean"),
-    "inverted": (lambda x: (x, RATE, -hiss(x), RATE), "inverted polarity (left so)"),
+    "mono reference": (lambda x: (x, RATE, stereo(hiss(x), hiss(x, 0.03)), RATE), "mono reference compared with each"),
+    "mono estimate": (lambda x: (stereo(x, x), RATE, hiss(x), RATE), "mono estimate compared with the mean"),
+    "inverted": (lambda x: (x, RATE, -hiss(x), RATE), "inverted polarity (kept)"),
     "late": (lambda x: (x, RATE, np.append(np.zeros(1234), hiss(x))[: len(x)], RATE), "delayed by 1234 samples (+77.1"),
     "early": (lambda x: (x, RATE, np.append(hiss(x)[500:], np.zeros(500)), RATE), "advanced by 500 samples (-31.2 ms)"),
     "late and inverted": (
         lambda x: (x, RATE, -np.append(np.zeros(77), hiss(x)), RATE),
-        "inverted polarity (left so); estimate delayed by 77 samples",
+        "inverted polarity (kept); estimate delayed by 77 samples",
     ),
     "late by more than the tolerance": (lambda x: (x, RATE, np.append(np.zeros(8000), hiss(x)), RATE), "+500 ms"),
     "clipped": (lambda x: (x, RATE, np.clip(8 * hiss(x), -1, 1), RATE), ""),
@@ -124,7 +124,7 @@ def test_a_delay_is_hinted_at_without_align(tmp_path: Path) -> None:
     estimate = write(tmp_path / "e.wav", np.append(np.zeros(1234), x)[: len(x)])
     found = measure_files(SoundCache(), reference, estimate, None, ("si_snr",), Repairs())
     assert (found.values["si_snr"] or 0) < 0
-    assert "delayed by 1234 samples (+77.1 ms), left so (--align removes it)" in found.note()
+    assert "delayed by 1234 samples (+77.1 ms), kept (--align removes it)" in found.note()
 
 
 def test_alignment_keeps_the_noisy_file_in_step(tmp_path: Path) -> None:
