@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from dccrn_cli.cli.console import INTERRUPTED, error_line, plain_errors
-from dccrn_cli.cli.data_check import check_data
+from dccrn_cli.cli.console import INTERRUPTED, plain_errors
+from dccrn_cli.cli.data_check import tell_data
 from dccrn_cli.cli.options import DATA, WORK, AllThreads, CheckData, Clean, Device, Noise, Rooms, option
-from dccrn_cli.cli.training_progress import TrainingProgress
+from dccrn_cli.cli.training_progress import TrainingProgress, tell_unreadable
 from dccrn_cli.mixing.mixing_options import Target
 from dccrn_cli.training.train_options import Schedule
 
 if TYPE_CHECKING:
-    from dccrn_cli.nn.network import SpectralNetwork
-    from dccrn_cli.training.recipe import TrainingRecipe
-    from dccrn_cli.training.trainer import Trainer
+    from dccrn_cli.training.run import TrainingRun
 
 RECIPE = "Recipe, and changes to it"
 
@@ -119,15 +114,7 @@ def train(
     the same command, to the same weights. On several devices:
     `torchrun --nproc-per-node 2 -m dccrn_cli train …`.
     """
-    import torch
-
-    from dccrn_cli.nn.device import pick_device
-    from dccrn_cli.training.distributed import assemble
-    from dccrn_cli.training.recipe import DEFAULT_RECIPE, network_settings, read_recipe
-    from dccrn_cli.training.run_folder import LAST
-    from dccrn_cli.training.trainer import Trainer
-    from dccrn_cli.training.training_data import find_data
-    from dccrn_cli.utils.locks import RunLock
+    from dccrn_cli.training.run import open_training
 
     changes: dict[str, Any] = {
         "mixing": {"seconds": seconds, "target": target},
@@ -136,30 +123,17 @@ def train(
             "early_stop": early_stop, "validate_every": validate_every, "bf16": bf16, "seed": seed,
         },
     }  # fmt: skip
-    start = None if init is None else _start(init)
-    given = _changes(changes, preset, settings)
-    if start and not (recipe or preset):
-        alike = network_settings(start[0].config)
-        given |= {"preset": alike["preset"], "network": alike["network"] | given.get("network", {})}
-    chosen = read_recipe(recipe or DEFAULT_RECIPE, given)
-    if threads:
-        torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    torch.manual_seed(chosen.training.seed)
-    with assemble(pick_device(device)) as team, RunLock(output, inside=True) if team.leads else nullcontext():
-        processes = team.size * max(workers, 1)
-        data = find_data(clean, noise, rooms, validation, chosen.mixing, chosen.training.seed, processes)
-        model, provenance = _network(chosen, start)
-        trainer = Trainer(
-            model, data.mixer, data.pairs, output, chosen.training, chosen.loss,
-            team=team, provenance=provenance, workers=workers,
-        )  # fmt: skip
+    with open_training(
+        clean, noise, output, recipe, rooms=rooms, validation=validation, init=init,
+        changes=_changes(changes, preset, settings), device=device, threads=threads, workers=workers,
+    ) as run:  # fmt: skip
+        team = run.trainer.team
         if team.leads:
-            speech, noises = data.mixer.speech.clips, data.mixer.noise.clips
-            typer.echo(f"{len(speech):,} clips of speech, {len(noises):,} of noise")
-            if check and not (output / LAST).exists():
-                check_data(speech, noises)
-        _run(trainer, chosen, tensorboard=tensorboard)
+            mixer = run.data.mixer
+            typer.echo(f"{len(mixer.speech.clips):,} clips of speech, {len(mixer.noise.clips):,} of noise")
+            if check and run.is_new:
+                tell_data(run.check_data())
+        _run(run, tensorboard=tensorboard)
     if team.size > 1:
         # Threads of the connections at times abort a process that leaves in the usual way.
         sys.stdout.flush()
@@ -180,43 +154,17 @@ def _changes(changes: dict[str, Any], preset: str | None, settings: list[str] | 
     return given if preset is None else {**given, "preset": preset}
 
 
-def _start(init: str) -> tuple[SpectralNetwork, dict[str, Any]]:
-    """The model to start from, and what is kept of its provenance."""
-    from dccrn_cli.nn.checkpoint import load_checkpoint
-    from dccrn_cli.nn.models import find_model
+def _run(run: TrainingRun, *, tensorboard: bool) -> None:
+    """Train to the end or to the first signal, telling how it goes.
 
-    model, before = load_checkpoint(find_model(init))
-    return model, {"started_from": Path(init).name, "hours_seen": before.get("hours_seen", 0.0)}
-
-
-def _network(
-    recipe: TrainingRecipe, start: tuple[SpectralNetwork, dict[str, Any]] | None
-) -> tuple[SpectralNetwork, dict[str, Any]]:
-    """The network to train, and what is known of where it comes from."""
-    from dccrn_cli.nn.build import build_network
-    from dccrn_cli.nn.net2net import widen
-
-    if start is None:
-        return build_network(recipe.config()), {"recipe": recipe.name, "preset": recipe.preset}
-    model, provenance = start
-    if (config := recipe.config()) != model.config:
-        model = widen(model, config)
-    return model, {"recipe": recipe.name, **provenance}
-
-
-def _run(trainer: Trainer, recipe: TrainingRecipe, *, tensorboard: bool) -> None:
-    """Train to the end or to the first signal, telling how it goes."""
+    Raises:
+        typer.Exit: stopped by a signal.
+    """
     from dccrn_cli.nn.cost import count_parameters
+    from dccrn_cli.utils.interrupt import Interrupt
 
-    resumed = trainer.resume()
-    board = None
-    if tensorboard and trainer.team.leads:
-        from dccrn_cli.training.tensorboard_log import Board
-
-        board = Board(trainer)
-    if trainer.team.leads:
-        trainer.folder.keep_recipe(recipe.to_toml())
-    told = set[str]()
+    run.begin(tensorboard=tensorboard)
+    trainer, told = run.trainer, set[str]()
 
     def say(line: str) -> None:
         if trainer.team.leads:
@@ -224,49 +172,23 @@ def _run(trainer: Trainer, recipe: TrainingRecipe, *, tensorboard: bool) -> None
 
     say(
         f"{count_parameters(trainer.model) / 1e6:.2f} M parameters; {len(trainer.pairs)} validation pairs"
-        + (f"; going on after step {trainer.progress.step:,}" if resumed else "")
+        + (f"; going on after step {trainer.progress.step:,}" if run.resumed else "")
     )
     console = Console(stderr=True) if trainer.team.leads else Console(file=io.StringIO())
     shown = TrainingProgress(trainer.options.steps, trainer.progress.step, say, console)
-    with stop_on_signal() as stopped, shown:
-        for progress in trainer.run(stop=lambda: bool(stopped)):
+    with Interrupt() as interrupt, shown:
+        for progress in run.steps(lambda: interrupt.requested):
             shown.take(progress)
             if progress.figures:
-                say(f"step {progress.step:,}  validation  {figures_line(progress.figures)}")
-            if board:
-                board.take(progress)
-            tell_unreadable(trainer, told)
-    if stopped:
+                say(f"step {progress.step:,}  validation  {_figures_line(progress.figures)}")
+            tell_unreadable(trainer.unreadable, told)
+    if interrupt.requested:
         say(f"Stopped after step {trainer.progress.step:,}; the same command goes on.")
         raise typer.Exit(INTERRUPTED)
     best = trainer.progress.best
-    say(f"Best: {figures_line(best) if best else 'not validated yet'}; {trainer.folder.best}")
+    say(f"Best: {_figures_line(best) if best else 'not validated yet'}; {trainer.folder.best}")
 
 
-def tell_unreadable(trainer: Trainer, told: set[str]) -> None:
-    """Name the clips that could not be read and were not named before."""
-    for clip in trainer.unreadable.keys() - told:
-        told.add(clip)
-        error_line(f"Note: {clip}: {trainer.unreadable[clip]}; left out")
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[list[int]]:
-    """A list that fills on Ctrl-C or a termination signal; a second one ends the process at once."""
-    received: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        received.append(number)
-        signal.signal(number, signal.SIG_DFL)
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def figures_line(figures: dict[str, float]) -> str:
+def _figures_line(figures: dict[str, float]) -> str:
     """`loss: -0.31, si_snr: 13.2, …`."""
     return ", ".join(f"{name}: {round(value, 4)}" for name, value in figures.items())

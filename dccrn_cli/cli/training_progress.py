@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from dccrn_cli.cli.console import duration
+from dccrn_cli.cli.console import duration, error_line
 
 if TYPE_CHECKING:
     from dccrn_cli.training.train_options import Progress as State
@@ -102,3 +102,10 @@ class TrainingProgress:
             f"{duration(state.seconds_seen)} seen  {state.speed:.1f} × real time  "
             f"{duration(self.left_s(state.step))} left{skipped}"
         )
+
+
+def tell_unreadable(unreadable: Mapping[str, str], told: set[str]) -> None:
+    """Name the clips that could not be read and were not named before."""
+    for clip in unreadable.keys() - told:
+        told.add(clip)
+        error_line(f"Note: {clip}: {unreadable[clip]}; left out")

@@ -115,6 +115,22 @@ class DataReport:
         """Findings with which training should not start."""
         return tuple(one for one in self.findings if one.severity == "error")
 
+    def raise_errors(self, but: frozenset[str] = frozenset()) -> list[str]:
+        """Refuse data with which training should not start.
+
+        Args:
+            but: kinds of findings that are no reason to.
+
+        Returns:
+            messages of errors of these kinds.
+
+        Raises:
+            DataError: there are errors of other kinds.
+        """
+        if final := [one.message for one in self.errors if one.kind not in but]:
+            raise DataError("; ".join(final))
+        return [one.message for one in self.errors]
+
     @property
     def summary(self) -> dict[tuple[Role, str], int]:
         """Number of clips by role and kind of finding, in the order of the findings."""

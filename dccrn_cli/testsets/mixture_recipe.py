@@ -118,7 +118,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
 """Protocols by name."""
 
 
-def protocol(name: str) -> Protocol:
+def protocol_named(name: str) -> Protocol:
     """Find a protocol by name.
 
     Raises:

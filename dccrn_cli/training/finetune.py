@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -64,6 +65,12 @@ class Scores:
     mean: Figures
     clean: float = math.nan
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON: None in place of NaN."""
+        by_snr = {f"{snr_db:g}": figures for snr_db, figures in self.by_snr.items()}
+        plain: dict[str, Any] = _without_nan({"mean": self.mean, "by_snr_db": by_snr, "clean_si_snr": self.clean})
+        return plain
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -84,6 +91,11 @@ class Comparison:
         """Rise of SI-SNR on the user's own noise."""
         return self.own_after.mean["si_snr"] - self.own_before.mean["si_snr"]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        names = ("own_before", "own_after", "elsewhere_before", "elsewhere_after")
+        return {**{name: getattr(self, name).to_dict() for name in names}, "strength": self.strength}
+
     def objections(self, measures: Collection[str] = MEASURES.keys()) -> list[str]:
         """Why the result should not replace the start model, by some measures; empty if it should."""
         found = []
@@ -100,6 +112,13 @@ class Comparison:
         if after < min(before - 1, CLEAN_SI_SNR_DB):
             found.append(f"clean speech is changed: SI-SNR {before:.1f} → {after:.1f} dB")
         return found
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON knows no NaN."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _falls(where: str, before: Figures, after: Figures, tolerance: Mapping[str, float]) -> list[str]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Literal
 
 Kind = Literal["file", "folder", "other", "missing", "unusable"]
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""One path or several."""
 
 _REASONS = {
     errno.ENAMETOOLONG: "the name is too long",
@@ -78,3 +82,10 @@ def below(folder: Path, name: str) -> Path:
     """
     parts = [part for part in PurePath(name).parts if part not in ("..", PurePath(name).anchor)]
     return folder.joinpath(*parts)
+
+
+def as_paths(paths: Paths | None) -> list[Path]:
+    """One path or several as a list; None is an empty one."""
+    if paths is None:
+        return []
+    return [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
