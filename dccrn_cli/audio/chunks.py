@@ -22,6 +22,15 @@ AFTER_SAMPLES = frozenset(
 """Names of chunks that are known to stand behind samples."""
 
 
+NOT_CARRIED = frozenset(
+    (
+        *b"data fact PEAK levl COMM SSND FVER ds64 JUNK junk FLLR".split(),
+        *(b"fmt ", b"PAD ", b"PAD\0"),
+    )
+)
+"""Names of chunks that describe the samples, hold them, or hold nothing: a result has its own."""
+
+
 class Chunk(NamedTuple):
     """Where a chunk is.
 

@@ -37,6 +37,8 @@ class Extent:
         patch: the file with a right header in front of so many bytes; None if there is none to be had.
         format: of the file, where a patched header is that of another one.
         beyond: bytes after the end that are neither samples nor anything else that is known.
+        channel_mask, valid_bits: as `AudioInfo` has them.
+        is_odd: libsndfile does not find the samples of such a header, and gets the patched one.
     """
 
     start: int
@@ -47,6 +49,9 @@ class Extent:
     patch: Callable[[int], list[Piece]] | None = None
     format: str = ""
     beyond: int = 0
+    channel_mask: int = 0
+    valid_bits: int = 0
+    is_odd: bool = False
 
     @property
     def is_true(self) -> bool:
@@ -118,18 +123,21 @@ def riff_shortage(file: BinaryIO, size: int) -> str:
 
 
 def _wav(file: BinaryIO, kind: bytes, size: int) -> Extent | None:
-    order, long_size, frame_bytes, frames, tag, samples_at = ORDERS[kind], 0, 1, None, 0, 0
+    order, long_size, frame_bytes, frames, tag, samples_at, layout = ORDERS[kind], 0, 1, None, 0, 0, (0, 0)
+    fmt_at, is_odd = (0, 0), False
     for chunk in walk(file, order):
         head = file.read(min(chunk.size, 64)) if chunk.name != b"data" else b""
         if chunk.name == b"ds64":
             (long_size,) = struct.unpack_from("<Q", head, 8)
         elif chunk.name == b"fmt ":
             tag, _, _, _, frame_bytes = struct.unpack_from(order + "HHIIH", head)
+            layout, fmt_at = read_layout(head, order), (chunk.start - 8, chunk.stop)
         elif chunk.name == b"fact":
             (frames,) = struct.unpack_from(order + "I", head)
         elif chunk.name == b"data":
             samples_at = chunk.start
             break
+        is_odd = is_odd or chunk.size % 2 == 1
     if not samples_at:
         return None
     declared: int | None = chunk.size
@@ -138,6 +146,7 @@ def _wav(file: BinaryIO, kind: bytes, size: int) -> Extent | None:
     if kind in (b"RIFF", b"RIFX") and chunk.size >= _OPEN_ENDED and chunk.size > size - samples_at:
         declared = None
     extent = Extent(samples_at, declared, 0, max(frame_bytes, 1), frames if tag in BLOCK_FORMATS else None)
+    extent = replace(extent, channel_mask=layout[0], valid_bits=layout[1], is_odd=is_odd and kind[:3] != b"RIF")
     extent = replace(extent, format="WAVEX" if tag == 0xFFFE else "WAV") if kind[:3] == b"RIF" else extent
     held = _held(extent, size, _riff_follows(file, order, size), is_open=kind in (b"RF64", b"BW64"))
 
@@ -146,12 +155,21 @@ def _wav(file: BinaryIO, kind: bytes, size: int) -> Extent | None:
             riff_size = struct.pack(order + "I", samples_at - 8 + length)
             data_size = struct.pack(order + "I", length)
             return [(0, 4), riff_size, (8, samples_at - 4), data_size, (samples_at, samples_at + length)]
-        start = 12 if kind[:3] == b"RIF" else 48  # past ds64, which stands first
         sizes = struct.pack("<4sIQQQI", b"ds64", 28, samples_at + 36 + length, length, 0, 0)
         head = b"RF64\xff\xff\xff\xffWAVE" + sizes
-        return [head, (start, samples_at - 4), b"\xff\xff\xff\xff", (samples_at, samples_at + length)]
+        return [head, fmt_at, b"data\xff\xff\xff\xff", (samples_at, samples_at + length)]
 
     return replace(held, patch=None if kind == b"RIFX" and held.held >= _WRAP // 2 else patch)
+
+
+def read_layout(head: bytes, order: str) -> tuple[int, int]:
+    """Channel mask and valid bits by the format chunk of a WAV; 0 where it does not say, or says nothing special."""
+    tag, channels, _, _, frame_bytes, bits = struct.unpack_from(order + "HHIIHH", head)
+    mask = 0
+    if tag == 0xFFFE and len(head) >= 40:
+        bits, mask, tag = struct.unpack_from(order + "HII", head, 18)
+    held = 8 * (frame_bytes // max(channels, 1))
+    return mask, bits if tag == 1 and 8 < bits < held else 0
 
 
 def _riff_follows(file: BinaryIO, order: str, size: int) -> Follows:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import soundfile
 
 from dccrn_cli.audio.extent import cut_off, unread
 from dccrn_cli.audio.formats import AudioInfo
+from dccrn_cli.audio.metadata import Metadata, read_metadata
 from dccrn_cli.audio.native_stderr import decoder_messages
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.splice import Splice
@@ -115,7 +117,18 @@ class AudioReader:
             frames += round(self._length(other, part) * f.samplerate / other.samplerate)
             self._compare(other, f)
             other.close()
-        self.info = AudioInfo(f.samplerate, f.channels, frames, found.format or f.format, f.subtype, f.endian)
+        self.info = AudioInfo(
+            f.samplerate, f.channels, frames, found.format or f.format, f.subtype, f.endian,
+            found.channel_mask, found.valid_bits if f.subtype in ("PCM_16", "PCM_24", "PCM_32") else 0,
+        )  # fmt: skip
+
+    def metadata(self) -> Metadata:
+        """Chunks, tags, cover art and chapters."""
+        try:
+            found = read_metadata(self._source, os.fstat(self._source.fileno()).st_size)
+        except (OSError, ValueError, struct.error):
+            found = Metadata(notes=["its tags are damaged and left out"])
+        return found.with_strings(self.tags)
 
     def _compare(self, other: SequentialFile, first: SequentialFile | AudioInfo) -> None:
         rate = first.sample_rate if isinstance(first, AudioInfo) else first.samplerate

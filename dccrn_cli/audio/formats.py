@@ -52,6 +52,9 @@ MAX_BYTES = (1 << 32) - (1 << 20)
 
 _SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 
+_USUAL_MASKS = {1: 0x4, 2: 0x3, 4: 0x33, 6: 0x3F, 8: 0x63F}
+"""Speakers that programs assume where nothing is said."""
+
 _FLOATING = frozenset({"FLOAT", "DOUBLE"})
 _DEEP = frozenset(
     """
@@ -117,6 +120,8 @@ class AudioInfo:
         channels: count.
         frames: length in samples; an estimate for some compressed formats, 0 where unknown.
         format, subtype, endian: container, sample format and byte order, in libsndfile's names.
+        channel_mask: which speakers the channels are for, as in WAV; 0 where that is not said.
+        valid_bits: of each sample, where these are fewer than it has; else 0.
     """
 
     sample_rate: int
@@ -125,11 +130,18 @@ class AudioInfo:
     format: str
     subtype: str
     endian: str
+    channel_mask: int = 0
+    valid_bits: int = 0
 
     @property
     def seconds(self) -> float:
         """Length in seconds."""
         return self.frames / self.sample_rate
+
+    @property
+    def holds_channel_mask(self) -> bool:
+        """The container says which speakers the channels are for."""
+        return self.format in ("WAVEX", "RF64")
 
     @property
     def is_float(self) -> bool:
@@ -157,9 +169,9 @@ class AudioInfo:
             same_family = set()  # what FFmpeg has read is called by its names
         if self.format not in same_family or (opus and subtype is None):
             fitting = subtype or self._fitting_subtype(wanted, opus=opus)
-            info = replace(self, format=wanted, subtype=fitting, endian="FILE")
+            info = replace(self, format=wanted, subtype=fitting, endian="FILE", valid_bits=0)
         elif subtype is not None and subtype != self.subtype:
-            info = replace(self, subtype=subtype, endian="FILE")
+            info = replace(self, subtype=subtype, endian="FILE", valid_bits=0)
         if info is not self and not soundfile.check_format(info.format, info.subtype, info.endian):
             raise UnsupportedFormat(f"{info.format} does not hold {info.subtype} samples")
         rate = sample_rate or self.sample_rate
@@ -171,7 +183,7 @@ class AudioInfo:
         """The same in the same container with samples that can be written, if there are such; else itself."""
         if self.is_writable:
             return self
-        info = replace(self, subtype=self._fitting_subtype(self.format), endian="FILE")
+        info = replace(self, subtype=self._fitting_subtype(self.format), endian="FILE", valid_bits=0)
         return info if info.is_writable else self
 
     def exceeds(self, frames: int) -> bool:
@@ -229,6 +241,8 @@ class AudioInfo:
             changes.append(f"{self.subtype} samples become {other.subtype}")
         if other.format == "RF64" and self.format in ("WAV", "WAVEX"):
             changes.append("more than the 4 GiB of WAV: written as RF64 (--format w64 is another way)")
+        if self.channel_mask and not other.holds_channel_mask and self.channel_mask != _USUAL_MASKS.get(self.channels):
+            changes.append(f"{other.format} does not hold the channel mask {self.channel_mask:#x}")
         if self.sample_rate != other.sample_rate:
             changes.append(f"{self.sample_rate} Hz become {other.sample_rate} Hz")
         return changes

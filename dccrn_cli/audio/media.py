@@ -21,6 +21,7 @@ import numpy as np
 from dccrn_cli.audio.extent import cut_off, riff_shortage
 from dccrn_cli.audio.files import describe, reason
 from dccrn_cli.audio.formats import AudioInfo, is_audio
+from dccrn_cli.audio.metadata.model import Chapter, Common, Metadata, Picture
 from dccrn_cli.errors import MissingDependency, UnreadableAudio
 
 MEDIA_SUFFIXES = frozenset(
@@ -35,6 +36,16 @@ _STRINGS = {
     **{key: key for key in ("title", "artist", "album", "comment", "date", "genre", "copyright", "license")},
     "track": "tracknumber",
 }
+_COMMENTS = {"track": "TRACKNUMBER", "disc": "DISCNUMBER", "album_artist": "ALBUMARTIST", "publisher": "ORGANIZATION"}
+_TECHNICAL = frozenset(
+    """
+    major_brand minor_version compatible_brands encoder handler_name vendor_id language duration bps creation_time
+    wm/encodingtime wmfsdkversion wmfsdkneeded isvbr devicemanufacturer encoding_time
+    """.split()  # noqa: SIM905
+)
+"""What FFmpeg reports like tags and is about the file."""
+
+_ATTACHED = 0x400
 _PCM = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE"}
 
 _TIMED = frozenset({"MOV", "MATROSKA", "MPEGTS", "ASF", "FLV"})
@@ -181,8 +192,8 @@ class MediaReader:
             _PCM.get(pcm[1], codec.upper()) if pcm else codec.upper(),
             "FILE",
         )
-        said = {key.lower(): value for key, value in [*stream.metadata.items(), *container.metadata.items()]}
-        self.tags = {ours: said[key] for key, ours in _STRINGS.items() if said.get(key)}
+        self._said = {key.lower(): value for key, value in [*stream.metadata.items(), *container.metadata.items()]}
+        self.tags = {ours: self._said[key] for key, ours in _STRINGS.items() if self._said.get(key)}
 
     def _choose_track(self) -> Any:
         tracks = self._container.streams.audio
@@ -202,6 +213,34 @@ class MediaReader:
     def note(self) -> str:
         """What a user should know about the file, or ""; all of it is known at its end."""
         return "; ".join(filter(None, self._notes))
+
+    def metadata(self) -> Metadata:
+        """Tags, cover art and chapters, read anew from the file."""
+        comments = [
+            (_COMMENTS.get(key, key.upper()), value)
+            for key, value in self._said.items()
+            if key not in _TECHNICAL and not key.startswith("_") and not key.startswith("number_of_")
+        ]
+        chapters = [
+            Chapter(float(each["start"] * each["time_base"]), float(each["end"] * each["time_base"]),
+                    each["metadata"].get("title", ""))
+            for each in self._container.chapters()
+        ]  # fmt: skip
+        common = Common(comments, self._pictures(), chapters)
+        return Metadata(common=lambda: common).with_strings(self.tags)
+
+    def _pictures(self) -> list[Picture]:
+        pictures = []
+        covers = [s.index for s in self._container.streams.video if s.disposition.value & _ATTACHED]
+        with contextlib.suppress(self._av.error.FFmpegError, OSError, ValueError):
+            if covers:
+                with open(self.path, "rb") as file, open_media(self._av, file) as container:
+                    for number in covers:
+                        packet = next(iter(container.demux(container.streams[number])))
+                        kind = container.streams[number].codec_context.name
+                        mime = {"mjpeg": "image/jpeg"}.get(kind, f"image/{kind}")
+                        pictures.append(Picture(3, mime, "", bytes(packet)))
+        return pictures
 
     def check_alone(self) -> None:
         """Refuse a file that holds other sound tracks too.

@@ -13,6 +13,7 @@ import numpy as np
 from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader, no_track
+from dccrn_cli.audio.metadata import Metadata
 from dccrn_cli.audio.sniff import PLAIN, UNCOMMON_WAV, media_kind
 from dccrn_cli.errors import DccrnError, MissingDependency, UnreadableAudio
 
@@ -30,6 +31,9 @@ class Reader(Protocol):
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Float32 `(n, channels)`, n at most `frames`."""
+
+    def metadata(self) -> Metadata:
+        """What stands beside the sound, for its result."""
 
     def close(self) -> None:
         """Close the source."""

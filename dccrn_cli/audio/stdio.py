@@ -16,6 +16,8 @@ import numpy as np
 from dccrn_cli.audio.chunks import is_chunk
 from dccrn_cli.audio.extent import cut_off
 from dccrn_cli.audio.formats import AudioInfo
+from dccrn_cli.audio.metadata import Metadata, family, left_out
+from dccrn_cli.audio.metadata.riff import chunks_before_samples, pack
 from dccrn_cli.audio.raw import SAMPLE_BYTES, RawFormat, decode, encode
 from dccrn_cli.audio.wav import as_wav, read_wav_header, wav_header
 from dccrn_cli.errors import AudioError, OptionError, UnreadableAudio
@@ -52,6 +54,7 @@ class StreamReader:
         self.frames_read = 0
         self.note = ""
         self.tags: dict[str, str] = {}
+        self._chunks: tuple[tuple[bytes, bytes], ...] = ()
         self._read = 0
         self._rest = self._some(_PIECE) if raw else b""
         if raw and not self._rest:
@@ -61,7 +64,7 @@ class StreamReader:
             self.info = raw.info
             return
         try:
-            self.info, self._size, is_zero = read_wav_header(self._upto)
+            self.info, self._size, is_zero, self._chunks = read_wav_header(self._upto)
         except UnreadableAudio as error:
             raise UnreadableAudio(error.message, STDIN) from None
         if is_zero:
@@ -97,6 +100,10 @@ class StreamReader:
             self.note = "what comes after the end of the sound by the header is not read"
         elif self._rest:
             self.note = "an incomplete sample at the end is left out"
+
+    def metadata(self) -> Metadata:
+        """The chunks before the samples."""
+        return chunks_before_samples(self._chunks, is_big=self.info.endian == "BIG")
 
     def _is_chunk(self, head: bytes) -> bool:
         return is_chunk(head, ">" if self.info.endian == "BIG" else "<", None)
@@ -151,6 +158,7 @@ class StreamWriter:
         stream: a binary file; it is left open.
         info: rate, channels and sample format; 16-bit PCM takes the place of those that WAV has not.
         raw: what to write without a header; None for WAV.
+        metadata: of the original; a WAV gets the chunks of one.
 
     Attributes:
         info: what is written.
@@ -162,7 +170,9 @@ class StreamWriter:
         AudioError: the stream cannot be written; BrokenPipeError passes as it is.
     """
 
-    def __init__(self, stream: BinaryIO, info: AudioInfo, raw: RawFormat | None = None) -> None:
+    def __init__(
+        self, stream: BinaryIO, info: AudioInfo, raw: RawFormat | None = None, metadata: Metadata | None = None
+    ) -> None:
         if raw and (raw.sample_rate, raw.channels) != (info.sample_rate, info.channels):
             raise OptionError(f"the audio has {info.sample_rate} Hz and {info.channels} channels, not those of {raw}")
         self._stream = stream
@@ -173,8 +183,14 @@ class StreamWriter:
         self._start = _position(stream) if self._has_header else None
         self._declared = info.frames * info.channels * SAMPLE_BYTES[self.info.subtype] or None
         self._written = 0
+        self._extra = b""
         if self._has_header:
-            self._send(wav_header(self.info, self._declared))
+            kind = family("WAV", self.info.endian)
+            if metadata is not None and metadata.family == kind:
+                self._extra = pack(metadata.blocks, ">" if kind == "RIFX" else "<")
+            self._send(wav_header(self.info, self._declared, self._extra))
+        if metadata is not None and not self._extra:
+            self.note = left_out(metadata.common(), container=STDOUT)
 
     def write(self, block: np.ndarray) -> None:
         """Send float `(frames, channels)`; beyond full scale, integer formats clip and are counted.
@@ -203,9 +219,10 @@ class StreamWriter:
         if self._written % 2 and (self._start is not None or self._written == self._declared):
             self._send(b"\0")
         if self._start is not None and self._written != self._declared:
-            self._send(wav_header(self.info, self._written), at=self._start)
+            self._send(wav_header(self.info, self._written, self._extra), at=self._start)
         elif self._declared and self._written != self._declared:
-            self.note = f"the header that was sent declares {self._declared:,} bytes; {self._written:,} were written"
+            told = f"the header that was sent declares {self._declared:,} bytes; {self._written:,} were written"
+            self.note = "; ".join(filter(None, [self.note, told]))
 
     def _send(self, data: bytes, at: int | None = None) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from dccrn_cli.audio import mpeg
@@ -40,12 +40,15 @@ class Survey:
         notes: what a user should know about the difference between file and header.
         format: of the file in libsndfile's names; empty for what the decoder calls it.
         is_mpeg: it may be MP3.
+        channel_mask, valid_bits: as `AudioInfo` has them.
     """
 
     parts: tuple[Part, ...] = (Part(),)
     notes: tuple[str, ...] = ()
     format: str = ""
     is_mpeg: bool = False
+    channel_mask: int = 0
+    valid_bits: int = 0
 
 
 def survey(file: BinaryIO, size: int) -> Survey:
@@ -81,10 +84,11 @@ def survey(file: BinaryIO, size: int) -> Survey:
     if extent is None:
         return Survey(is_mpeg=True)
     notes = tuple(filter(None, [extent.note]))
-    if extent.patch is None or not extent.held or (extent.is_true and not extent.beyond):
-        return Survey((Part(frames=extent.frames),), notes)
+    found = Survey(notes=notes, channel_mask=extent.channel_mask, valid_bits=extent.valid_bits)
+    if extent.patch is None or not extent.held or (extent.is_true and not extent.beyond and not extent.is_odd):
+        return replace(found, parts=(Part(frames=extent.frames),))
     # What the header says of the length is wrong, or is that of more than there is.
-    return Survey((Part(tuple(extent.patch(extent.held))),), notes, extent.format)
+    return replace(found, parts=(Part(tuple(extent.patch(extent.held))),), format=extent.format)
 
 
 def _of_ogg(file: BinaryIO, size: int) -> Survey:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+from dccrn_cli.audio.chunks import NOT_CARRIED
+from dccrn_cli.audio.extent import read_layout
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.raw import MAX_CHANNELS, SAMPLE_BYTES
 from dccrn_cli.errors import UnreadableAudio
@@ -24,6 +26,7 @@ _BYTE_ORDERS = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">"}
 _ENDLESS = 0xFFFFFFFF
 _MAX_SIZE = 0xFFFF0000
 _PIECE = 1 << 16
+_LONGEST_CHUNK = 1 << 20
 
 
 def _is_endless(size: int) -> bool:
@@ -46,11 +49,13 @@ class WavHeader(NamedTuple):
         info: what it is; frames are 0 if not known.
         size: of the samples in bytes, None if not known.
         is_zero: the size is given as 0, which is right or means that it is not known.
+        chunks: what else stands before the samples, names with contents.
     """
 
     info: AudioInfo
     size: int | None
     is_zero: bool
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
 
 
 def read_wav_header(read: Callable[[int], bytes]) -> WavHeader:
@@ -77,6 +82,7 @@ def read_wav_header(read: Callable[[int], bytes]) -> WavHeader:
         raise UnreadableAudio("is not WAV, which it must be here; samples without a header need --raw")
     order = _BYTE_ORDERS[kind]
     info, long_size = None, 0
+    chunks: list[tuple[bytes, bytes]] = []
     while True:
         name, size = struct.unpack(order + "4sI", exactly(8))
         if name == b"data":
@@ -86,9 +92,15 @@ def read_wav_header(read: Callable[[int], bytes]) -> WavHeader:
             info = _parse_format(chunk, order)
         elif name == b"ds64" and size >= 16:
             (long_size,) = struct.unpack_from(order + "Q", chunk, 8)
-        left = size + size % 2 - len(chunk)
-        while left > 0:
-            left -= len(exactly(min(left, _PIECE)))
+        rest = bytearray()
+        while len(rest) < size + size % 2 - len(chunk):
+            rest += exactly(min(size + size % 2 - len(chunk) - len(rest), _PIECE))
+            if len(rest) > _LONGEST_CHUNK:
+                name = b"JUNK"
+                size -= len(rest)
+                rest.clear()
+        if name not in NOT_CARRIED:
+            chunks.append((name, (chunk + rest)[:size]))
     if info is None:
         raise UnreadableAudio("a WAV whose samples come before their format")
     if kind in (b"RF64", b"BW64"):
@@ -99,7 +111,9 @@ def read_wav_header(read: Callable[[int], bytes]) -> WavHeader:
     frame_bytes = info.channels * SAMPLE_BYTES[info.subtype]
     if size < frame_bytes:
         known, is_zero = False, True
-    return WavHeader(replace(info, frames=size // frame_bytes if known else 0), size if known else None, is_zero)
+    return WavHeader(
+        replace(info, frames=size // frame_bytes if known else 0), size if known else None, is_zero, tuple(chunks)
+    )
 
 
 def _parse_format(chunk: bytes, order: str) -> AudioInfo:
@@ -107,19 +121,21 @@ def _parse_format(chunk: bytes, order: str) -> AudioInfo:
         raise UnreadableAudio("a WAV with a damaged header")
     tag, channels, rate, _, frame_bytes, _ = struct.unpack_from(order + "HHIIHH", chunk)
     container = "WAVEX" if tag == _EXTENSIBLE else "WAV"
+    mask, _ = read_layout(chunk, order)
     if tag == _EXTENSIBLE and len(chunk) >= 40:
         (tag,) = struct.unpack_from(order + "I", chunk, 24)
     subtype = _SUBTYPES.get((tag, frame_bytes // max(channels, 1)))
     if subtype is None or not 1 <= channels <= MAX_CHANNELS or not rate or frame_bytes % channels:
         raise UnreadableAudio(f"a WAV of kind {tag:#x}, which cannot be read from a pipe; PCM and --raw can")
-    return AudioInfo(rate, channels, 0, container, subtype, "BIG" if order == ">" else "FILE")
+    return AudioInfo(rate, channels, 0, container, subtype, "BIG" if order == ">" else "FILE", mask)
 
 
-def wav_header(info: AudioInfo, size: int | None) -> bytes:
+def wav_header(info: AudioInfo, size: int | None, extra: bytes = b"") -> bytes:
     """Everything before the samples, of which there are `size` bytes; None if that is not known.
 
     Args:
         info: a kind of WAV that `as_wav` gives.
+        extra: further chunks, as they are.
     """
     order, kind = (">", b"RIFX") if info.endian == "BIG" else ("<", b"RIFF")
     tag, width = _TAGS[info.subtype], SAMPLE_BYTES[info.subtype]
@@ -128,14 +144,14 @@ def wav_header(info: AudioInfo, size: int | None) -> bytes:
     bytes_per_s = min(info.sample_rate * frame_bytes, _ENDLESS)
     fmt = struct.pack(order + "HHIIHH", outer, info.channels, info.sample_rate, bytes_per_s, frame_bytes, 8 * width)
     if outer == _EXTENSIBLE:
-        fmt += struct.pack(order + "HHI", 22, 8 * width, _SPEAKERS.get(info.channels, 0))
+        fmt += struct.pack(order + "HHI", 22, 8 * width, info.channel_mask or _SPEAKERS.get(info.channels, 0))
         fmt += struct.pack(order + "IHH", tag, 0, 16) + _GUID_TAIL
     elif tag != _PCM:
         fmt += bytes(2)
-    after_size = 4 + 8 + len(fmt) + (12 if tag != _PCM else 0) + 8
+    after_size = 4 + 8 + len(fmt) + (12 if tag != _PCM else 0) + len(extra) + 8
     riff_size, frames, data_size = _ENDLESS, _ENDLESS, _ENDLESS
     if size is not None and size <= _MAX_SIZE - 2 * after_size:
         riff_size, frames, data_size = after_size + size + size % 2, size // frame_bytes, size
     fact = b"" if tag == _PCM else b"fact" + struct.pack(order + "II", 4, frames)
     parts = [kind, struct.pack(order + "I", riff_size), b"WAVEfmt ", struct.pack(order + "I", len(fmt)), fmt, fact]
-    return b"".join([*parts, b"data", struct.pack(order + "I", data_size)])
+    return b"".join([*parts, extra, b"data", struct.pack(order + "I", data_size)])

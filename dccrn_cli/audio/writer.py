@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -14,6 +15,8 @@ import soundfile
 from dccrn_cli.audio.canonical_bytes import settle
 from dccrn_cli.audio.files import AudioReader, reason
 from dccrn_cli.audio.formats import AudioInfo
+from dccrn_cli.audio.metadata import Metadata, takes_strings, write_metadata
+from dccrn_cli.audio.metadata.riff import write_layout
 from dccrn_cli.errors import AudioError, UnreadableAudio, UnsupportedFormat
 from dccrn_cli.utils.atomic import AtomicFile, BusyError, is_nearly_full
 
@@ -45,6 +48,13 @@ def _bearable(tags: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield name, text
 
 
+def _of_valid_bits(block: np.ndarray, bits: int) -> np.ndarray:
+    """The same as int32, in which no more than the upper `bits` are used."""
+    full = 1 << (bits - 1)
+    whole = np.clip(np.rint(block.astype(np.float64) * full), -full, full - 1)
+    return np.asarray(whole, np.int32) << (32 - bits)
+
+
 class AudioWriter:
     """Writes a file in blocks beside its target and puts it in place when all is well.
 
@@ -53,9 +63,11 @@ class AudioWriter:
     Args:
         path: the target.
         info: rate, channels and format to write.
-        tags: title, artist and so on; those that the container does not take are left out.
+        tags: title, artist and so on, of which the container gets what it takes; or all that stands beside the
+            sound of the original.
         mtime_ns: time of modification for the finished file; None for now.
         keep: False for a file that is needed until this is closed only, as `temporary`, and never gets its name.
+        other_rate: the original has another sample rate.
 
     Attributes:
         info: what is written.
@@ -73,10 +85,11 @@ class AudioWriter:
         self,
         path: str | os.PathLike[str],
         info: AudioInfo,
-        tags: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | Metadata | None = None,
         mtime_ns: int | None = None,
         *,
         keep: bool = True,
+        other_rate: bool = False,
     ) -> None:
         self.path = Path(path)
         self.info = info
@@ -85,6 +98,11 @@ class AudioWriter:
         self.note = ""
         self._mtime_ns = mtime_ns
         self._keep = keep
+        self._other_rate = other_rate
+        strings = {} if tags is None else tags if not isinstance(tags, Metadata) else tags.strings
+        self._metadata = tags if isinstance(tags, Metadata) else None
+        if self._metadata is not None and not takes_strings(self._metadata, info.format, info.endian):
+            strings = {}
         if not info.is_writable:
             raise UnsupportedFormat(info.obstacle(), path)
         try:
@@ -105,7 +123,7 @@ class AudioWriter:
                 endian=info.endian,
                 closefd=False,
             )
-            for name, text in _bearable(tags or {}):
+            for name, text in _bearable(strings):
                 with contextlib.suppress(soundfile.SoundFileError, UnicodeError):
                     setattr(self._file, name, text)
         except (soundfile.SoundFileError, OSError) as error:
@@ -126,7 +144,7 @@ class AudioWriter:
         if self.info.exceeds(self.frames_written + len(block)):
             raise AudioError(self.info.too_long(), self.path)
         try:
-            self._file.write(block)
+            self._file.write(_of_valid_bits(block, self.info.valid_bits) if self.info.valid_bits else block)
         except (soundfile.SoundFileError, OSError, AssertionError) as error:
             raise AudioError(self._why_not(error), self.path) from None
         self.frames_written += len(block)
@@ -147,7 +165,9 @@ class AudioWriter:
             assert self._atomic.descriptor is not None
             with open(self._atomic.descriptor, "r+b", closefd=False) as file:
                 settle(file, self.info.format, self.frames_written)
+                notes = self._write_metadata(file)
             self._check_header()
+            self.note = "; ".join(filter(None, [self.note, *notes]))
             if is_nearly_full(self.path, _NEARLY_FULL_BYTES) and not self._is_complete():
                 raise AudioError("cannot be written to its end: the disk is full", self.path)
         except (soundfile.SoundFileError, OSError) as problem:
@@ -164,6 +184,14 @@ class AudioWriter:
             self._atomic.commit(self._mtime_ns)
         except (soundfile.SoundFileError, OSError) as problem:
             raise AudioError(self._why_not(problem), self.path) from None
+
+    def _write_metadata(self, file: BinaryIO) -> list[str]:
+        info = self.info
+        if info.format in ("WAV", "WAVEX", "RF64") and (info.channel_mask or info.valid_bits):
+            write_layout(file, info.channel_mask, info.valid_bits)
+        if self._metadata is None:
+            return []
+        return write_metadata(file, self._metadata, info.format, info.endian, other_rate=self._other_rate)
 
     def _why_not(self, error: Exception) -> str:
         # libsndfile does not say.

@@ -132,9 +132,10 @@ class FileEnhancer:
             if self.options.track == "all" and job.track is None and isinstance(reader, MediaReader):
                 reader.check_alone()
             wanted = self._form(job, reader)
+            metadata, other_rate = reader.metadata(), reader.info.sample_rate != wanted.sample_rate
             # The result is entered first, and so put in place last: where it is, all is.
             writer, noise = (
-                stack.enter_context(AudioWriter(target, wanted, reader.tags, mtime_ns))
+                stack.enter_context(AudioWriter(target, wanted, metadata, mtime_ns, other_rate=other_rate))
                 if target is not None and target in missing
                 else None
                 for target in (job.target, job.noise_target)
