@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import speechlike
-from dccrn_cli.audio.plan import Job
-from dccrn_cli.engine.file import FileEnhancer
-from dccrn_cli.engine.options import EnhanceOptions
-from dccrn_cli.engine.results import FileResult
 
 from dccrn_cli.audio.metadata import flac, id3, ogg
 from dccrn_cli.audio.metadata.model import Chapter, Common, Picture
 from dccrn_cli.audio.reader import open_sound
+from dccrn_cli.engine.enhance_options import EnhanceOptions
+from dccrn_cli.engine.files.file import FileEnhancer
+from dccrn_cli.engine.files.plan import Job
+from dccrn_cli.engine.files.results import FileResult
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
