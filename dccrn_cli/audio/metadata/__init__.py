@@ -92,7 +92,8 @@ def write_metadata(
         return notes if written else [*notes, f"{format} does not hold its {len(metadata.blocks)} pieces of metadata"]
     common = metadata.common()
     if not common.comments:
-        common = replace(common, comments=[(KEYS[name], text) for name, text in metadata.strings.items()])
+        strings = metadata.strings.items()
+        common = replace(common, comments=[(KEYS[name], text) for name, text in strings if name != "software"])
     if not common:
         return notes
     lost = Common(unknown=common.unknown)
