@@ -109,6 +109,8 @@ class AudioReader:
     def _describe(self, found: Survey) -> None:
         f = self._file
         self.tags: dict[str, str] = f.copy_metadata()
+        if f.format == "XI" and self.tags.get("title") == "Default Name":  # which libsndfile gives
+            del self.tags["title"]
         if not found.notes:
             self._notes += filter(None, [_cut_short(f.extra_info)])
         frames = self._length(f, self._parts[0])

@@ -6,9 +6,11 @@ On Windows, standard input and output must have been put into binary mode.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -26,6 +28,7 @@ STDIN, STDOUT = "standard input", "standard output"
 
 _PIECE = 1 << 16
 _CHUNK_HEAD = 8
+_PAUSE_S, _GRACE_S = 0.2, 1.0
 
 
 class StreamReader:
@@ -34,6 +37,7 @@ class StreamReader:
     Args:
         stream: a binary file from which nothing has been read; it is left open.
         raw: what the samples are; None if there is a WAV header.
+        stop: asked while nothing comes; True ends the stream, as soon as what has been sent is read.
 
     Attributes:
         info: what it is; frames are 0 if the length is not known.
@@ -45,8 +49,11 @@ class StreamReader:
         UnreadableAudio: nothing there, no WAV, or one of another kind than PCM, float, A-law and µ-law.
     """
 
-    def __init__(self, stream: BinaryIO, raw: RawFormat | None = None) -> None:
+    def __init__(
+        self, stream: BinaryIO, raw: RawFormat | None = None, stop: Callable[[], bool] = lambda: False
+    ) -> None:
         self._stream = stream
+        self._stop, self._deadline = stop, math.inf
         try:
             self._descriptor: int | None = stream.fileno()
         except (OSError, AttributeError):
@@ -133,13 +140,24 @@ class StreamReader:
             if self._descriptor is None:
                 data: bytes = getattr(self._stream, "read1", self._stream.read)(count)
                 return data
-            while True:
+            while not self._is_over():
+                if os.name == "posix" and not select.select([self._descriptor], [], [], _PAUSE_S)[0]:
+                    if self._stop():
+                        return b""
+                    continue
                 try:
                     return os.read(self._descriptor, count)
                 except BlockingIOError:
-                    select.select([self._descriptor], [], [])
+                    continue
+            return b""
         except (OSError, ValueError) as error:
             raise UnreadableAudio(f"cannot be read ({error})", STDIN) from None
+
+    def _is_over(self) -> bool:
+        """The stream was asked to end a while ago, and whoever sends it goes on all the same."""
+        if self._stop() and self._deadline == math.inf:
+            self._deadline = time.monotonic() + _GRACE_S
+        return time.monotonic() > self._deadline
 
     def _upto(self, count: int) -> bytes:
         data = bytearray()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -407,6 +408,45 @@ def test_pipe_to_nowhere(tmp_path: Path, tiny_model_file: Path) -> None:
     result = subprocess.run(closed, shell=True, capture_output=True)
     assert result.returncode == 1
     assert b"standard output: is closed" in result.stderr
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("output", ["-", "out.wav"])
+def test_a_signal_ends_the_input_of_a_pipe(
+    number: signal.Signals, output: str, tmp_path: Path, tiny_model_file: Path
+) -> None:
+    """What was sent before is written, though the sender goes on living and says no more."""
+    samples = np.rint(20_000 * speechlike(32_000)[:, 0]).astype("<i2").tobytes()
+    target = "-" if output == "-" else tmp_path / output
+    process = subprocess.Popen(
+        command("enhance", "-", "-o", target, "--raw", "s16le", "--model", tiny_model_file),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(samples)
+    process.stdin.flush()
+    got = b""
+    if output == "-":
+        got = os.read(process.stdout.fileno(), 1 << 16)  # at work
+    else:
+        wait_for(lambda: any(path.name.startswith(".dccrn-") for path in tmp_path.iterdir()))
+        time.sleep(1)
+    process.send_signal(number)
+    try:
+        got += process.communicate(timeout=20)[0]
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert (len(got) if output == "-" else 2 * soundfile.info(target).frames) == len(samples)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_media_files(tmp_path: Path, tiny_model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,24 +43,24 @@ def enhance_pipe(
     enhancer = FileEnhancer(options)
     with contextlib.ExitStack() as stack:
         if source is None:
-            reader: Reader = stack.enter_context(StreamReader(_binary(sys.stdin, STDIN), raw))
+            # Ctrl-C and termination end the input: what has come until then is finished like any other.
+            interrupt = stack.enter_context(Interrupt())
+            stdin = _binary(sys.stdin, STDIN)
+            reader: Reader = stack.enter_context(StreamReader(stdin, raw, lambda: interrupt.requested))
         else:
             reader = stack.enter_context(open_sound(source, options.track if options.track != "all" else None))
         if target is None:
             wanted = reader.info.adapted("", options.sample_format, options.sample_rate)
             raw_out = None if raw is None else RawFormat(raw.sample_format, wanted.sample_rate, wanted.channels)
-            stream = StreamWriter(_binary(sys.stdout, STDOUT), wanted, raw_out)
+            stream = StreamWriter(_binary(sys.stdout, STDOUT), wanted, raw_out, reader.metadata())
             writer: StreamWriter | AudioWriter = stack.enter_context(stream)
         else:
             wanted = reader.info.adapted(suffix or target.suffix, options.sample_format, options.sample_rate)
             wanted = wanted.nearest_writable() if options.sample_format is None else wanted
             wanted = wanted.with_room_for(math.ceil(reader.info.seconds * wanted.sample_rate))
-            writer = stack.enter_context(AudioWriter(target, wanted, reader.tags))
+            writer = stack.enter_context(AudioWriter(target, wanted, reader.metadata()))
         try:
-            # A recorder in front of the pipe ends on Ctrl-C as well, and with it our input: what has
-            # come until then is finished like any other.
-            with Interrupt() if source is None else contextlib.nullcontext():
-                enhancer.pump(reader, writer)
+            enhancer.pump(reader, writer)
         except InvalidSamples as error:
             raise InvalidSamples(error.message, STDIN if source is None else source) from None
     notes = [
