@@ -14,43 +14,110 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from dccrn_cli.engine.enhance_options import EnhanceOptions
+    from dccrn_cli.engine.enhance_options import EnhanceOptions, Workers
     from dccrn_cli.engine.enhancer import Enhancer
     from dccrn_cli.engine.files.batch import enhance
+    from dccrn_cli.engine.files.folder import enhance_folder
+    from dccrn_cli.engine.files.plan import PlanOptions
+    from dccrn_cli.engine.files.results import FileResult
     from dccrn_cli.engine.onnx.export import export_onnx
-    from dccrn_cli.errors import DccrnError
+    from dccrn_cli.errors import (
+        AudioError,
+        CheckpointError,
+        DataError,
+        DccrnError,
+        InvalidSamples,
+        MetricError,
+        MissingDependency,
+        OptionError,
+        StorageError,
+        UnreadableAudio,
+        UnsupportedFormat,
+    )
     from dccrn_cli.metrics.pair import score_pair
     from dccrn_cli.nn.models import available_models, load_model
-    from dccrn_cli.scoring.folders import score_folders
-
-_HOMES = {
-    "Enhancer": "dccrn_cli.engine.enhancer",
-    "enhance": "dccrn_cli.engine.files.batch",
-    "export_onnx": "dccrn_cli.engine.onnx.export",
-    "DccrnError": "dccrn_cli.errors",
-    "EnhanceOptions": "dccrn_cli.engine.enhance_options",
-    "available_models": "dccrn_cli.nn.models",
-    "load_model": "dccrn_cli.nn.models",
-    "score_folders": "dccrn_cli.scoring.folders",
-    "score_pair": "dccrn_cli.metrics.pair",
-}
+    from dccrn_cli.scoring.run import score_folders
+    from dccrn_cli.testsets.mix import mix
+    from dccrn_cli.training.finetune_run import FineTuneOptions, finetune
+    from dccrn_cli.training.run import train
 
 __all__ = [
+    "AudioError",
+    "CheckpointError",
+    "DataError",
     "DccrnError",
     "EnhanceOptions",
     "Enhancer",
+    "FileResult",
+    "FineTuneOptions",
+    "InvalidSamples",
+    "MetricError",
+    "MissingDependency",
+    "OptionError",
+    "PlanOptions",
+    "StorageError",
+    "UnreadableAudio",
+    "UnsupportedFormat",
+    "Workers",
     "__version__",
     "available_models",
     "enhance",
+    "enhance_folder",
     "export_onnx",
+    "finetune",
     "load_model",
+    "mix",
     "score_folders",
     "score_pair",
+    "train",
 ]
+
+_MEMBERS = {
+    "engine.enhance_options": (
+        "EnhanceOptions",
+        "Workers",
+    ),
+    "engine.enhancer": ("Enhancer",),
+    "engine.files.batch": ("enhance",),
+    "engine.files.folder": ("enhance_folder",),
+    "engine.files.plan": ("PlanOptions",),
+    "engine.files.results": ("FileResult",),
+    "engine.onnx.export": ("export_onnx",),
+    "errors": (
+        "AudioError",
+        "CheckpointError",
+        "DataError",
+        "DccrnError",
+        "InvalidSamples",
+        "MetricError",
+        "MissingDependency",
+        "OptionError",
+        "StorageError",
+        "UnreadableAudio",
+        "UnsupportedFormat",
+    ),
+    "metrics.pair": ("score_pair",),
+    "nn.models": (
+        "available_models",
+        "load_model",
+    ),
+    "scoring.run": ("score_folders",),
+    "testsets.mix": ("mix",),
+    "training.finetune_run": (
+        "FineTuneOptions",
+        "finetune",
+    ),
+    "training.run": ("train",),
+}
+_HOMES = {name: home for home, names in _MEMBERS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     # Imported when first used: torch takes seconds, and `dccrn --help` needs none of it.
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        return getattr(importlib.import_module(f"dccrn_cli.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'dccrn_cli' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -15,7 +15,7 @@ from dccrn_cli.cli.options import FILES, WORK, AsJson, Jobs, Quiet, option
 
 if TYPE_CHECKING:
     from dccrn_cli.scoring.measurement import Record
-    from dccrn_cli.scoring.pairing import Pairing
+    from dccrn_cli.scoring.run import ScorePlan
 
 MEASURES, TABLE, PICTURES = "Measures", "Table", "Pictures"
 
@@ -150,65 +150,54 @@ def score(
 
     Example:  dccrn score --ref clean/ --est out/ --noisy noisy/ --by snr
     """
-    from dccrn_cli.cli.progress import file_bar
-    from dccrn_cli.cli.score_report import Form, show, tell, tell_unmatched, write_csv
-
     _one_thread_each()
+    from dccrn_cli.cli.score_report import Form, check_places, draw, show, tell, tell_unmatched, write_csv
     from dccrn_cli.errors import OptionError
-    from dccrn_cli.scoring.cache import Store, default_folder
-    from dccrn_cli.scoring.folders import choose_metrics, in_order, score_pairs
-    from dccrn_cli.scoring.measurement import Repairs
-    from dccrn_cli.scoring.metadata import annotate, check_columns, find_metadata
-    from dccrn_cli.utils.interrupt import Interrupt
-    from dccrn_cli.utils.storage import check_writable
+    from dccrn_cli.scoring.run import plan_scores
 
     if as_json + as_latex + as_markdown > 1:
         raise OptionError("--json, --latex and --markdown are different forms of one table; choose one")
-    if csv is not None:
-        check_writable(csv)
-    if plot is not None or spectrograms is not None:
-        from dccrn_cli.cli.score_pictures import check_pictures
-
-        check_pictures(plot, spectrograms)
-    pairing, systems = _pairing(reference, estimates or [], noisy, pairs)
-    has_noisy = any(pair.noisy is not None for pair in pairing.pairs)
-    has_reference = any(pair.reference is not None for pair in pairing.pairs) or bool(pairing.unmatched)
+    check_places(csv, plot, spectrograms)
     asked = _split(metrics)
-    names = choose_metrics(asked, has_noisy, dnsmos_model, has_reference)
+    plan = plan_scores(
+        reference, estimates or [], noisy, asked, pairs=pairs, by=by or (), metadata=metadata, align=align,
+        max_length_difference_s=max_length_difference, dnsmos_model=dnsmos_model, jobs=jobs, cache=not no_cache,
+    )  # fmt: skip
     if not quiet:
         _tell_aliases(asked or ())
-    table = metadata or find_metadata(pairing.pairs)
-    columns = list(dict.fromkeys(by or ()))
-    check_columns(columns, table)
-    if not pairing.pairs:
-        tell_unmatched(pairing)
+    if not plan.pairing.pairs:
+        tell_unmatched(plan.pairing)
         raise OptionError("no estimate matches a reference; --pairs FILE.csv says what belongs together")
-    store = Store(None if no_cache else default_folder(), Repairs(max_length_difference, align), dnsmos_model)
+    records = plan.arranged(_measure(plan, quiet, keeps=not no_cache))
+    tell(records, plan.pairing, plan.columns, quiet)
+    form: Form = "json" if as_json else "latex" if as_latex else "markdown" if as_markdown else "screen"
+    show(records, plan.metrics, plan.columns, form, long)
+    if csv is not None:  # after the table, which stays if this fails
+        write_csv(csv, records, plan.columns)
+    draw(records, plan.metrics, plot, spectrograms)
+    if plan.lacks_noisy or any(record["status"] != "scored" for record in records):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _measure(plan: ScorePlan, quiet: bool, *, keeps: bool) -> list[Record]:
+    """Measure, telling how far it is.
+
+    Raises:
+        typer.Exit: interrupted.
+    """
+    from dccrn_cli.cli.progress import file_bar
+    from dccrn_cli.utils.interrupt import Interrupt
+
     found: list[Record] = []
-    with Interrupt() as interrupt, file_bar(len(pairing.pairs), enabled=not quiet) as advance:
-        for record in score_pairs(pairing, names, store, jobs, interrupt):
+    with Interrupt() as interrupt, file_bar(len(plan.pairing.pairs), enabled=not quiet) as advance:
+        for record in plan.run(interrupt):
             found.append(record)
             if record["status"] != "unmatched":
                 advance()
     if interrupt.requested:
-        error_line("Interrupted." if no_cache else "Interrupted; the same command goes on.")
+        error_line("Interrupted; the same command goes on." if keeps else "Interrupted.")
         raise typer.Exit(INTERRUPTED)
-    records = annotate(in_order(found, systems), columns, table)
-    tell(records, pairing, columns, quiet)
-    form: Form = "json" if as_json else "latex" if as_latex else "markdown" if as_markdown else "screen"
-    show(records, names, columns, form, long)
-    if csv is not None:  # after the table, which stays if this fails
-        write_csv(csv, records, columns)
-    if plot is not None or spectrograms is not None:
-        from dccrn_cli.cli.score_pictures import draw_all_spectrograms, plot_scores
-
-        if plot is not None:
-            plot_scores(records, names, plot)
-        if spectrograms is not None:
-            draw_all_spectrograms(records, spectrograms)
-    lacks_noisy = has_noisy and any(pair.noisy is None for pair in pairing.pairs)
-    if lacks_noisy or any(record["status"] != "scored" for record in records):
-        raise typer.Exit(SOME_FAILED)
+    return found
 
 
 def _one_thread_each() -> None:
@@ -217,24 +206,6 @@ def _one_thread_each() -> None:
         for library in ("OMP", "OPENBLAS", "MKL"):
             os.environ[f"{library}_NUM_THREADS"] = "1"
         os.environ["VECLIB_MAXIMUM_THREADS"] = "1"
-
-
-def _pairing(
-    reference: Path | None, estimates: Sequence[Path], noisy: Path | None, table: Path | None
-) -> tuple[Pairing, list[str]]:
-    """What belongs together, and the labels of the systems."""
-    from dccrn_cli.errors import OptionError
-    from dccrn_cli.scoring.pairing import label_folders, pair_paths, read_pair_table
-
-    if table is not None:
-        if len(estimates) > 1:
-            raise OptionError("--pairs is of one system; give --est once, or not at all")
-        pairing = read_pair_table(table, reference, estimates[0] if estimates else None, noisy)
-        return pairing, [pairing.pairs[0].system]
-    if not estimates:
-        raise OptionError("say what to score: --ref CLEAN --est RESULTS, or --pairs FILE.csv")
-    systems = label_folders(estimates)
-    return pair_paths(reference, systems, noisy), list(systems)
 
 
 def _split(names: Sequence[str] | None) -> list[str] | None:

@@ -32,7 +32,7 @@ from dccrn_cli.scoring.text import (
     narrowed,
 )
 from dccrn_cli.utils.csv_text import plain_data
-from dccrn_cli.utils.storage import write_whole
+from dccrn_cli.utils.storage import check_writable, write_whole
 
 Form = Literal["screen", "json", "latex", "markdown"]
 
@@ -72,6 +72,34 @@ def tell(records: Sequence[Record], pairing: Pairing, by: Sequence[str], quiet: 
         sources = Counter(_SOURCES.get(record["snr_source"], "not known") for record in paired)
         text = ", ".join(f"{number:,} {source}" for source, number in sources.items())
         error_line(f"Note: SNR of {count(len(paired), 'file')}: {text}")
+
+
+def check_places(csv: Path | None, plot: Path | None, spectrograms: Path | None) -> None:
+    """Find out before the work whether what is asked for can be written.
+
+    Raises:
+        MissingDependency: matplotlib is not installed.
+        OptionError: a place or a form of picture that cannot be.
+    """
+    if csv is not None:
+        check_writable(csv)
+    if plot is not None or spectrograms is not None:
+        from dccrn_cli.report.score_pictures import check_pictures
+
+        check_pictures(plot, spectrograms)
+
+
+def draw(records: Sequence[Record], metrics: Sequence[str], plot: Path | None, spectrograms: Path | None) -> None:
+    """The pictures that are asked for."""
+    if plot is None and spectrograms is None:
+        return
+    from dccrn_cli.report.score_pictures import draw_all_spectrograms, plot_scores
+
+    if plot is not None:
+        plot_scores(records, metrics, plot)
+    if spectrograms is not None:
+        for problem in draw_all_spectrograms(records, spectrograms):
+            error_line(f"Note: {problem}")
 
 
 def write_csv(path: Path, records: Sequence[Record], by: Sequence[str]) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from dccrn_cli.errors import CheckpointError, MissingDependency, OptionError
 from dccrn_cli.metrics.registry import ALIASES, DEFAULT_METRICS, METRICS, select_metrics
-from dccrn_cli.scoring.cache import Store, default_folder
-from dccrn_cli.scoring.decoding import SoundCache
-from dccrn_cli.scoring.measurement import MAX_LENGTH_DIFFERENCE_S, Measurement, Record, Repairs, measure_files
-from dccrn_cli.scoring.metadata import annotate, find_metadata
-from dccrn_cli.scoring.pairing import FilePair, Pairing, Unmatched, label_folders, pair_paths
+from dccrn_cli.scoring.cache import Store
+from dccrn_cli.scoring.measurement import Measurement, Record, measure_files
+from dccrn_cli.scoring.pairing import FilePair, Pairing, Unmatched
+from dccrn_cli.scoring.sound_cache import SoundCache
 from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.processes import local_processes, map_in_processes
 
@@ -26,58 +25,6 @@ FILES_PER_PROCESS = 8
 
 _FILE_BYTES = 40_000  # overhead per file, expressed in bytes
 _DIED = "the process scoring it died; out of memory?"
-
-
-def score_folders(
-    reference: str | Path | None,
-    estimate: str | Path | Sequence[str | Path],
-    noisy: str | Path | None = None,
-    metrics: Iterable[str] | None = None,
-    *,
-    by: Sequence[str] = (),
-    metadata: str | Path | None = None,
-    align: bool = False,
-    max_length_difference_s: float = MAX_LENGTH_DIFFERENCE_S,
-    dnsmos_model: str | Path | None = None,
-    jobs: int | None = None,
-    cache: bool = True,
-) -> list[Record]:
-    """Score all files of one or more folders against a folder of references.
-
-    Files are paired by name: the same path, with or without suffix or folders; names with a mark
-    (`talk_clean.wav`, `enhanced_talk.wav`); or DNS challenge numbers. Originals beside the results
-    made from them are skipped.
-
-    Args:
-        reference: folder or file; None for metrics that need no reference (DNSMOS).
-        estimate: folder or file, or several of them, one per system.
-        noisy: folder or file from which the estimates were made.
-        metrics: names from `METRICS`, or `all` for every metric the files allow; None for the default ones.
-        by: columns to group by: `snr`, `folder` or a column of the metadata.
-        metadata: CSV file; None for a `metadata.csv` beside or above the files.
-        align: remove a constant delay from each estimate.
-        max_length_difference_s: a longer signal is trimmed at its end by at most this.
-        dnsmos_model: the ONNX file of DNSMOS, if requested.
-        jobs: number of processes; None for as many as are worthwhile.
-        cache: store values and reuse those of earlier runs.
-
-    Returns:
-        One record per file, including those without a partner; `scoring.table.summarize` tabulates them.
-
-    Raises:
-        OptionError: invalid paths or names.
-        CheckpointError, MissingDependency: DNSMOS cannot be loaded.
-    """
-    several = [estimate] if isinstance(estimate, str | Path) else estimate
-    before = None if noisy is None else Path(noisy)
-    systems = label_folders([Path(path) for path in several])
-    pairing = pair_paths(None if reference is None else Path(reference), systems, before)
-    table = Path(metadata) if metadata else find_metadata(pairing.pairs)
-    model = None if dnsmos_model is None else Path(dnsmos_model)
-    names = choose_metrics(metrics, noisy is not None, model, reference is not None)
-    store = Store(default_folder() if cache else None, Repairs(max_length_difference_s, align), model)
-    records = list(score_pairs(pairing, names, store, jobs, Interrupt()))
-    return annotate(in_order(records, systems), by, table)
 
 
 def choose_metrics(

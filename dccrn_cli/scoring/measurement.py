@@ -14,11 +14,12 @@ from typing import Literal, TypedDict
 import numpy as np
 import soxr
 
+from dccrn_cli.audio.decode import Sound
 from dccrn_cli.errors import AudioError, MetricError
 from dccrn_cli.metrics.align import find_shift
 from dccrn_cli.metrics.pair import measure_pair
 from dccrn_cli.metrics.registry import METRICS, select_metrics
-from dccrn_cli.scoring.decoding import Sound, SoundCache
+from dccrn_cli.scoring.sound_cache import SoundCache
 
 MAX_LENGTH_DIFFERENCE_S = 0.1
 """Default limit on how much longer one signal of a pair may be."""

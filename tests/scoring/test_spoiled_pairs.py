@@ -12,8 +12,8 @@ from voices import RATE, hiss, voice, write
 
 from dccrn_cli import score_pair
 from dccrn_cli.metrics.align import find_shift
-from dccrn_cli.scoring.decoding import SoundCache
 from dccrn_cli.scoring.measurement import Repairs, measure_files
+from dccrn_cli.scoring.sound_cache import SoundCache
 
 Spoiled = Callable[[np.ndarray], tuple[np.ndarray, int, np.ndarray, int]]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dccrn_cli.report.panels as panels
-from dccrn_cli.cli.score_pictures import plot_scores
+from dccrn_cli.report.score_pictures import plot_scores
 from dccrn_cli.scoring.measurement import Record
 from dccrn_cli.scoring.metadata import annotate
 from dccrn_cli.scoring.snr_classes import MAX_CLASSES, SnrClasses

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dccrn_cli.audio.reader import open_sound
-from dccrn_cli.errors import AudioError, DccrnError
+from dccrn_cli.errors import AudioError
 
 _BLOCK = 1 << 18
 
@@ -34,28 +34,3 @@ def read_sound(path: Path) -> Sound:
         if not blocks:
             raise AudioError("contains no samples")
         return Sound(np.concatenate(blocks), reader.info.sample_rate, reader.note)
-
-
-class SoundCache:
-    """Reads each of a few files once, remembering failures."""
-
-    def __init__(self) -> None:
-        self._sounds: dict[Path, Sound | str] = {}
-
-    def get(self, path: Path) -> Sound:
-        """Decode a file, or return it from the cache.
-
-        Raises:
-            AudioError: the file cannot be read; the message omits the path.
-        """
-        if path not in self._sounds:
-            try:
-                self._sounds[path] = read_sound(path)
-            except DccrnError as error:
-                self._sounds[path] = error.message
-            except Exception as error:
-                self._sounds[path] = f"{type(error).__name__}: {error}"
-        found = self._sounds[path]
-        if isinstance(found, str):
-            raise AudioError(found)
-        return found

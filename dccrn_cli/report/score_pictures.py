@@ -1,16 +1,15 @@
-"""The pictures of `dccrn score`."""
+"""The pictures of a score: of all files together, and of each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import soxr
 
-from dccrn_cli.audio.reader import open_sound
-from dccrn_cli.cli.console import error_line
+from dccrn_cli.audio.decode import read_sound
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError, StorageError
 from dccrn_cli.report.figure import check_form
 from dccrn_cli.report.scores import ScoredFile, ScoredSystem, draw_scores
@@ -21,8 +20,6 @@ from dccrn_cli.utils.storage import check_writable
 
 if TYPE_CHECKING:
     from dccrn_cli.scoring.measurement import Record
-
-_BLOCK = 1 << 18
 
 
 def check_pictures(plot: Path | None, spectrograms: Path | None) -> None:
@@ -57,8 +54,12 @@ def plot_scores(records: Sequence[Record], names: Sequence[str], path: Path) -> 
     draw_scores([ScoredSystem(label, files) for label, files in systems.items()], names, path, classes)
 
 
-def draw_all_spectrograms(records: Sequence[Record], folder: Path) -> None:
-    """Noisy, clean and estimate above each other, one picture a file, in the tree of the files."""
+def draw_all_spectrograms(records: Sequence[Record], folder: Path) -> Iterator[str]:
+    """Noisy, clean and estimate above each other, one picture a file, in the tree of the files.
+
+    Yields:
+        why a file has no picture, as the work goes.
+    """
     several = len({record["system"] for record in records}) > 1
     for record in records:
         if record["status"] == "unmatched" or record["estimate"] is None:
@@ -73,14 +74,12 @@ def draw_all_spectrograms(records: Sequence[Record], folder: Path) -> None:
             noisy = None if record["noisy"] is None else _first_channel(record["noisy"], rate)[0]
             draw_comparison(path, rate, noisy, reference, estimate, record["file"])
         except (AudioError, OSError, StorageError) as error:
-            error_line(f"Note: no picture of {record['file']}: {error}")
+            yield f"no picture of {record['file']}: {error}"
 
 
 def _first_channel(path: str, sample_rate: int | None) -> tuple[np.ndarray, int]:
-    with open_sound(Path(path)) as reader:
-        blocks = [block[:, 0] for block in reader.blocks(_BLOCK)]
-        own = reader.info.sample_rate
-    signal = np.nan_to_num(np.concatenate([np.zeros(0, np.float32), *blocks]))
+    sound = read_sound(Path(path))
+    signal, own = np.nan_to_num(sound.samples[:, 0]), sound.sample_rate
     if sample_rate in (None, own):
         return signal, own
     return np.asarray(soxr.resample(signal, own, sample_rate)), sample_rate or own
