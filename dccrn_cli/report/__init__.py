@@ -1,1 +1,1 @@
-"""Pictures for people who would rather look."""
+"""Pictures of scores and spectrograms."""

@@ -1,4 +1,4 @@
-"""What all pictures share: their form, their type and their page width."""
+"""Format, fonts and page width shared by all pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FORMS = (".png", ".pdf", ".svg")
 WIDTH = 7.2
-"""Inches of a full page width. The type is large enough to be read at half of it, a column."""
+"""Full page width in inches. Text stays legible at half of it, the width of a column."""
 
 LABEL, TICK, NOTE = 12.0, 11.0, 10.0
 _SETTINGS: dict[Any, Any] = {
@@ -30,32 +30,32 @@ _SETTINGS: dict[Any, Any] = {
     "xtick.labelsize": TICK,
     "ytick.labelsize": TICK,
     "axes.axisbelow": True,
-    "text.parse_math": False,  # a $ in the name of a file is a $
-    "pdf.fonttype": 42,  # publishers refuse Type 3 fonts
+    "text.parse_math": False,  # a $ in a file name is literal
+    "pdf.fonttype": 42,  # publishers reject Type 3 fonts
 }
 
 
 def check_form(path: str | os.PathLike[str]) -> None:
-    """Refuse a picture of a form that is not written, before any work is done for it.
+    """Reject an unsupported picture format before any work starts.
 
     Raises:
-        OptionError: the name ends in none of `FORMS`.
+        OptionError: the suffix is not one of `FORMS`.
     """
     if Path(path).suffix.lower() not in FORMS:
-        raise OptionError(f"a picture ends in {', '.join(FORMS)}", path)
+        raise OptionError(f"the name of a picture must end in one of {', '.join(FORMS)}", path)
 
 
 @contextmanager
 def figure_at(path: str | os.PathLike[str], height: float, width: float = WIDTH) -> Iterator[Figure]:
-    """An empty figure that is written to `path` when the block ends without an error.
+    """Create a figure that is written to `path` when the block ends without an error.
 
     Args:
         path: picture to write, .png, .pdf or .svg.
-        height, width: in inches.
+        height, width: size in inches.
 
     Raises:
         MissingDependency: matplotlib is not installed.
-        OptionError: another form is asked for.
+        OptionError: the picture format is not supported.
         StorageError: the picture cannot be written.
     """
     check_form(path)
@@ -68,7 +68,7 @@ def figure_at(path: str | os.PathLike[str], height: float, width: float = WIDTH)
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
         picture = io.BytesIO()
-        # A character that the type lacks is a box in the picture; there is no more to say of it.
+        # A character missing from the font appears as a box; no warning is needed.
         warnings.filterwarnings("ignore", "Glyph")
         figure.savefig(picture, format=Path(path).suffix.lower()[1:], dpi=200)
     write_whole(path, picture.getvalue())

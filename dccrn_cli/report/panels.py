@@ -1,4 +1,4 @@
-"""The panels that a picture of scores is made of."""
+"""Panels of a picture of scores."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _LABEL_CHARACTERS, _TICK_CHARACTERS = 16, 18
 
 @dataclass(frozen=True)
 class Series:
-    """One system's scores by one metric, and how it looks.
+    """One system's scores on one metric, and their appearance.
 
     Attributes:
-        label: for the legend.
-        values: a score per file; NaN where there is none.
-        noisy: likewise, of the files before.
-        snrs: likewise, input SNRs in dB.
-        colour, marker, line: told apart without the colour too.
-        is_noisy: these are the noisy files themselves.
+        label: label in the legend.
+        values: score of each file; NaN if there is none.
+        noisy: score of each noisy file; NaN if there is none.
+        snrs: input SNR of each file in dB; NaN if unknown.
+        colour, marker, line: distinguishable even without colour.
+        is_noisy: whether these are the noisy files themselves.
     """
 
     label: str
@@ -44,7 +44,7 @@ class Series:
 
     @property
     def known(self) -> np.ndarray:
-        """The scores that there are."""
+        """The scores that are not NaN."""
         known: np.ndarray = self.values[~np.isnan(self.values)]
         return known
 
@@ -55,7 +55,7 @@ class Series:
 
 
 def against_snr(axis: Axes, metric: Metric, series: Sequence[Series], classes: SnrClasses) -> None:
-    """Draw the mean in each SNR class, with its 95 % interval."""
+    """Draw the mean of each SNR class with its 95 % confidence interval."""
     centres = np.array(classes.centres)
     gaps = np.diff(centres) if len(centres) > 1 else np.ones(1)
     for one, shift in zip(series, _shifts(len(series), min(0.1, 0.4 / len(series)) * gaps.min()), strict=True):
@@ -78,7 +78,7 @@ def against_snr(axis: Axes, metric: Metric, series: Sequence[Series], classes: S
 
 
 def _arms(values: np.ndarray) -> tuple[float, float]:
-    """From the mean down and up to the ends of its interval; NaN for a single value."""
+    """Distances from the mean to the lower and upper end of its interval; NaN for a single value."""
     ends, mean = mean_interval(values), float(values.mean())
     return (np.nan, np.nan) if ends is None else (max(mean - ends[0], 0.0), max(ends[1] - mean, 0.0))
 
@@ -95,7 +95,7 @@ def sorted_scores(axis: Axes, metric: Metric, series: Sequence[Series], classes:
 
 
 def boxes(axis: Axes, metric: Metric, series: Sequence[Series], classes: SnrClasses) -> None:
-    """Draw median, quartiles, 5 and 95 % and mean; in each SNR class if that is not too many boxes, else of all."""
+    """Draw median, quartiles, 5th and 95th percentile and mean, by SNR class unless that gives too many boxes."""
     by_class = 0 < len(classes.centres) * len(series) <= MAX_BOXES
     places = len(classes.centres) if by_class else 1
     width = min(0.8 / len(series), 0.3)
@@ -147,7 +147,7 @@ def against_noisy(axis: Axes, metric: Metric, series: Sequence[Series], classes:
             marker=one.marker,
             alpha=min(max(8 / crowd, 0.1), 0.9),
             linewidths=0,
-            rasterized=True,  # thousands of marks make a slow file
+            rasterized=True,  # thousands of vector marks make a file slow
         )
     margin = 0.07 * (np.ptp(both) or 1.0)
     limits = (both.min() - margin, both.max() + margin)
@@ -167,12 +167,12 @@ def _look(one: Series) -> dict[str, Any]:
 
 
 def _shifts(count: int, distance: float) -> np.ndarray:
-    """Places side by side around 0, this far apart."""
+    """Evenly spaced offsets centred on 0."""
     return (np.arange(count) - (count - 1) / 2) * distance
 
 
 def _thinned(centres: Sequence[float]) -> list[str]:
-    """Labels of ticks, only every so many where all would not fit."""
+    """Tick labels, thinned out if they would not all fit."""
     labels = [f"{centre:g}".replace("-", "\N{MINUS SIGN}") for centre in centres]
     every = -(-len(" ".join(labels) + " ") // _TICK_CHARACTERS)
     return [label if index % every == 0 else "" for index, label in enumerate(labels)]
@@ -187,7 +187,7 @@ def _folded(label: str) -> str:
 
 
 def _finish(axis: Axes, metric: Metric, title: str, label: str) -> None:
-    """Name the axes, and say so if nothing was drawn."""
+    """Label the axes, and note if nothing was drawn."""
     axis.set(title=title, xlabel=_folded(label), ylabel=_folded(_named(metric)))
     axis.spines[["top", "right"]].set_visible(False)
     axis.locator_params(axis="y", nbins=5)

@@ -1,4 +1,4 @@
-"""Scores of one or several systems as a picture."""
+"""Pictures of the scores of one or more systems."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_ROWS = 5
-"""With more metrics than this, each has one panel of a grid and not a row of its own."""
+"""With more metrics than this, each gets one panel in a grid instead of its own row."""
 
 _PANEL_HEIGHT, _GRID_COLUMNS = 2.2, 3
 _LABEL_CHARACTERS, _NOTE_CHARACTERS = 24, 33
@@ -35,10 +35,10 @@ class ScoredFile:
     """The scores of one file.
 
     Attributes:
-        name: the same for the same recording in all systems.
-        values: of the enhanced file, by metric; None where there is none.
-        noisy: of the file before, by metric; may be empty.
-        snr_db: at which it was mixed, if known.
+        name: identifies the same recording in all systems.
+        values: scores of the enhanced file by metric; None if there is none.
+        noisy: scores of the noisy file by metric; may be empty.
+        snr_db: input SNR, if known.
     """
 
     name: str
@@ -49,11 +49,11 @@ class ScoredFile:
 
 @dataclass(frozen=True)
 class ScoredSystem:
-    """One way to enhance, and how well it did.
+    """One enhancement system and its scores.
 
     Attributes:
-        label: for the legend.
-        files: in any order.
+        label: label in the legend.
+        files: scored files, in any order.
     """
 
     label: str
@@ -66,21 +66,21 @@ def draw_scores(
     path: str | os.PathLike[str],
     classes: SnrClasses | None = None,
 ) -> None:
-    """Write one picture of scores for a paper or a report.
+    """Write a picture of scores for a paper or report.
 
-    Each metric has a row: its mean with its 95 % interval at each input SNR, or all scores in order
-    if no SNR is known; boxes of its quartiles; and, if the noisy files were scored, the
-    score of each file after against before. More than `MAX_ROWS` metrics have the first of these
-    panels each. Values that are missing are left out, and a note says how many.
+    Each metric has a row: its mean with 95 % confidence interval by input SNR, or all scores sorted if no
+    SNR is known; box plots; and, if the noisy files were scored, each file's score against that of its
+    noisy file. With more than `MAX_ROWS` metrics each gets only the first panel. Missing values are
+    skipped, and a note says how many there are.
 
     Args:
         systems: one to about five.
-        metrics: names out of `METRICS`.
+        metrics: names from `METRICS`.
         path: picture to write, .png, .pdf or .svg.
-        classes: of input SNRs, those of a table beside it; None for those of these files.
+        classes: classes of input SNRs, to match those of a table; None to derive them from these files.
 
     Raises:
-        OptionError: no system, no file, no metric or an unknown one, or a picture of another form.
+        OptionError: no system, no file, no metric or an unknown one, or an unsupported picture format.
         MissingDependency: matplotlib is not installed.
     """
     selected = select_metrics(metrics)
@@ -115,7 +115,7 @@ def draw_scores(
 
 
 def _noisy_system(systems: Sequence[ScoredSystem], metrics: Sequence[Metric]) -> ScoredSystem:
-    """The noisy files as if a system had left them as they were, each once."""
+    """The noisy files as a system that changes nothing, each once."""
     files: dict[str, ScoredFile] = {}
     for system in systems:
         for file in system.files:
@@ -125,7 +125,7 @@ def _noisy_system(systems: Sequence[ScoredSystem], metrics: Sequence[Metric]) ->
 
 
 def _series(systems: Sequence[ScoredSystem], metric: Metric, noisy: ScoredSystem) -> list[Series]:
-    """What the panels of one metric draw."""
+    """The series in the panels of one metric."""
     looks = [
         (_COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)], _LINES[index % len(_LINES)])
         if system is not noisy
@@ -146,13 +146,13 @@ def _series(systems: Sequence[ScoredSystem], metric: Metric, noisy: ScoredSystem
 
 
 def _numbers(values: Iterable[float | None]) -> np.ndarray:
-    """As an array, with NaN for what is missing or infinite."""
+    """Convert to an array, with NaN for missing or infinite values."""
     numbers = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 def _note(systems: Sequence[ScoredSystem], noisy: ScoredSystem, metrics: Sequence[Metric]) -> str:
-    """How many files the picture is of, and what is missing from it."""
+    """Note with the number of files and of missing values."""
     counts = [len(system.files) for system in systems]
     if len(set(counts)) == 1:
         parts = [f"{counts[0]} file{'s' * (counts[0] != 1)}"]
@@ -174,12 +174,12 @@ def _note(systems: Sequence[ScoredSystem], noisy: ScoredSystem, metrics: Sequenc
 
 
 def _draw_legend(figure: Figure, series: Sequence[Series], labels: Sequence[str], abreast: int) -> None:
-    """Above the panels, where it covers nothing."""
+    """Draw the legend above the panels, where it covers nothing."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=one.colour, marker=one.marker, ls=one.line, ms=6) for one in series]
     legend = figure.legend(handles, [" "] * len(series), loc="outside upper center", ncols=abreast, frameon=False)
-    # Set afterwards, for a label that begins with _ would be left out.
+    # Set afterwards, since a label that starts with _ would be omitted.
     for text, label in zip(legend.get_texts(), labels, strict=True):
         text.set_text(label)
 

@@ -1,4 +1,4 @@
-"""Spectrograms as pictures."""
+"""Pictures of spectrograms."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def level_db(signal: np.ndarray, sample_rate: int, hop: int | None = None) -> np
     """Power spectrogram in dB, `(samples,)` → `(bins, frames)`; 0 dB is a full-scale sine.
 
     Args:
-        signal: mono; silence is added around it, so that frame `i` is centred on sample `i * hop`.
-        sample_rate: in Hz.
-        hop: samples from frame to frame; 8 ms if None.
+        signal: mono signal, padded with silence so that frame `i` is centred on sample `i * hop`.
+        sample_rate: sample rate in Hz.
+        hop: samples between frames; 8 ms if None.
     """
     size = _window_size(sample_rate)
     padded = np.pad(np.asarray(signal, dtype=np.float64), (size // 2, size - size // 2))
@@ -42,20 +42,20 @@ def _hop(sample_rate: int) -> int:
 def draw_spectrograms(
     signals: Sequence[tuple[str, np.ndarray]], sample_rate: int, path: str | os.PathLike[str], title: str = ""
 ) -> None:
-    """Write one picture with a spectrogram per signal, above each other on one scale.
+    """Write a picture with one spectrogram per signal, stacked on a common scale.
 
     Args:
         signals: titles with mono signals `(samples,)`.
-        sample_rate: of all, Hz.
+        sample_rate: sample rate of all signals in Hz.
         path: picture to write, .png, .pdf or .svg.
-        title: of the whole.
+        title: title of the picture.
 
     Raises:
         MissingDependency: matplotlib is not installed.
-        OptionError: a picture of another form.
+        OptionError: the picture format is not supported.
     """
     longest = max(max(len(signal) for _, signal in signals), 1)
-    # Recordings of minutes have more frames than a picture has pixels.
+    # Recordings of several minutes have more frames than the picture has pixels.
     hop = max(_hop(sample_rate), -(-longest // _MAX_FRAMES))
     with figure_at(path, 0.7 + 1.75 * len(signals)) as figure:
         axes = np.atleast_1d(figure.subplots(len(signals), 1, sharex=True, sharey=True))
@@ -90,20 +90,20 @@ def draw_comparison(
     estimate: np.ndarray,
     title: str = "",
 ) -> None:
-    """Write a picture of an estimate below the noisy and the clean signal.
+    """Write a picture of an estimate below its noisy and clean signals.
 
     Args:
         path: picture to write, .png, .pdf or .svg.
-        sample_rate: of all signals, Hz.
-        noisy: what was enhanced; None leaves it out. Of all signals, `(samples,)` or
-            `(samples, channels)`, the first channel is drawn.
-        reference: the clean signal; None leaves it out.
+        sample_rate: sample rate of all signals in Hz.
+        noisy: the noisy signal, or None to omit it. Signals are `(samples,)` or `(samples, channels)`;
+            only the first channel is drawn.
+        reference: the clean signal, or None to omit it.
         estimate: the enhanced signal.
-        title: of the whole, a file's name for example.
+        title: title of the picture, such as a file name.
 
     Raises:
         MissingDependency: matplotlib is not installed.
-        OptionError: a picture of another form.
+        OptionError: the picture format is not supported.
     """
     named = (("Noisy", noisy), ("Clean", reference), ("Enhanced", estimate))
     signals = [(name, signal if signal.ndim == 1 else signal[:, 0]) for name, signal in named if signal is not None]

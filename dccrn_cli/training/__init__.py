@@ -1,1 +1,1 @@
-"""Training: mixing, losses, the loop, validation."""
+"""Training: data, losses, the training loop, validation and fine-tuning."""

@@ -1,4 +1,4 @@
-"""Memory that one step frees stays with the process for the next one."""
+"""Keeps memory freed by one training step in the process for the next."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _KEPT, _LARGEST = (1 << 31) - 1, 1 << 30
 
 
 def keep_freed_memory() -> bool:
-    """Have the allocator of the C library hand nothing back to the system; whether it can do so (glibc).
+    """Stop the C library's allocator from returning memory to the system; False if it cannot (not glibc).
 
-    A step frees some hundreds of MB that the next one needs. Given back and taken anew, each page of them costs a
-    page fault: about 5 % of the time of a step.
+    A step frees hundreds of MB that the next one needs. If they were returned and reallocated, the page faults
+    would cost about 5 % of a step.
     """
     if not sys.platform.startswith("linux"):
         return False

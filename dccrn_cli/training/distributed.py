@@ -1,4 +1,4 @@
-"""The processes of one run: a single one, or as many as `torchrun` started."""
+"""The processes of one run: a single process, or those started by `torchrun`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Team:
     """Processes that train one network, each on its share of every batch.
 
     Attributes:
-        rank: number of this process.
-        size: how many there are.
-        device: of this process.
+        rank: rank of this process.
+        size: number of processes.
+        device: device of this process.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
@@ -31,14 +31,14 @@ class Team:
 
     @property
     def leads(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this is the process that writes files and output."""
         return self.rank == 0
 
     def share(self, model: nn.Module) -> nn.Module:
-        """The model such that gradients become their mean over all processes."""
+        """Wrap a model so that its gradients are averaged over all processes."""
         if self.size == 1:
             return model
-        # Of the buffers only those that training changes have to be sent.
+        # Only buffers that training changes need to be sent.
         constant = [name for name, _ in model.named_buffers() if name not in model.state_dict()]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
             model, constant
@@ -55,7 +55,7 @@ class Team:
         return [float(value) for value in total / self.size]
 
     def gather(self, items: Sequence[T]) -> list[T]:
-        """Items of all processes, taking turns: those of `items[rank::size]` come back in order."""
+        """Interleave the items of all processes, restoring the order of a list split as `items[rank::size]`."""
         if self.size == 1:
             return list(items)
         parts: list[Sequence[T]] = [[] for _ in range(self.size)]
@@ -64,7 +64,7 @@ class Team:
         return [part[index] for index in range(longest) for part in parts if index < len(part)]
 
     def from_leader(self, item: T) -> T:
-        """What the first process holds."""
+        """Broadcast an item from the first process."""
         if self.size == 1:
             return item
         box = [item]
@@ -74,9 +74,9 @@ class Team:
 
 @contextmanager
 def assemble(device: torch.device) -> Iterator[Team]:
-    """The team of this process: alone, unless `torchrun` says otherwise in the environment.
+    """The team of this process: alone, unless `torchrun` has set the environment.
 
-    With CUDA each process of a machine takes a device of its own.
+    With CUDA each process on a machine uses its own device.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
@@ -88,6 +88,6 @@ def assemble(device: torch.device) -> Iterator[Team]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Team(dist.get_rank(), dist.get_world_size(), device)
-        dist.barrier()  # one that leaves early would take the connections of the others with it
+        dist.barrier()  # a process that leaves early would break the others' connections
     finally:
         dist.destroy_process_group()

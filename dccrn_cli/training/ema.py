@@ -1,4 +1,4 @@
-"""The running average of weights (EMA) that is validated and saved."""
+"""Exponential moving average (EMA) of the weights, which is what is validated and saved."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dccrn_cli.nn.network import SpectralNetwork
 
 
 def changing_buffers(model: nn.Module) -> list[Tensor]:
-    """Buffers that training changes, such as statistics of norms: those that a checkpoint has."""
+    """Buffers that training changes, such as norm statistics: those that a checkpoint contains."""
     saved = model.state_dict(keep_vars=True).keys()
     return [buffer for name, buffer in model.named_buffers() if name in saved]
 
 
 class WeightAverage:
-    """Running average of weights; statistics of batch norm are taken as they are.
+    """Exponential moving average of weights; batch norm statistics are copied unaveraged.
 
     Args:
-        model: what to follow.
-        decay: of the average per update; smaller in the first updates.
+        model: the network to average.
+        decay: decay per update; smaller in the first updates.
     """
 
     def __init__(self, model: SpectralNetwork, decay: float) -> None:
@@ -32,7 +32,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: SpectralNetwork) -> None:
-        """Take in the weights after a step."""
+        """Include the weights after a step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         torch._foreach_lerp_(list(self._model.parameters()), list(model.parameters()), 1 - decay)
@@ -44,10 +44,10 @@ class WeightAverage:
         return self._model
 
     def state(self) -> dict[str, Any]:
-        """What `load` needs to go on."""
+        """State for `load`."""
         return {"updates": self.updates, "model": self._model.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.updates = state["updates"]
         self._model.load_state_dict(state["model"])

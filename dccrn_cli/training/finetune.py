@@ -1,4 +1,4 @@
-"""Fine-tuning: a model better on a user's own noise and no worse elsewhere, or the one there was."""
+"""Fine-tuning: gives a model that is better on a user's own noise and no worse elsewhere, or keeps the old one."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from dccrn_cli.training.validation import MEASURES, Figures, mean_figures, measu
 from dccrn_cli.utils.storage import write_whole
 
 STRENGTHS = (0.5, 0.35, 0.2, 0.1)
-"""How far from the start model to the tuned one the results that are tried lie. The last part of the
-way gains little and forgets most: benchmarks/finetuning.md."""
+"""Interpolation factors from the start model (0) to the tuned one (1) that are tried. The last part of the way
+gains little and forgets most: benchmarks/finetuning.md."""
 
 LEAST_GAIN_DB = 0.1
-"""SI-SNR on the user's own noise that is worth a new model."""
+"""Minimum gain of SI-SNR on the user's own noise for a new model."""
 
 TOLERANCE: Mapping[str, float] = {"si_snr": 0.05, "pesq_wb": 0.03, "stoi": 0.005}
-"""What the mean of each figure may fall elsewhere."""
+"""Allowed drop of the mean of each figure elsewhere."""
 
 OWN_TOLERANCE: Mapping[str, float] = {"pesq_wb": 0.02, "stoi": 0.005}
-"""What the other figures may fall on the user's own noise where SI-SNR rises."""
+"""Allowed drop of the other figures on the user's own noise."""
 
 TIMED_STEPS = 8
-"""Steps that are timed to learn how many fit into the time."""
+"""Number of steps timed to find how many fit in the available time."""
 
 CLEAN_SI_SNR_DB = 28.0
-"""Speech without noise may change by so little that this is left."""
+"""Clean speech may change as long as its SI-SNR stays above this."""
 
 Groups = Mapping[float, Sequence[Pair]]
-"""Pairs by SNR in dB; those of infinite SNR are clean, NaN where it is not known."""
+"""Pairs by SNR in dB: infinite for clean pairs, NaN if unknown."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Scores:
     """Figures of one model on one set.
 
     Attributes:
-        by_snr: mean over the pairs of each SNR in dB.
-        mean: over all pairs but the clean ones.
-        clean: SI-SNR in dB of clean speech after the model, NaN without such pairs.
+        by_snr: means by SNR in dB.
+        mean: mean over all pairs except clean ones.
+        clean: SI-SNR in dB of clean speech processed by the model, NaN without clean pairs.
     """
 
     by_snr: Mapping[float, Figures]
@@ -74,10 +74,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model before and after, on the user's own noise and elsewhere.
+    """Scores before and after fine-tuning, on the user's own noise and elsewhere.
 
     Attributes:
-        strength: how far the result lies from the start model (0) to the tuned one (1).
+        strength: position of the result between the start model (0) and the tuned one (1).
     """
 
     own_before: Scores
@@ -88,7 +88,7 @@ class Comparison:
 
     @property
     def gain_db(self) -> float:
-        """Rise of SI-SNR on the user's own noise."""
+        """Gain of SI-SNR on the user's own noise in dB."""
         return self.own_after.mean["si_snr"] - self.own_before.mean["si_snr"]
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,10 +97,10 @@ class Comparison:
         return {**{name: getattr(self, name).to_dict() for name in names}, "strength": self.strength}
 
     def objections(self, measures: Collection[str] = MEASURES.keys()) -> list[str]:
-        """Why the result should not replace the start model, by some measures; empty if it should."""
+        """Reasons not to replace the start model, by the given metrics; empty if there are none."""
         found = []
         if not self.gain_db >= LEAST_GAIN_DB:
-            found.append(f"SI-SNR on your noise changes by {self.gain_db:+.2f} dB, not {LEAST_GAIN_DB:+.2f} or more")
+            found.append(f"SI-SNR on your noise changes by {self.gain_db:+.2f} dB, less than {LEAST_GAIN_DB:+.2f} dB")
         sides = (
             ("on your noise", self.own_before, self.own_after, OWN_TOLERANCE),
             ("elsewhere", self.elsewhere_before, self.elsewhere_after, TOLERANCE),
@@ -124,29 +124,29 @@ def _without_nan(value: Any) -> Any:
 def _falls(where: str, before: Figures, after: Figures, tolerance: Mapping[str, float]) -> list[str]:
     names = {"si_snr": "SI-SNR", "pesq_wb": "PESQ-WB", "stoi": "STOI"}
     return [
-        f"{names[name]} {where} falls: {before[name]:.3f} → {after[name]:.3f}"
+        f"{names[name]} {where} drops: {before[name]:.3f} → {after[name]:.3f}"
         for name, allowed in tolerance.items()
         if not after[name] >= before[name] - allowed and not math.isnan(before[name])
     ]
 
 
 class FineTuning:
-    """One fine-tuning, in a folder in which it can go on if it is stopped.
+    """One fine-tuning run, in a folder from which it can be resumed.
 
     Args:
-        start: the model to start from; it stays as it is.
+        start: the model to start from; it is not modified.
         own: the user's recordings.
-        recipe: of training.
-        folder: of the run; its recipe tells how many steps it was begun with.
-        device: where to train.
-        asked: options by name; a run goes on only with those and the recordings that it was begun with.
+        recipe: training recipe.
+        folder: run folder; the recipe in it, if any, sets the number of steps.
+        device: device to train on.
+        asked: options by name; a run is resumed only with the options and recordings it was started with.
 
     Attributes:
-        own_before, elsewhere_before: figures of the start model.
-        scoring_s: what it took to find them.
+        own_before, elsewhere_before: scores of the start model.
+        scoring_s: time it took to compute them.
 
     Raises:
-        OptionError: the run in the folder was begun with other options or recordings.
+        OptionError: the run in the folder was started with other options or recordings.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class FineTuning:
         self.scoring_s = time.monotonic() - started
 
     def begin(self, steps: int | None, minutes: float) -> Trainer:
-        """The run, with as many steps as given or as fit into the time; one begun before goes on."""
+        """Start the run, with the given number of steps or as many as fit in the time, or resume it."""
         if not self.begun:
             steps = steps or self._steps_within(minutes)
             warmup = min(self.recipe.training.warmup, steps // 10)
@@ -189,32 +189,32 @@ class FineTuning:
 
     @property
     def scoring_left_s(self) -> float:
-        """About how long `choose` will take: once by SI-SNR and once by all measures, if the first choice is good."""
+        """Estimated time for `choose`: one pass by SI-SNR and one by all metrics, if the first choice is accepted."""
         return 2 * self.scoring_s
 
     def _check_asked(self) -> None:
         try:
             before = json.loads((self.folder.path / ASKED).read_bytes())
         except (OSError, ValueError):
-            return  # nothing is known of it
+            return  # unknown
         changed = [name for name, value in self._asked.items() if before.get(name) != value]
         if changed:
             raise OptionError(
-                f"a run was begun here with other {', '.join(changed)}; it goes on with the same ones, "
-                "or remove this folder to begin anew",
+                f"the run here was started with different {', '.join(changed)}; rerun with the same ones to resume, "
+                "or remove this folder to start over",
                 self.folder.path,
             )
 
     def choose(self, tuned: SpectralNetwork) -> tuple[SpectralNetwork, Comparison]:
-        """The model farthest on the way from start to tuned that nothing speaks against; else the farthest of all.
+        """Choose the model closest to the tuned one without objections; if there is none, the closest tried.
 
-        Going back part of the way gives up a little of what was learnt and most of what was forgotten.
+        Going back part of the way to the start gives up little of what was learnt and undoes most of the forgetting.
         """
         for strength in STRENGTHS:
             model = blended(self.start, tuned, strength)
             comparison = self._compare(model, strength, ("si_snr",))
             if comparison.objections(("si_snr",)) and strength != STRENGTHS[-1]:
-                continue  # SI-SNR alone, which takes little time, says no
+                continue  # already rejected by SI-SNR alone, which is fast
             comparison = self._compare(model, strength)
             if not comparison.objections():
                 return model, comparison
@@ -234,10 +234,10 @@ class FineTuning:
         )  # fmt: skip
 
     def _steps_within(self, minutes: float) -> int:
-        """Steps for so much time, by the clock."""
+        """Number of steps that fit in the time, by timing a few."""
         with tempfile.TemporaryDirectory() as folder:
             steps = iter(self._trainer(Path(folder), []).run())
-            next(steps)  # the first one prepares what the others use
+            next(steps)  # warm-up
             started = time.monotonic()
             for _ in range(TIMED_STEPS):
                 next(steps)
@@ -247,7 +247,7 @@ class FineTuning:
 
 
 def score(model: SpectralNetwork, groups: Groups, measures: Collection[str] = MEASURES.keys()) -> Scores:
-    """Figures of a model on pairs by SNR."""
+    """Score a model on pairs by SNR."""
     options = LossOptions()
     figures = {snr_db: measure(model, pairs, options, measures) for snr_db, pairs in groups.items() if pairs}
     noisy = [each for snr_db, rows in figures.items() if snr_db != math.inf for each in rows]
@@ -260,7 +260,7 @@ def score(model: SpectralNetwork, groups: Groups, measures: Collection[str] = ME
 
 
 def blended(start: SpectralNetwork, tuned: SpectralNetwork, strength: float) -> SpectralNetwork:
-    """The model that lies between two (Wortsman et al. 2022, WiSE-FT): 0 is the start, 1 the tuned one."""
+    """Interpolate between two models (WiSE-FT, Wortsman et al. 2022): 0 is the start, 1 the tuned one."""
     model = copy.deepcopy(start)
     ends = tuned.state_dict()
     with torch.no_grad():

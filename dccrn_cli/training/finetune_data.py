@@ -1,4 +1,4 @@
-"""A user's own recordings for fine-tuning: what to train on, what to compare models on."""
+"""A user's own recordings for fine-tuning, split into training and comparison data."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _PLAIN = MixingOptions.from_table({**AS_THEY_ARE, "seconds": CLIP_S, "level_db":
 
 @dataclass(frozen=True)
 class OwnData:
-    """A user's recordings, split.
+    """A user's recordings, split for fine-tuning.
 
     Attributes:
-        source: examples to train on, general ones among them.
-        held_out: pairs to compare models on, by SNR in dB; NaN where they were recorded so.
-        summary: what there is, in a line for people.
-        speech, noise: all clips of clean speech and of noise, where the latter is a recording by itself.
+        source: examples to train on, including general ones.
+        held_out: pairs to compare models on, by SNR in dB; NaN for recorded pairs.
+        summary: one-line description for display.
+        speech, noise: all clips of clean speech, and of noise if it is recorded separately.
     """
 
     source: ExampleSource
@@ -45,12 +45,12 @@ class OwnData:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of where the recordings lie."""
+        """Digest of the paths of the recordings."""
         clips = [*self.speech, *self.noise]
         return digest(*(os.fsencode(f"{os.path.abspath(clip.source)}\0{clip.name}\0") for clip in clips))
 
     def some_held_out(self) -> list[Pair]:
-        """A few of the pairs, of all SNRs."""
+        """A few held-out pairs of each SNR."""
         return [pair for pairs in self.held_out.values() for pair in pairs[:2]]
 
 
@@ -70,24 +70,24 @@ def own_data(
         rooms: impulse responses.
         recorded: folders of noisy and of clean speech with the same file names.
         mixing: how examples of speech and noise are made.
-        general: share of examples with noise that has nothing to do with the user's own.
-        seed: of all examples.
+        general: share of examples with noise unrelated to the user's own.
+        seed: seed of all examples.
 
     Raises:
-        DataError: a path that does not exist, holds no audio, or pairs that do not fit.
-        OptionError: nothing to train on, or a single recording of a kind.
+        DataError: a path does not exist or contains no audio, or pairs do not match.
+        OptionError: there is nothing to train on, or only one recording of a kind.
     """
     held_out: dict[float, list[Pair]] = {}
     sources: list[tuple[ExampleSource, float]] = []
     foreign: list[ExampleSource] = []
-    told: list[str] = []
+    counts: list[str] = []
     all_speech: list[Clip] = []
     all_noise: list[Clip] = []
     clean, noise = list(clean), list(noise)
     if bool(clean) != bool(noise) or not (clean or recorded):
-        raise OptionError("give --clean and --noise, or --pairs, or all of them")
+        raise OptionError("give --clean and --noise, or --pairs, or all three")
     if rooms and not clean:
-        raise OptionError("--rooms are for speech that is mixed: give --clean and --noise too")
+        raise OptionError("--rooms applies only to mixed speech: give --clean and --noise too")
     if clean:
         cache = ClipCache()
         room_pool = ClipPool(find_clips(rooms), cache=cache) if rooms else None
@@ -98,8 +98,8 @@ def own_data(
         held_out.update(plain_mixtures(held_speech, held_noise, seed + 1))
         sources.append((Mixer(*pools, room_pool, mixing, seed), 1 - general))
         foreign.append(_foreign(pools[0], mixing, seed + 2))
-        told.append(f"{len(speech):,} + {len(held_speech):,} files of speech")
-        told.append(f"{len(noises):,} + {len(held_noise):,} of noise")
+        counts.append(f"{len(speech):,} + {len(held_speech):,} speech files")
+        counts.append(f"{len(noises):,} + {len(held_noise):,} noise files")
     if recorded:
         clean_of = dict(couple for folders in recorded for couple in find_couples(*folders))
         all_speech = all_speech + list(clean_of.values())
@@ -109,14 +109,14 @@ def own_data(
         sources.append((RecordedPairs(pairs, mixing, seed + 3), 1 - general))
         if not clean:
             foreign.append(_foreign(ClipPool([clean_of[clip] for clip in kept]), mixing, seed + 2))
-        told.append(f"{len(kept):,} + {len(held):,} recorded pairs")
+        counts.append(f"{len(kept):,} + {len(held):,} recorded pairs")
     sources += [(one, general * len(sources)) for one in foreign]
-    summary = ", ".join(told) + " (to train on + set aside)"
+    summary = ", ".join(counts) + " (training + held out)"
     return OwnData(Blend(sources, seed + 4), held_out, summary, all_speech, all_noise)
 
 
 def plain_mixtures(speech: list[Clip], noise: list[Clip], seed: int) -> dict[float, list[Pair]]:
-    """Mixtures of a few seconds at each of `SNRS_DB`, with nothing done to speech or noise."""
+    """Mixtures of a few seconds at each of `SNRS_DB`, without any processing of speech or noise."""
     pools = ClipPool(speech), ClipPool(noise)
     made = {}
     for index, snr_db in enumerate(SNRS_DB):
@@ -126,13 +126,13 @@ def plain_mixtures(speech: list[Clip], noise: list[Clip], seed: int) -> dict[flo
 
 
 def _foreign(speech: ClipPool, mixing: MixingOptions, seed: int) -> Mixer:
-    """Speech in noise that is generated, or other voices where there are some."""
+    """Speech in generated noise, or in other voices if there are any."""
     babble = 1 / 4 if len(speech.groups) > 1 else 0.0
     return Mixer(speech, speech, None, dataclasses.replace(mixing, babble=babble, synthetic=1.0), seed)
 
 
 def _aligned(pair: Pair) -> Pair:
-    """A pair without the delay of one signal against the other, if that is clear."""
+    """Remove the delay between the signals of a pair, if it is clear."""
     shift = find_shift(pair.clean[:, None], pair.noisy[:, None], SAMPLE_RATE)
     if shift is None or shift.correlation < CLEAR_CORRELATION or shift.delay_samples == 0:
         return pair
@@ -142,7 +142,7 @@ def _aligned(pair: Pair) -> Pair:
 
 
 def _pieces(pairs: Sequence[Pair]) -> list[Pair]:
-    """Pieces of a few seconds, as many of each pair as of another and not too many in all."""
+    """Split pairs into pieces of a few seconds, equally many per pair and limited in total."""
     size = round(CLIP_S * SAMPLE_RATE)
     each = max(PAIRS_PER_SNR * len(SNRS_DB) // len(pairs), 1)
     pieces = []

@@ -1,8 +1,7 @@
-"""Muon: steps along the orthogonalised running mean of the gradient.
+"""Muon: an optimizer that steps along the orthogonalised running mean of the gradient.
 
-Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon), with the size of steps after Liu et al. 2025,
-"Muon is scalable for LLM training": each step has the size that AdamW's would have, so that one learning
-rate serves both.
+Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon), with step sizes after Liu et al. 2025, "Muon is
+scalable for LLM training": each step is as large as AdamW's, so one learning rate suits both.
 """
 
 from __future__ import annotations
@@ -18,26 +17,26 @@ from torch import Tensor
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 _RMS = 0.2
-"""Root mean square of AdamW's steps, in learning rates."""
+"""RMS of AdamW's steps as a multiple of the learning rate."""
 
 _ROWS = 128
-"""Larger matrices are cut into parts of at most so many rows, each orthogonalised by itself: the work of the
-iterations grows with the square of the rows."""
+"""Larger matrices are split into parts of at most this many rows, each orthogonalised separately, since the cost
+of the iterations grows with the square of the rows."""
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for kernels and matrices, AdamW for biases and whatever else has no two dimensions.
+    """Muon for matrices and kernels, AdamW for biases and other parameters without two dimensions.
 
-    Kernels of convolutions are taken as matrices of their first dimension by the others.
+    Convolution kernels are flattened to matrices of their first dimension by the others.
 
     Args:
-        parameters: what is trained.
+        parameters: parameters to train.
         lr: learning rate.
-        momentum: decay of the running mean of gradients of matrices.
-        betas: of AdamW, for the rest.
-        weight_decay: decoupled from the gradients.
-        dtype: what matrices are orthogonalised in; bfloat16 does as well and takes half the time where
-            the device knows it.
+        momentum: decay of the running mean of matrix gradients.
+        betas: AdamW's betas for the other parameters.
+        weight_decay: weight decay, decoupled from the gradients.
+        dtype: dtype of the orthogonalisation; bfloat16 works equally well and takes half the time on
+            devices that support it.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Change the weights by their gradients."""
+        """Update the parameters."""
         assert closure is None
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
@@ -73,7 +72,7 @@ class Muon(torch.optim.Optimizer):
     def _step_matrices(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> None:
         means = [self._state(parameter, "mean") for parameter in parameters]
         torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
-        ahead = torch._foreach_lerp(gradients, means, group["momentum"])  # Nesterov's
+        ahead = torch._foreach_lerp(gradients, means, group["momentum"])  # Nesterov momentum
         for places in _alike(parameters):
             rows, columns = rows_of_parts(len(parameters[places[0]])), parameters[places[0]][0].numel()
             stack = torch.stack([ahead[place].reshape(-1, rows, columns) for place in places]).to(self.dtype)
@@ -102,9 +101,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """About the nearest semi-orthogonal matrices, `(..., rows, columns)`: singular values become 0.7 to 1.2.
+    """Approximately nearest semi-orthogonal matrices, `(..., rows, columns)`: singular values become 0.7 to 1.2.
 
-    By five Newton-Schulz iterations; singular values below a thousandth of the largest stay smaller.
+    Uses five Newton-Schulz iterations; singular values below a thousandth of the largest stay smaller.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
     x: Tensor = matrices.mT if tall else matrices
@@ -117,14 +116,14 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 
 def rows_of_parts(rows: int) -> int:
-    """Rows of each part of a matrix, at most `_ROWS`; all of them where they cannot be parted evenly."""
+    """Rows of each part of a matrix, at most `_ROWS`; all rows if they cannot be split evenly."""
     needed = math.ceil(rows / _ROWS)
     parts = next((parts for parts in range(needed, 2 * needed) if rows % parts == 0), 1)
     return rows // parts
 
 
 def _alike(tensors: Iterable[Tensor]) -> Iterator[list[int]]:
-    """Places of the tensors of each shape."""
+    """Indices of the tensors, grouped by shape."""
     places = defaultdict(list)
     for place, tensor in enumerate(tensors):
         places[tensor.shape].append(place)

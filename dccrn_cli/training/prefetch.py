@@ -1,4 +1,4 @@
-"""Batches made while the network is at work on the one before."""
+"""Prepares batches while the network processes the previous one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from dccrn_cli.errors import DccrnError
 from dccrn_cli.mixing.source import ExampleSource
 
 AHEAD = 4
-"""Batches that may wait."""
+"""Number of batches prepared ahead."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples of one step.
+    """Examples for one step.
 
     Attributes:
         noisy, clean: float32 `(examples, samples)`.
@@ -34,12 +34,12 @@ class Batch:
 
 
 class Batches(Dataset[Batch]):
-    """The batches of a run by their number.
+    """The batches of a run by number.
 
     Args:
-        source: makes the examples.
-        size: examples of a batch for this process.
-        rank, processes: batch n of a team is made of its batches `n * processes + rank`.
+        source: source of the examples.
+        size: examples per batch in this process.
+        rank, processes: this process takes batch `n * processes + rank` of the source as its part of batch n.
     """
 
     def __init__(self, source: ExampleSource, size: int, rank: int = 0, processes: int = 1) -> None:
@@ -55,10 +55,10 @@ class Batches(Dataset[Batch]):
 
 @contextmanager
 def prefetched(batches: Batches, numbers: range, workers: int = 0) -> Iterator[Iterator[Batch]]:
-    """Batches of these numbers in order, made ahead of their use.
+    """Yield the batches with these numbers in order, prepared ahead.
 
     Args:
-        workers: processes that make them; 0 for a thread of this one.
+        workers: processes that prepare them; 0 for a thread of this process.
     """
     if workers:
         loader = DataLoader(_Sent(batches), batch_size=None, sampler=numbers, num_workers=workers, collate_fn=_as_is)
@@ -69,7 +69,7 @@ def prefetched(batches: Batches, numbers: range, workers: int = 0) -> Iterator[I
 
 
 class _Sent(Dataset["Batch | DccrnError"]):
-    """Batches from another process; torch would make a traceback of an error's message."""
+    """Batches made in another process. Errors are returned, since torch would turn their messages into tracebacks."""
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
@@ -92,11 +92,11 @@ def _as_is(batch: Any) -> Any:
 
 
 class Prefetcher(Iterator[Batch]):
-    """Makes batches in a thread, in order.
+    """Prepares batches in a thread, in order.
 
     Args:
-        batches: makes them.
-        numbers: which.
+        batches: source of the batches.
+        numbers: numbers of the batches.
     """
 
     def __init__(self, batches: Batches, numbers: Iterable[int]) -> None:
@@ -108,7 +108,7 @@ class Prefetcher(Iterator[Batch]):
         for number in numbers:
             try:
                 item: Batch | BaseException = batches[number]
-            except Exception as error:  # handed to the thread that waits for the batch
+            except Exception as error:  # passed to the thread waiting for the batch
                 item = error
             if not self._put(item):
                 return

@@ -1,12 +1,12 @@
-"""Recipes of training: small TOML files, of the package or a user's own.
+"""Training recipes: small TOML files, from the package or the user.
 
 description = "What it is for."
-base = "dccrn"              # another recipe whose settings hold where this one is silent
+base = "dccrn"              # another recipe that supplies the settings not given here
 preset = "dccrn-e"          # the network
 
-[network]                   # fields of its configuration, in place of the preset's
+[network]                   # fields of its configuration that override the preset's
 [mixing]                    # how examples are made: `MixingOptions`
-[loss]                      # terms with their weights: `LossOptions`; replaces that of the base
+[loss]                      # terms and weights: `LossOptions`; replaces the base's
 [training]                  # how to train: `TrainOptions`
 """
 
@@ -40,14 +40,14 @@ Table = dict[str, Any]
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """Everything that sets a training run but its data.
+    """Everything that defines a training run, except its data.
 
     Attributes:
-        name: of the recipe.
-        description: what it is for.
-        preset: the network.
-        network: fields of its configuration in place of the preset's.
-        mixing, loss, training: see there.
+        name: name of the recipe.
+        description: its purpose.
+        preset: preset of the network.
+        network: fields of its configuration that override the preset's.
+        mixing, loss, training: options for making examples, for the loss and for training.
     """
 
     name: str
@@ -67,7 +67,7 @@ class TrainingRecipe:
         return from_table(preset(self.preset), self.network, "network")
 
     def to_toml(self) -> str:
-        """The recipe as a file that `read_recipe` takes, every setting named."""
+        """The recipe as text for `read_recipe`, with every setting given."""
         tables = {
             "network": dict(self.network),
             "mixing": dataclasses.asdict(self.mixing),
@@ -81,7 +81,7 @@ class TrainingRecipe:
 
 
 def network_settings(config: NetworkConfig) -> Table:
-    """The preset that is closest to a configuration, and the fields that differ, as a recipe has them."""
+    """The preset closest to a configuration and the fields that differ, as in a recipe."""
     wanted = dataclasses.asdict(config)
     differing = {
         name: {key: value for key, value in wanted.items() if getattr(one, key) != value}
@@ -93,20 +93,20 @@ def network_settings(config: NetworkConfig) -> Table:
 
 
 def recipe_names() -> list[str]:
-    """Names of the package's recipes."""
+    """Names of the recipes in the package."""
     return sorted(path.name.removesuffix(SUFFIX) for path in _folder().glob(f"*{SUFFIX}"))
 
 
 def read_recipe(recipe: str | os.PathLike[str], changes: Mapping[str, Any] | None = None) -> TrainingRecipe:
-    """A recipe by its name or file.
+    """Read a recipe by name or path.
 
     Args:
-        changes: settings in place of the recipe's, in the form of its file: `{"preset": "dccrn-e",
+        changes: settings that override the recipe's, structured like its file: `{"preset": "dccrn-e",
             "training": {"lr": 1e-3}}`. Loss terms are added to those of the recipe; a combination
-            takes their place.
+            replaces them.
 
     Raises:
-        OptionError: no such recipe, or something in it that cannot be meant.
+        OptionError: no such recipe, or an invalid setting.
     """
     name = os.fspath(recipe)
     table = _tables_of(name)
@@ -132,15 +132,15 @@ def read_recipe(recipe: str | os.PathLike[str], changes: Mapping[str, Any] | Non
 
 
 def parse_setting(text: str) -> tuple[str, str, Any]:
-    """`mixing.snr_db=[0, 5]` as table, name and value; a value that is not TOML is a text.
+    """Parse `mixing.snr_db=[0, 5]` as table, name and value; a value that is not TOML is a string.
 
     Raises:
-        OptionError: not of this form.
+        OptionError: the text does not have this form.
     """
     key, equals, value = text.partition("=")
     table, dot, name = key.strip().partition(".")
     if not equals or not dot or table not in _TABLES or not name:
-        raise OptionError(f"{text!r} is not TABLE.NAME=VALUE with one of the tables {', '.join(_TABLES)}")
+        raise OptionError(f"{text!r} must be TABLE.NAME=VALUE, where TABLE is one of {', '.join(_TABLES)}")
     try:
         return table, _plain_name(table, name), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -150,9 +150,9 @@ def parse_setting(text: str) -> tuple[str, str, Any]:
 
 
 def _tables_of(name: str, seen: tuple[str, ...] = ()) -> Table:
-    """What the file of a recipe and those it builds on say."""
+    """Tables of a recipe file merged with those of its bases."""
     if name in seen:
-        raise OptionError(f"recipe {name}: builds on itself")
+        raise OptionError(f"recipe {name}: is based on itself")
     path = _folder() / f"{name}{SUFFIX}"
     if os.sep in name or not path.is_file():
         path = Path(name)
@@ -160,16 +160,16 @@ def _tables_of(name: str, seen: tuple[str, ...] = ()) -> Table:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(recipe_names())
-        raise OptionError(f"no recipe {name!r}: neither a file that can be read nor one of {known}") from error
+        raise OptionError(f"no recipe {name!r}: neither a readable file nor one of {known}") from error
     except tomllib.TOMLDecodeError as error:
         raise OptionError(f"recipe {name}: {error}") from None
     except RecursionError:
         raise OptionError(f"recipe {name}: nested too deeply") from None
     for key, value in table.items():
         if key not in (*_TEXTS, *_TABLES):
-            raise OptionError(f"recipe {name}: no setting named {key!r}; there are {', '.join((*_TEXTS, *_TABLES))}")
+            raise OptionError(f"recipe {name}: no setting named {key!r}; choose from {', '.join((*_TEXTS, *_TABLES))}")
         if not isinstance(value, dict if key in _TABLES else str):
-            raise OptionError(f"recipe {name}: {key} must be a {'table' if key in _TABLES else 'text'}")
+            raise OptionError(f"recipe {name}: {key} must be a {'table' if key in _TABLES else 'string'}")
         if isinstance(value, dict):
             table[key] = {_plain_name(key, setting): item for setting, item in value.items()}
     if "base" not in table:
@@ -187,7 +187,7 @@ def _folder() -> Path:
 
 
 def _toml(value: Any) -> str:
-    """A plain value in TOML."""
+    """Format a plain value as TOML."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list | tuple):
@@ -196,5 +196,5 @@ def _toml(value: Any) -> str:
 
 
 def _plain_name(table: str, name: str) -> str:
-    """A setting as its field is called; terms of the loss have names with dashes."""
+    """Field name of a setting; loss terms keep their dashes."""
     return name if table == "loss" else name.replace("-", "_")

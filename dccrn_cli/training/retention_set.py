@@ -1,8 +1,7 @@
-"""A fixed set of noisy speech that comes with the package: what a fine-tuned model must not forget.
+"""A fixed set of noisy speech included in the package, on which a fine-tuned model must not get worse.
 
-The speech is spoken by machines, the noise is generated, so that nothing depends on the data
-that a model was tuned on. The figures say little of how good a model is, and much of whether it
-has become worse.
+The speech is synthesised and the noise generated, so nothing depends on the data used for tuning. The
+figures say little about how good a model is, but much about whether it has got worse.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from dccrn_cli.nn.config import SAMPLE_RATE
 CLIP_S = 4.0
 
 SNRS_DB = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
-"""Classes of the sets on which models are compared."""
+"""SNR classes of the sets on which models are compared."""
 
 BABBLE_EVERY = 6
-"""One pair in so many has the other voices as its noise."""
+"""One pair in this many has other voices as its noise."""
 
 PAIRS = 48
 
@@ -32,17 +31,17 @@ _SEED = 20_200_708
 
 
 def speech_folder() -> Path:
-    """Where the clips are."""
+    """Folder of the clips."""
     return Path(str(resources.files("dccrn_cli"))) / "yardstick"
 
 
 def speech_clips() -> list[Clip]:
-    """The clips, of 4 s each."""
+    """The clips, each 4 s long."""
     return find_clips([speech_folder()])
 
 
 def yardstick() -> dict[float, list[Pair]]:
-    """Pairs by SNR in dB; those of infinite SNR are clean."""
+    """Pairs by SNR in dB; those with infinite SNR are clean."""
     speech = [clip.read().astype(np.float32) / 32768 for clip in speech_clips()]
     pairs: dict[float, list[Pair]] = {snr_db: [] for snr_db in SNRS_DB}
     for number in range(PAIRS):

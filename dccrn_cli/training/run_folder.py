@@ -1,4 +1,4 @@
-"""The folder of a run: what lets it go on, the best model, the log."""
+"""The folder of a run: state for resuming, best model and log."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ BEST = "best.safetensors"
 LOG = "log.jsonl"
 RECIPE = "recipe.toml"
 ASKED = "asked.json"
-"""What a fine-tuning was begun with."""
+"""Options that a fine-tuning run was started with."""
 
 
 class RunFolder:
-    """A folder that holds `last.pt`, `best.safetensors`, `log.jsonl` and `recipe.toml`.
+    """A folder with `last.pt`, `best.safetensors`, `log.jsonl` and `recipe.toml`.
 
     Args:
-        path: made if missing.
+        path: the folder, created if missing.
 
     Raises:
-        OptionError: it cannot be a folder.
+        OptionError: the folder cannot be created.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -40,7 +40,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OptionError(f"cannot be the folder of a run ({error.strerror})", self.path) from None
+            raise OptionError(f"cannot be used as a run folder ({error.strerror})", self.path) from None
 
     @property
     def best(self) -> Path:
@@ -49,11 +49,11 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        """File of the state to go on from."""
+        """File with the state for resuming."""
         return self.path / LAST
 
     def remove(self) -> None:
-        """Remove what a run has put here, and the folder if nothing else is in it."""
+        """Remove the files of a run, and the folder if nothing else is in it."""
         for name in (LAST, BEST, LOG, RECIPE, ASKED):
             with contextlib.suppress(OSError):
                 (self.path / name).unlink()
@@ -62,20 +62,20 @@ class RunFolder:
             self.path.rmdir()
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Keep the state of a run, in place of the one before.
+        """Save the state of a run, replacing the previous one.
 
         Raises:
-            StorageError: the disk is full, say; the state before is kept.
+            StorageError: the state cannot be written, for example because the disk is full; the previous one is kept.
         """
         content = io.BytesIO()
         torch.save(dict(state), content)
         write_whole(self.last, content.getvalue())
 
     def load(self) -> dict[str, Any] | None:
-        """The state of the run, its tensors on the CPU; None if there is none.
+        """Load the state of the run with tensors on the CPU; None if there is none.
 
         Raises:
-            CheckpointError: it is damaged.
+            CheckpointError: the state is damaged.
         """
         if not self.last.exists():
             return None
@@ -84,22 +84,22 @@ class RunFolder:
             return state
 
     def taking_up(self) -> AbstractContextManager[None]:
-        """Around what takes up the state, which fails if it is of another network."""
+        """Context for restoring the state, which raises `CheckpointError` if it belongs to another network."""
         return _readable(self.last)
 
     def keep_recipe(self, text: str) -> None:
-        """Keep the recipe of the run.
+        """Save the recipe of the run.
 
         Raises:
-            StorageError: the disk is full, say.
+            StorageError: the recipe cannot be written.
         """
         write_whole(self.path / RECIPE, text.encode())
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Add a line to the log; null stands for what is no finite number.
+        """Append a line to the log, with null for numbers that are not finite.
 
         Raises:
-            StorageError: the disk is full, say.
+            StorageError: the log cannot be written.
         """
         path = self.path / LOG
         line = {
@@ -113,7 +113,7 @@ class RunFolder:
             raise StorageError(f"cannot be written: {error.strerror}", path) from error
 
     def forget_after(self, step: int) -> None:
-        """Take lines about later steps out of the log: these steps will be done again."""
+        """Remove lines about later steps from the log, since those steps will be repeated."""
         path = self.path / LOG
         if not path.exists():
             return
@@ -125,18 +125,18 @@ class RunFolder:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Whatever a damaged file raises inside torch, as a `CheckpointError`."""
+    """Convert whatever torch raises for a damaged file to a `CheckpointError`."""
     try:
         yield
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        if "weights_only" in str(error):  # torch advises to load it all the same, which would run what is in it
-            reason = "not a state of training"
+        if "weights_only" in str(error):  # torch's advice to load it anyway would run code in it
+            reason = "not a training state"
         raise CheckpointError(f"cannot be resumed ({type(error).__name__}: {reason})", path) from error
 
 
 def _step_of(line: str) -> float:
-    """Step of a line of the log; infinite for one that was cut off."""
+    """Step of a log line; infinite for a truncated line."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):

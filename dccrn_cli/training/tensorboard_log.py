@@ -1,4 +1,4 @@
-"""Logs of a run for TensorBoard: figures at every step, sound and spectrograms at every validation."""
+"""TensorBoard logs of a run: figures at every step, audio and spectrograms at every validation."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 FOLDER = "tensorboard"
 
 EXAMPLES = 3
-"""Validation pairs that can be heard and seen."""
+"""Number of validation pairs logged as audio and spectrograms."""
 
 RANGE_DB = 80.0
 _N_FFT, _HOP = 512, 128
 
 
 class Board:
-    """Writes into the folder of a run; open it with `tensorboard --logdir RUN`.
+    """Writes logs to the folder of a run; view them with `tensorboard --logdir RUN`.
 
     Args:
-        trainer: the run, taken up if it was stopped.
+        trainer: the run, already resumed if it had been stopped.
 
     Raises:
         MissingDependency: tensorboard is not installed.
@@ -38,19 +38,19 @@ class Board:
     def __init__(self, trainer: Trainer) -> None:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of its dependencies, about each other
+                warnings.simplefilter("ignore")  # its dependencies warn about each other
                 from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise MissingDependency("tensorboard", "tensorboard") from None
         self._trainer = trainer
         folder = str(trainer.folder.path / FOLDER)
         step = trainer.progress.step
-        writer: Any = SummaryWriter  # it has no types
+        writer: Any = SummaryWriter  # untyped
         self._writer = writer(folder, purge_step=step + 1 if step else None)
         self._heard = False
 
     def take(self, progress: Progress) -> None:
-        """Log a step, and the examples where it brought a validation."""
+        """Log a step, with examples if it included a validation."""
         add = self._writer.add_scalar
         for name in ("loss", "lr", "speed", "waiting", "skipped"):
             add(f"training/{name}", getattr(progress, name), progress.step)
@@ -76,7 +76,7 @@ class Board:
         self._heard = True
 
     def _show(self, tag: str, signal: np.ndarray, step: int) -> None:
-        """Sound and spectrogram of a signal `(samples,)`."""
+        """Log a signal `(samples,)` as audio and spectrogram."""
         sound = torch.from_numpy(signal)
         self._writer.add_audio(tag, sound[None], step, SAMPLE_RATE)
         spectrum = torch.stft(sound, _N_FFT, _HOP, window=torch.hann_window(_N_FFT), return_complex=True)

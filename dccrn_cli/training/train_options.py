@@ -1,4 +1,4 @@
-"""How to train, and how far a run has come."""
+"""Training options, and the progress of a run."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ Schedule = Literal["plateau", "cosine"]
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How to train.
+    """Training options.
 
     Attributes:
-        steps: steps in all; the cosine schedule ends there.
-        batch: examples per step, of all processes together.
+        steps: total number of steps; the cosine schedule ends there.
+        batch: examples per step over all processes.
         lr: peak learning rate.
-        optimizer: "adamw" decouples the decay of weights from their gradients, "adam" adds it to them;
-            "muon" learns faster, see `dccrn_cli.training.muon`.
-        betas: of the optimizer's running means.
-        weight_decay: towards zero.
-        warmup: steps of linear rise of the learning rate.
-        schedule: "plateau" halves the rate when `patience` validations bring nothing better;
-            "cosine" falls to 1 % of it at the last step.
-        patience: validations without a better loss before a halving.
-        early_stop: validations without a better loss before the end; 0 for never.
-        clip: largest norm of the gradient; 0 for no limit.
+        optimizer: "adamw" decouples weight decay from the gradients, "adam" adds it to them; "muon"
+            (`dccrn_cli.training.muon`) learns faster.
+        betas: decay rates of the optimizer's running means.
+        weight_decay: weight decay towards zero.
+        warmup: steps of linear warm-up of the learning rate.
+        schedule: "plateau" halves the rate after `patience` validations without improvement;
+            "cosine" decays to 1 % of the peak at the last step.
+        patience: validations without a better loss before halving.
+        early_stop: validations without a better loss before stopping; 0 for never.
+        clip: largest gradient norm; 0 for no limit.
         ema: decay of the running average of weights, which is what is validated and saved; 0 for
             the weights themselves.
-        bf16: bfloat16 autocast.
-        frozen_statistics: batch norm keeps the statistics that the model comes with.
-        validate_every: steps.
-        first_validation: step after which a run that validates on its way does so for the first time, soon enough
-            to see that all is well; 0 for no earlier than the others.
+        bf16: use bfloat16 autocast.
+        frozen_statistics: keep the batch norm statistics of the initial model.
+        validate_every: steps between validations.
+        first_validation: step of an early first validation, to reveal problems soon, if the run validates before
+            its end; 0 for none.
         save_every_s: seconds between resumable checkpoints.
-        seed: sets initial weights and data.
+        seed: seed of initial weights and data.
     """
 
     steps: int = 100_000
@@ -63,9 +63,9 @@ class TrainOptions:
     def __post_init__(self) -> None:
         rules = [
             (min(self.steps, self.batch, self.validate_every, self.patience) > 0,
-             "steps, batch, validate_every and patience must be 1 or more"),
+             "steps, batch, validate_every and patience must be at least 1"),
             (self.lr > 0 and math.isfinite(self.lr), "lr must be above 0"),
-            (all(0 <= beta < 1 for beta in (*self.betas, self.ema)), "betas and ema must be 0 to below 1"),
+            (all(0 <= beta < 1 for beta in (*self.betas, self.ema)), "betas and ema must be at least 0 and below 1"),
             (min(self.weight_decay, self.warmup, self.early_stop, self.clip, self.first_validation,
                  self.save_every_s, self.seed) >= 0,
              "weight_decay, warmup, early_stop, clip, first_validation, save_every_s and seed must not be negative"),
@@ -75,12 +75,12 @@ class TrainOptions:
                 raise OptionError(message)
 
     def validates_after(self, step: int) -> bool:
-        """Whether there is a validation after so many steps."""
+        """Whether to validate after this step."""
         early = step == self.first_validation < self.validate_every < self.steps
         return early or step % self.validate_every == 0 or step == self.steps
 
     def learning_rate(self, step: int) -> float:
-        """Rate at a step, counted from 0, before any halving on a plateau."""
+        """Learning rate at a step, counted from 0, before any halving on a plateau."""
         rate = self.lr * min(1.0, (step + 1) / max(self.warmup, 1))
         if self.schedule == "cosine":
             rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(step / self.steps, 1.0)))
@@ -92,14 +92,14 @@ class Progress:
     """State of a run after a step, for display and for the log.
 
     Attributes:
-        step: steps done.
+        step: number of steps done.
         loss: running mean of the training loss.
         lr: learning rate of the last step.
-        seconds_seen: seconds of audio trained on, over all sessions of the run.
+        seconds_seen: seconds of audio trained on, over the whole run.
         speed: seconds of audio per second since this call of `run`.
-        waiting: share of that time in which the network waited for data.
-        skipped: steps left out for a gradient that was not finite.
-        figures: of a validation that has just ended, else None.
+        waiting: share of that time spent waiting for data.
+        skipped: steps skipped because the gradient was not finite.
+        figures: figures of a validation that has just ended, otherwise None.
         best: figures of the best validation.
     """
 

@@ -1,4 +1,4 @@
-"""The training loop: one for training from nothing, warm starts and fine-tuning."""
+"""The training loop, shared by training from scratch, warm starts and fine-tuning."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from dccrn_cli.training.train_options import Progress, TrainOptions
 from dccrn_cli.training.validation import mean_figures, measure
 
 MAX_BAD_STEPS = 10
-"""Steps in a row without a finite gradient after which training gives up."""
+"""Number of consecutive steps without a finite gradient that are tolerated."""
 
 
 class Trainer:
-    """Trains a network in a folder, see `RunFolder`.
+    """Trains a network in a `RunFolder`.
 
-    A run that was stopped at any moment goes on from its last checkpoint to the same weights:
-    batch n is the same whether or not the run was interrupted.
+    A run stopped at any moment resumes from its last checkpoint and ends in the same weights: batch n is
+    the same whether or not the run was interrupted.
 
     Args:
         model: the network, with its starting weights.
-        source: makes the batches.
+        source: source of the examples.
         pairs: fixed validation pairs.
-        folder: of the run; made if missing.
-        options, loss_options: see there.
+        folder: run folder, created if missing.
+        options, loss_options: options for training and for the loss.
         team: the processes of this run, and the device of this one.
         provenance: stored in the model file, with figures and hours added.
-        workers: processes that make batches; 0 for a thread.
+        workers: processes that prepare batches; 0 for a thread.
 
     Attributes:
-        progress: how far the run has come.
+        progress: progress of the run.
         unreadable: clips that could not be read, with the reasons.
     """
 
@@ -78,7 +78,7 @@ class Trainer:
         if options.frozen_statistics:
             _freeze_statistics(self.model)
         if options.batch % self.team.size:
-            raise OptionError(f"a batch of {options.batch} cannot be shared by {self.team.size} processes")
+            raise OptionError(f"a batch of {options.batch} cannot be divided among {self.team.size} processes")
         self.optimizer = _optimizer(self.model.parameters(), options)
         self._statistics = changing_buffers(self.model)
         self.average = WeightAverage(self.model, options.ema)
@@ -88,11 +88,11 @@ class Trainer:
         self.since_best = 0
 
     def resume(self) -> bool:
-        """Take up the run of this folder, if there is one.
+        """Resume the run in this folder; False if there is none.
 
         Raises:
-            CheckpointError: `last.pt` is damaged or of another network.
-            OptionError: the run was started otherwise: another network, batch, seed, optimizer or way of mixing.
+            CheckpointError: `last.pt` is damaged or belongs to another network.
+            OptionError: the run was started with another network, batch, seed, optimizer or mixing.
         """
         state = self.team.from_leader(self.folder.load() if self.team.leads else None)
         if state is None:
@@ -113,18 +113,18 @@ class Trainer:
             self.progress = Progress(**state["progress"])
             self.rate_scale = state["rate_scale"]
             self.since_best = state["since_best"]
-            if state.get("judged", self._judged()) != self._judged():  # what was best is not known
+            if state.get("judged", self._judged()) != self._judged():  # another criterion: the best loss is unknown
                 self.progress.best, self.since_best = None, 0
         if self.team.leads:
             self.folder.forget_after(self.progress.step)
         return True
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
-        """Train, yielding after each step. Ends at `steps`, on early stop, or when `stop()`.
+        """Train, yielding after each step, until `steps`, an early stop, or `stop()` returns True.
 
         Raises:
-            DataError: no finite loss in many steps.
-            StorageError: the state or the model cannot be written; what was written stays.
+            DataError: many consecutive steps have no finite gradient.
+            StorageError: the state or the model cannot be written; earlier files are kept.
         """
         options, team, now = self.options, self.team, self.progress
         keep_freed_memory()
@@ -142,7 +142,7 @@ class Trainer:
                 loss, finite = self._step(network, torch.from_numpy(batch.noisy), torch.from_numpy(batch.clean))
                 bad = 0 if finite else bad + 1
                 if bad > MAX_BAD_STEPS:
-                    raise DataError(f"no finite gradient in {bad} steps in a row; the learning rate may be too high")
+                    raise DataError(f"no finite gradient in {bad} consecutive steps; the learning rate may be too high")
                 now.step += 1
                 loss, stopped = team.mean([loss, float(stop())])
                 now.skipped += not finite
@@ -164,7 +164,7 @@ class Trainer:
         return 0 < self.options.early_stop <= self.since_best
 
     def _step(self, network: torch.nn.Module, noisy: Tensor, clean: Tensor) -> tuple[float, bool]:
-        """One step of the optimizer, left out where the gradient is not finite: the loss here, and whether it is."""
+        """One optimizer step, skipped if the gradient is not finite; returns the loss and whether it was finite."""
         device, options = self.team.device, self.options
         noisy, clean = noisy.to(device, non_blocking=True), clean.to(device, non_blocking=True)
         self.progress.lr = self.rate_scale * options.learning_rate(self.progress.step)
@@ -181,7 +181,7 @@ class Trainer:
         if finite:
             self.optimizer.step()
             self.average.update(self.model)
-        else:  # the statistics of batch norm have taken it in already
+        else:  # batch norm statistics have already been updated
             torch._foreach_copy_(self._statistics, statistics)
         return float(loss.detach()), finite
 
@@ -216,7 +216,7 @@ class Trainer:
         }
 
     def _unchangeable(self) -> dict[str, Any]:
-        """What must stay the same for batch n, and what the optimizer remembers, to stay the same."""
+        """Settings on which batch n and the optimizer state depend."""
         options, source = self.options, self.source
         network = {f"network.{name}": value for name, value in asdict(self.model.config).items()}
         return network | {
@@ -224,11 +224,11 @@ class Trainer:
         }  # fmt: skip
 
     def _judged(self) -> list[Any]:
-        """What the best loss so far is one of."""
+        """Identifies the criterion behind the best loss so far."""
         return [self.loss_options.to_dict(), [pair.name for pair in self.pairs]]
 
     def save(self) -> None:
-        """Write `last.pt`, atomically."""
+        """Write `last.pt` atomically."""
         if not self.team.leads:
             return
         self.folder.save(

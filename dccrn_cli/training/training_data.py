@@ -1,4 +1,4 @@
-"""From the paths that a user names to what a run trains and validates on."""
+"""Turns the paths given by a user into training and validation data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HELD_OUT_PAIRS = 64
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What to train on, and the fixed pairs to validate on."""
+    """Mixer for training and fixed pairs for validation."""
 
     mixer: Mixer
     pairs: list[Pair]
@@ -34,16 +34,17 @@ def find_data(
     seed: int,
     processes: int = 1,
 ) -> TrainingData:
-    """Clips of speech, noise and rooms; without `validation`, mixtures of clips that are set aside.
+    """Find clips of speech, noise and rooms; without `validation`, validate on mixtures of held-out clips.
 
     Args:
-        clean, noise, rooms, validation: where they lie.
-        mixing, seed: of the mixer.
-        processes: how many mix on this machine, which share the memory for decoded clips.
+        clean, noise, rooms: files, folders, archives or lists of recordings.
+        validation: folder of noisy and clean pairs.
+        mixing, seed: options and seed of the mixer.
+        processes: number of mixing processes on this machine, which share the memory for decoded clips.
 
     Raises:
-        DataError: a path that does not exist, or holds no audio.
-        OptionError: too few clips to set some aside.
+        DataError: a path does not exist or contains no audio.
+        OptionError: there are too few clips to hold some out.
     """
     speech_clips, noise_clips = find_clips(clean), find_clips(noise)
     cache = ClipCache(cache_budget(processes))
@@ -53,7 +54,7 @@ def find_data(
     else:
         speech_clips, held_speech = set_aside(speech_clips, HELD_OUT_SPEECH, "speech")
         noise_clips, held_noise = set_aside(noise_clips, HELD_OUT_NOISE, "noise")
-        with_speech = dataclasses.replace(mixing, noise_only=0.0)  # measures need some
+        with_speech = dataclasses.replace(mixing, noise_only=0.0)  # metrics need speech
         held = Mixer(ClipPool(held_speech), ClipPool(held_noise), room_pool, with_speech, seed + 1)
         pairs = mixed_pairs(held, HELD_OUT_PAIRS)
     speech_pool, noise_pool = (ClipPool(clips, cache=cache) for clips in (speech_clips, noise_clips))

@@ -21,7 +21,7 @@ Figures = dict[str, float]
 def validate(model: SpectralNetwork, pairs: Sequence[Pair], loss_options: LossOptions) -> Figures:
     """Mean figures of a model: `loss`, `si_snr` (dB), `pesq_wb` (MOS-LQO), `stoi`.
 
-    A measure that is not defined for a pair is left out of that mean.
+    A metric that is undefined for a pair is excluded from its mean.
     """
     return mean_figures(measure(model, pairs, loss_options))
 
@@ -32,11 +32,11 @@ def measure(
     loss_options: LossOptions,
     measures: Collection[str] = MEASURES.keys(),
 ) -> list[Figures]:
-    """The figures of each pair, in order: the loss and some of `MEASURES`; those that are not defined are missing."""
+    """Figures of each pair, in order: the loss and some of `MEASURES`; undefined ones are missing."""
     was_training, threads = model.training, torch.get_num_threads()
     model.eval()
-    # A network has little to share out within 4 s of audio, and threads that wait for each other
-    # are slow beside other work: each pair has one of its own.
+    # 4 s of audio offer a network little parallelism, and threads that wait for each other are slow
+    # on a busy machine: use one thread per pair.
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads) as pool:
@@ -47,7 +47,7 @@ def measure(
 
 
 def mean_figures(figures: Sequence[Figures]) -> Figures:
-    """Mean over pairs of each figure, NaN where no pair has it."""
+    """Mean of each figure over pairs; NaN if no pair has it."""
     columns = {name: [each[name] for each in figures if name in each] for name in ("loss", *MEASURES)}
     return {name: float(np.mean(values)) if values else float("nan") for name, values in columns.items()}
 

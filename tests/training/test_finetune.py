@@ -81,7 +81,7 @@ def test_a_better_model_is_written_and_used_at_once(data: Path, tmp_path: Path) 
     code, said = run(*sources, "--lr", "1e-3")
     assert code == 0, said
     assert "your noise, all" in said
-    assert "4 + 2 files of speech" in said
+    assert "4 + 2 speech files" in said
     for part in ("of scoring", "in 20 steps; loss ", " in all"):
         assert part in said, part
     provenance = load_checkpoint(output)[1]

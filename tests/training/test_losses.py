@@ -67,9 +67,9 @@ def test_options_come_from_the_table_of_a_recipe() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"si_snr": 1}, r"no 'si_snr'; there are si-snr, snr, level, mse,"),
-        ({"combination": "all"}, r"no combination of losses is called 'all'; there are default"),
-        ({"combination": ["a"]}, "no combination"),
+        ({"si_snr": 1}, r"no 'si_snr'; choose from si-snr, snr, level, mse,"),
+        ({"combination": "all"}, r"no loss combination named 'all'; choose from default"),
+        ({"combination": ["a"]}, "no loss combination"),
         ({"snr": -1}, "weight of the loss snr"),
         ({"snr": float("nan")}, "weight of the loss snr"),
         ({"snr": "much"}, "weight of the loss snr"),
@@ -78,8 +78,8 @@ def test_options_come_from_the_table_of_a_recipe() -> None:
         ({"exponent": 0}, "exponent"),
         ({"over": 0}, "over of the loss"),
         ({"over": True}, "over of the loss"),
-        ({"n_fft": 511}, "frame of the loss is 511"),
-        ({"n_fft": 512.0}, "frame of the loss"),
+        ({"n_fft": 511}, "not 511"),
+        ({"n_fft": 512.0}, "frame lengths of the loss"),
         ({"resolutions": 512}, "a list of samples"),
         ({"resolutions": []}, "empty"),
     ],
@@ -90,7 +90,7 @@ def test_tables_that_cannot_be_meant(table: dict[str, object], message: str) -> 
 
 
 def test_terms_that_are_not_known_are_refused() -> None:
-    with pytest.raises(OptionError, match="no loss is called 'sisnr'; there are si-snr"):
+    with pytest.raises(OptionError, match="no loss named 'sisnr'; choose from si-snr"):
         LossOptions(terms={"sisnr": 1.0})
 
 

@@ -157,7 +157,7 @@ def test_a_batch_is_shared_fairly(data: Path, tmp_path: Path) -> None:
     parts = [Batches(mixer(data), 2, rank, 2)[3] for rank in range(2)]
     np.testing.assert_array_equal(np.concatenate([part.noisy for part in parts]), whole.noisy)
     assert Team().gather([1, 2]) == [1, 2]
-    with pytest.raises(OptionError, match="cannot be shared"):
+    with pytest.raises(OptionError, match="cannot be divided"):
         run = trainer(data, tmp_path)
         type(run)(run.model, run.source, run.pairs, tmp_path, TrainOptions(batch=3), team=Team(0, 2))
 
@@ -288,12 +288,12 @@ def test_recipes_build_on_others_and_take_changes(tmp_path: Path) -> None:
         ("[training]\nlr = 'fast'", "lr must be a number"),
         ("[training]\nbf16 = 1", "bf16 must be true or false"),
         ("[training]\nschedule = 'slow'", "one of plateau, cosine"),
-        ("[training]\nsteps = 0", "1 or more"),
+        ("[training]\nsteps = 0", "at least 1"),
         ("[mixing]\nsnr-db = [1]", "a list of 2"),
         ("[network]\nmask = 'Z'", "one of R, C, E"),
         ("[loss]\nbeauty = 1", "beauty"),
         ("preset = 'none'", "no preset"),
-        ("base = 'bad'", "builds on itself"),
+        ("base = 'bad'", "is based on itself"),
         ("mixing = 3", "must be a table"),
         ("= 3", "Invalid"),
     ],

@@ -1,4 +1,4 @@
-"""Losses of training on `(batch, samples)` signals at 16 kHz. Lower is better."""
+"""Training losses on `(batch, samples)` signals at 16 kHz. Lower is better."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from dccrn_cli.training.losses.waveform import CEILING, has_speech, level_db, si
 __all__ = ["COMBINATIONS", "TERMS", "LossOptions", "loss_terms", "si_snr_db", "snr_db", "training_loss"]
 
 MIN_SAMPLES = 256
-"""The shortest signals that a loss takes: 16 ms."""
+"""Length of the shortest signals that a loss accepts: 16 ms."""
 
 
 class _Signals:
-    """Signals at the level of the clean one, or where there is no speech of the noisy one; what terms need of them.
+    """Signals normalised by the level of the clean one, or of the noisy one if there is no speech.
 
     Attributes:
-        speech: whether there is any, `(batch,)`.
-        missing: power that clean signals lack to an RMS of one where there is no speech, else 0, `(batch,)`.
+        speech: whether there is speech, `(batch,)`.
+        missing: without speech, the power that the clean signal lacks to an RMS of one, otherwise 0, `(batch,)`.
     """
 
     def __init__(self, estimate: Tensor, clean: Tensor, noisy: Tensor | None, options: LossOptions) -> None:
@@ -52,7 +52,7 @@ class _Signals:
         return spectral.compressed(self.estimate, n_fft, exponent), spectral.compressed(self.clean, n_fft, exponent)
 
     def of_speech(self, losses: Tensor) -> Tensor:
-        """Mean of `(batch,)` losses that say how well speech is heard, 0 where there is none."""
+        """Mean of `(batch,)` losses about how well speech is heard, counted as 0 without speech."""
         return torch.where(self.speech, losses, 0.0).mean()
 
 
@@ -73,7 +73,7 @@ def _compressed_complex(signals: _Signals) -> Tensor:
 _FUNCTIONS: dict[str, Callable[[_Signals], Tensor]] = {
     "si-snr": lambda s: -si_snr_db(s.estimate, s.clean, CEILING, s.missing).mean(),
     "snr": lambda s: -snr_db(s.estimate, s.clean, CEILING, s.missing).mean(),
-    # A hyperbola: it neither pulls at what is nearly right nor lets one faint example rule a batch.
+    # A hyperbola: small errors hardly matter, and no single faint example dominates a batch.
     "level": lambda s: ((1 + level_db(s.estimate, s.clean).square()).sqrt() - 1).mean(),
     "mse": lambda s: (s.estimate - s.clean).square().mean(),
     "mae": lambda s: (s.estimate - s.clean).abs().mean(),
@@ -92,20 +92,20 @@ _FUNCTIONS: dict[str, Callable[[_Signals], Tensor]] = {
 
 
 def loss_terms(estimate: Tensor, clean: Tensor, options: LossOptions, noisy: Tensor | None = None) -> dict[str, Tensor]:
-    """Unweighted values of the terms that have a weight, by name; scalars.
+    """Unweighted values of the terms with a weight, by name; scalars.
 
-    All signals are scaled by the level of the clean one, and computed with in float32 even within autocast. Spectra
-    are those of the estimate as a signal, so that what overlapping frames of a mask contradict each other in, and
-    resynthesis averages out, counts as it is heard.
+    All signals are normalised by the level of the clean one and processed in float32 even under autocast. Spectra
+    are taken from the resynthesised estimate, so that inconsistencies between overlapping frames of a mask count
+    only as far as they can be heard.
 
-    An example whose clean signal is more than 26 dB below its noisy one has no speech: it is scaled by the level of
-    the noisy signal, its ratios are those to speech at that level, and the perceptual terms leave it out.
+    An example whose clean signal is more than 26 dB below its noisy one has no speech: it is normalised by the level
+    of the noisy signal, its ratios are relative to speech at that level, and the perceptual terms ignore it.
 
     Args:
         estimate: `(batch, samples)` at 16 kHz, at least `MIN_SAMPLES` of them.
-        clean: of the same shape.
+        clean: clean speech of the same shape.
         options: terms and their parameters.
-        noisy: of the same shape; `crm` and `smm` need it, and examples without speech.
+        noisy: noisy signal of the same shape; needed for `crm`, `smm` and examples without speech.
 
     Raises:
         OptionError: a term lacks the noisy signal, or the signals are too short.
@@ -114,7 +114,7 @@ def loss_terms(estimate: Tensor, clean: Tensor, options: LossOptions, noisy: Ten
     if noisy is None and (lacking := sorted(NEED_NOISY.intersection(names))):
         raise OptionError(f"the loss {lacking[0]} needs the noisy signal")
     if estimate.shape[-1] < MIN_SAMPLES:
-        raise OptionError(f"signals of {estimate.shape[-1]} samples are too short for a loss; it takes {MIN_SAMPLES}")
+        raise OptionError(f"signals of {estimate.shape[-1]} samples are too short (at least {MIN_SAMPLES} needed)")
     dtype = torch.promote_types(torch.promote_types(estimate.dtype, clean.dtype), torch.float32)
     with torch.autocast(estimate.device.type, enabled=False):
         noisy = None if noisy is None else noisy.to(dtype)

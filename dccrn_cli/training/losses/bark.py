@@ -1,7 +1,7 @@
-"""The loudness model of PESQ at 16 kHz, which PMSQE has too: Bark bands, loudness, disturbance per frame.
+"""The loudness model of PESQ at 16 kHz, shared by PMSQE: Bark bands, loudness, disturbance per frame.
 
 Tables and constants are those of ITU-T P.862 (reference tables for 16 kHz). Powers are in its units: a
-signal whose mean power between 350 and 3250 Hz is `TARGET_POWER` is at listening level.
+signal with a mean power of `TARGET_POWER` between 350 and 3250 Hz is at listening level.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ TARGET_POWER = 1e7
 """Mean power of a level-aligned signal."""
 
 SILENT_FRAME_POWER = 1e7
-"""A frame with less power far above the threshold is silent."""
+"""A frame with less power than this well above the threshold is silent."""
 
 _BINS = (
     [1] * 8 + [2, 1, 1, 1, 1, 1, 2, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3]
     + [4, 3, 4, 5, 4, 5, 6, 6, 7, 8, 9, 9, 12, 12, 15, 16, 18, 21, 25, 20]
 )  # fmt: skip
-"""Bins of a 512-point spectrum in each band; the Nyquist bin is in none."""
+"""Number of bins of a 512-point spectrum in each band; the Nyquist bin is unused."""
 
 _WIDTH_BARK = [
     0.157344, 0.317994, 0.322441, 0.326934, 0.331474, 0.336061, 0.340697, 0.345381, 0.350114, 0.354897, 0.359729,
@@ -42,7 +42,7 @@ _DENSITY = (
     72.5478, 75.5848, 58.3792, 80.9508, 64.1357, 54.3848, 73.8219, 64.4371, 59.1765, 65.5213, 61.3998, 58.144,
     57.0045, 64.1263, 54.311, 61.115, 55.0778, 56.8493, 55.6289, 53.1371, 54.9858, 79.547]
 )  # fmt: skip
-"""Width of a band in Hz per Bark and bin: from the power of its bins to power density."""
+"""Width of each band in Hz per Bark and bin, which converts the power of its bins to power density."""
 
 _THRESHOLD_DB = [
     77.1, 63.9, 48.5, 36.9, 30.7, 25.9, 20.2, 16.6, 12.5, 9.9, 6.9, 4.9, 2.8, 1.0, -0.1, -1.4, -2.5, -3.4, -4.1,
@@ -55,7 +55,7 @@ _POWER_SCALE = 6.910853e-6
 _LOUDNESS_SCALE = 0.1866055
 _ZWICKER = 0.23
 _MASKED = 0.25
-"""Share of the fainter loudness by which a difference has to exceed zero to be heard."""
+"""Audibility threshold of a difference, as a share of the fainter loudness."""
 
 _LARGEST_DISTURBANCE = 45.0
 _EPS = 5e-7
@@ -63,14 +63,14 @@ _EPS = 5e-7
 
 @dataclass(frozen=True)
 class BarkScale:
-    """Constants of the bands, `(bands,)` but for `matrix`.
+    """Constants of the bands, each `(bands,)` except `matrix`.
 
     Attributes:
-        matrix: from power spectra to power densities, `(bins, bands)`.
-        width: of the bands in Bark.
-        threshold: of hearing.
-        exponent: of loudness (Zwicker's, steeper below 4 Bark).
-        gain: of loudness.
+        matrix: maps power spectra to power densities, `(bins, bands)`.
+        width: widths in Bark.
+        threshold: thresholds of hearing.
+        exponent: loudness exponents (Zwicker's, steeper below 4 Bark).
+        gain: loudness gains.
     """
 
     matrix: Tensor
@@ -82,8 +82,8 @@ class BarkScale:
 
 @lru_cache(maxsize=16)
 def bark_scale(device: torch.device, dtype: torch.dtype, lowest: int = 0) -> BarkScale:
-    """The bands from the one numbered `lowest`, made once for each device."""
-    with torch.inference_mode(False):  # else what validation makes could not be used in training
+    """Constants of the bands from number `lowest` on, cached per device."""
+    with torch.inference_mode(False):  # otherwise tables made during validation could not be used in training
         width = torch.tensor(_WIDTH_BARK, dtype=torch.float64)
         centre = width.cumsum(0) - width / 2
         steep = torch.where(centre < 4, (6 / (centre + 2)).clamp(max=2.0), torch.ones_like(centre))
@@ -100,7 +100,7 @@ def bark_scale(device: torch.device, dtype: torch.dtype, lowest: int = 0) -> Bar
 
 
 class _PowerSpectra(torch.autograd.Function):
-    """Power spectra of windowed frames; the gradient takes one real transform, where autograd takes a complex one."""
+    """Power spectra of windowed frames, with a gradient by one real FFT instead of autograd's complex one."""
 
     @staticmethod
     def forward(ctx: Any, frames: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class _PowerSpectra(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (spectra,) = ctx.saved_tensors
         spectra = spectra * gradients[0]
-        spectra[..., [0, -1]] *= 2  # the others come twice in the transform
+        spectra[..., [0, -1]] *= 2  # all other bins count twice in the transform
         size = 2 * (spectra.shape[-1] - 1)
         gradient: Tensor = torch.fft.irfft(spectra, size, norm="forward")
         return gradient
@@ -130,7 +130,7 @@ def power_spectra(signal: Tensor, window: Tensor) -> Tensor:
 
 
 def audible_power(power: Tensor, scale: BarkScale, factor: float = 1.0) -> Tensor:
-    """Sum of what lies above `factor` times the threshold, `(batch, frames, 1)`."""
+    """Total power of the bands above `factor` times the threshold, `(batch, frames, 1)`."""
     return torch.where(power > factor * scale.threshold, power, 0.0).sum(-1, keepdim=True)
 
 
@@ -145,8 +145,8 @@ def frame_disturbances(degraded: Tensor, reference: Tensor, scale: BarkScale) ->
 
     Args:
         degraded: equalised power densities, `(batch, frames, bands)`.
-        reference: likewise.
-        scale: of the bands.
+        reference: equalised power densities, `(batch, frames, bands)`.
+        scale: constants of the bands.
     """
     heard, meant = loudness(degraded, scale), loudness(reference, scale)
     difference = ((heard - meant).abs() - _MASKED * torch.minimum(heard, meant)).clamp(min=0) * scale.width

@@ -1,4 +1,4 @@
-"""What a training loss is made of: named terms, their weights and the few parameters they share."""
+"""Options of the training loss: named terms, their weights and a few shared parameters."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from dataclasses import dataclass, field
 from dccrn_cli.errors import OptionError
 
 TERMS: Mapping[str, str] = {
-    "si-snr": "negative SI-SNR in dB, at least -35; blind to the level of the output",
-    "snr": "negative SNR in dB, at least -35; holds the level",
-    "level": "decibels between the levels of output and speech, squared below 1 dB",
+    "si-snr": "negative SI-SNR in dB, at least -35; ignores the output level",
+    "snr": "negative SNR in dB, at least -35; preserves the level",
+    "level": "level difference between output and speech in dB, quadratic below 1 dB",
     "mse": "mean squared error of samples",
     "mae": "mean absolute error of samples",
     "multi-resolution": "spectral convergence and log magnitudes at several frame lengths",
-    "compressed-magnitude": "mean squared error of magnitudes raised to `exponent`; too much weighs `over` times",
-    "compressed-complex": "mean squared error of complex spectra with such magnitudes",
-    "log-spectral-mse": "logarithm of the summed errors of real, imaginary and magnitude spectra",
+    "compressed-magnitude": "mean squared error of magnitudes raised to `exponent`; excess is weighted by `over`",
+    "compressed-complex": "mean squared error of complex spectra with compressed magnitudes",
+    "log-spectral-mse": "log of the summed errors of real, imaginary and magnitude spectra",
     "lms": "log-mel spectra with 16, 32 and 64 bands",
-    "pmsqe": "PMSQE: disturbance of loudness, mean of frames",
-    "pesq": "what wide-band PESQ takes off its best raw score of 4.5",
+    "pmsqe": "PMSQE: mean loudness disturbance over frames",
+    "pesq": "wide-band PESQ's deduction from its best raw score of 4.5",
     "csa": "complex spectrum approximation",
     "msa": "magnitude spectrum approximation",
-    "crm": "error of the complex ratio mask that the estimate stands for",
-    "smm": "error of the spectral magnitude mask that the estimate stands for",
+    "crm": "error of the complex ratio mask implied by the estimate",
+    "smm": "error of the spectral magnitude mask implied by the estimate",
 }
-"""Terms of a loss, lower is better for all, and what they are."""
+"""Loss terms and their descriptions; lower is better for all."""
 
 NEED_NOISY = frozenset({"crm", "smm"})
 
@@ -45,28 +45,29 @@ COMBINATIONS: Mapping[str, Mapping[str, float]] = {
 }
 """Weights of known combinations.
 
-Beside the default, PESQ and PMSQE have about half of its gradient, as measured in a trained network. The rest
-are weighted means with the coupling constants published with "DCCRN with various loss functions" (Hwang, Byun
-and Park): 1:2 for LMS, 1:15 and 1:8 for PMSQE. MSE with LMS is 1000:1 there, of signals at their own level; for
-speech at -20 dBFS that is 10:1 of signals at an RMS of one, as they are here. MSE with PMSQE has none there that
-was in use; ours is the same.
+Added to the default, PESQ and PMSQE contribute about half of its gradient, as measured in a trained network. The
+others are weighted means with the coupling constants published in "DCCRN with various loss functions" (Hwang, Byun
+and Park): 1:2 for LMS, 1:15 and 1:8 for PMSQE. The paper's 1000:1 for MSE with LMS applies to unscaled signals;
+for speech at -20 dBFS it corresponds to 10:1 with signals at an RMS of one, as used here. The paper gives no
+constant for MSE with PMSQE; we use the same.
 """
 
 
 @dataclass(frozen=True)
 class LossOptions:
-    """Terms of the loss and their weights, see `TERMS`.
+    """Terms of the loss (`TERMS`) and their weights.
 
     Attributes:
         terms: weights by name.
-        exponent: compression of the spectra of the `compressed-…` terms.
-        n_fft: frame of all spectra but those of the perceptual terms and `multi-resolution`; the hop is half of it.
-        resolutions: frames of `multi-resolution`, in samples; hops are a quarter of them.
-        over: weight, in `compressed-magnitude`, of magnitudes that are too large (noise left) against those that are
-            too small (speech lost).
+        exponent: compression of the spectra in the `compressed-…` terms.
+        n_fft: frame length of all spectra except those of the perceptual terms and `multi-resolution`; the hop is
+            half of it.
+        resolutions: frame lengths of `multi-resolution` in samples; the hops are a quarter of them.
+        over: weight, in `compressed-magnitude`, of magnitudes that are too large (residual noise) relative to those
+            that are too small (lost speech).
 
     Raises:
-        OptionError: names that are not known, negative weights, no terms, or parameters out of range.
+        OptionError: unknown names, negative weights, no terms, or parameters out of range.
     """
 
     terms: Mapping[str, float] = field(default_factory=lambda: dict(_DEFAULT))
@@ -78,61 +79,59 @@ class LossOptions:
     def __post_init__(self) -> None:
         for name, weight in self.terms.items():
             if name not in TERMS:
-                raise OptionError(f"no loss is called {name!r}; there are {', '.join(TERMS)}")
+                raise OptionError(f"no loss named {name!r}; choose from {', '.join(TERMS)}")
             if not (_is_number(weight) and 0 <= weight < math.inf):
-                raise OptionError(f"weight of the loss {name} is {weight!r}: a number from 0 is meant")
+                raise OptionError(f"the weight of the loss {name} must be a non-negative number, not {weight!r}")
         if not any(self.terms.values()):
-            raise OptionError(f"no loss has a weight; there are {', '.join(TERMS)}")
+            raise OptionError(f"no loss has a weight; choose from {', '.join(TERMS)}")
         if not (_is_number(self.exponent) and 0 < self.exponent <= 1):
-            raise OptionError(f"exponent of the loss is {self.exponent!r}: a number above 0 and up to 1 is meant")
+            raise OptionError(f"exponent of the loss must be above 0 and at most 1, not {self.exponent!r}")
         if not (_is_number(self.over) and 0 < self.over < math.inf):
-            raise OptionError(f"over of the loss is {self.over!r}: a number above 0 is meant")
+            raise OptionError(f"over of the loss must be a number above 0, not {self.over!r}")
         for frame in (self.n_fft, *self.resolutions):
             if type(frame) is not int or frame not in range(16, 16_385, 4):
                 raise OptionError(
-                    f"frame of the loss is {frame!r}: samples, a multiple of 4 from 16 to 16384, are meant"
+                    f"frame lengths of the loss must be multiples of 4 from 16 to 16384 samples, not {frame!r}"
                 )
         if not self.resolutions:
-            raise OptionError("resolutions of the loss are empty")
+            raise OptionError("resolutions of the loss must not be empty")
         object.__setattr__(self, "terms", {name: float(weight) for name, weight in self.terms.items()})
 
     @classmethod
     def from_table(cls, table: Mapping[str, object]) -> LossOptions:
         """Options from the `[loss]` table of a recipe.
 
-        Keys are names of terms with their weights, parameters, and `combination`, a name in `COMBINATIONS`
-        whose weights hold for terms that the table does not weight itself. Without terms the default holds.
+        Keys are terms with their weights, parameters, and `combination`, a name in `COMBINATIONS` that supplies
+        the weights of terms not in the table. Without terms the default combination is used.
 
         Raises:
-            OptionError: as for the class, or a combination that is not known.
+            OptionError: unknown names, negative weights, no terms, or parameters out of range.
         """
         terms: dict[str, object] = {}
         parameters: dict[str, object] = {}
         for key, value in table.items():
             if key == "combination":
                 if not isinstance(value, str) or value not in COMBINATIONS:
-                    raise OptionError(
-                        f"no combination of losses is called {value!r}; there are {', '.join(COMBINATIONS)}"
-                    )
+                    raise OptionError(f"no loss combination named {value!r}; choose from {', '.join(COMBINATIONS)}")
             elif key in ("exponent", "over", "n_fft"):
                 parameters[key] = value
             elif key == "resolutions":
                 if not isinstance(value, list | tuple):
-                    raise OptionError(f"resolutions of the loss are {value!r}: a list of samples is meant")
+                    raise OptionError(f"resolutions of the loss must be a list of samples, not {value!r}")
                 parameters[key] = tuple(value)
             elif key in TERMS:
                 terms[key] = value
             else:
                 raise OptionError(
-                    f"[loss] knows no {key!r}; there are {', '.join(TERMS)}, combination, exponent, over, "
+                    f"[loss] has no {key!r}; choose from {', '.join(TERMS)}, combination, exponent, over, "
                     "n_fft, resolutions"
                 )
         if "combination" in table or not terms:
             terms = {**COMBINATIONS[str(table.get("combination", "default"))], **terms}
-        return cls(terms=terms, **parameters)  # type: ignore[arg-type]  # the class checks them
+        return cls(terms=terms, **parameters)  # type: ignore[arg-type]  # checked by the class
 
     def to_dict(self) -> dict[str, object]:
-        """The options as JSON can hold them, and `from_table` reads them back."""
+        """The options as JSON-compatible data for `from_table`."""
         parameters = {
             "exponent": self.exponent, "over": self.over, "n_fft": self.n_fft, "resolutions": list(self.resolutions)
         }  # fmt: skip

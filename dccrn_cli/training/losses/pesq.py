@@ -1,6 +1,6 @@
-"""Wide-band PESQ (ITU-T P.862.2) as a differentiable function of signals that are aligned in time.
+"""Wide-band PESQ (ITU-T P.862.2) as a differentiable function of time-aligned signals.
 
-What P.862 does about delays, per utterance and in bad intervals, is left out: the pairs of training have none.
+P.862's delay compensation, per utterance and in bad intervals, is omitted, since training pairs have no delay.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from dccrn_cli.training.losses.bark import (
 from dccrn_cli.training.losses.waveform import at_clean_level
 
 _PADDING = 5120
-"""Samples of silence that P.862 counts to the signal (320 ms)."""
+"""Samples of silence that P.862 adds to the length of the signal (320 ms)."""
 
-_LOWEST_BAND = 1  # the first band is left out of all sums of P.862
+_LOWEST_BAND = 1  # the first band is excluded from all sums in P.862
 _SYLLABLE = 20  # frames: 320 ms, half overlapping
 _FADE = 16  # samples
-_AUDIBLE = 500.0  # sum of five samples at listening level with which the speech begins and ends
-_LONG = 1000  # frames from which on late disturbances count more
+_AUDIBLE = 500.0  # sum of five samples at listening level that marks the start and end of speech
+_LONG = 1000  # number of frames above which late disturbances count more
 _SYMMETRIC, _ASYMMETRIC = 0.1, 0.0309
-_FAINT_POWER = 1e-8  # relative to the clean signal: fainter estimates are not raised to listening level
+_FAINT_POWER = 1e-8  # relative to the clean signal; fainter estimates are not raised to listening level
 _EPS = 1e-18
 
 _BIQUAD = ((2.740826, -5.4816519, 2.740826), (1.0, -1.9444777, 0.94597794))
@@ -48,7 +48,7 @@ _RINGING = 1024
 
 @dataclass(frozen=True)
 class _Filters:
-    """On the bins of a whole signal: power gain of the level filter times Parseval's weights; input filter."""
+    """Filters on the bins of a whole signal: power gain of the level filter with Parseval weights, and input filter."""
 
     level: Tensor
     input: Tensor
@@ -68,7 +68,7 @@ def _filters(n_fft: int, device: torch.device, dtype: torch.dtype) -> _Filters:
 
 @lru_cache(maxsize=16)
 def _windows(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Of frames; ramp of a fade; memory of the gain of frames, latest last."""
+    """Frame window; fade ramp; smoothing kernel of the frame gain, latest frame last."""
     with torch.inference_mode(False):
         ramp = torch.arange(1, _FADE, dtype=dtype, device=device) / _FADE
         memory = 0.8 * 0.2 ** torch.arange(15, -1, -1, dtype=dtype, device=device)
@@ -76,14 +76,14 @@ def _windows(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, 
 
 
 def _transform_length(samples: int) -> int:
-    """A length of small prime factors with room for the ringing of the filter."""
+    """A length with small prime factors and room for the ringing of the filter."""
     needed = samples + _RINGING
     step = max(1, 1 << ((needed - 1).bit_length() - 4))
     return -(-needed // step) * step
 
 
 def _at_the_ear(signal: Tensor) -> Tensor:
-    """Signal at listening level behind the input filter, `(batch, samples)`."""
+    """The signal at listening level after the input filter, `(batch, samples)`."""
     samples = signal.shape[-1]
     ramp = _windows(signal.device, signal.dtype)[1]
     length = _transform_length(samples)
@@ -97,13 +97,13 @@ def _at_the_ear(signal: Tensor) -> Tensor:
 
 
 def _powers(signal: Tensor, scale: BarkScale) -> Tensor:
-    """Power densities of all frames that begin at least half a frame before the end."""
+    """Power densities of all frames that start at least half a frame before the end."""
     window = _windows(signal.device, signal.dtype)[0]
     return power_spectra(F.pad(signal, (0, HOP)), window) @ scale.matrix
 
 
 def _speech_frames(clean: Tensor) -> tuple[Tensor, Tensor]:
-    """First and last frame of what is judged, `(batch,)` each."""
+    """First and last frame to be judged, `(batch,)` each."""
     samples = clean.shape[-1]
     loud = F.avg_pool1d(F.pad(clean.abs(), (0, 4))[:, None], 5, 1)[:, 0] * 5 >= _AUDIBLE
     ends = torch.stack((loud, loud.flip(-1)))
@@ -117,7 +117,7 @@ def _speech_frames(clean: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mean(disturbance: Tensor, first: Tensor, last: Tensor, weight: Tensor) -> Tensor:
-    """L6 mean within syllables of `(batch, frames)` disturbances, then L2 mean over them, `(batch,)`."""
+    """L6 mean of `(batch, frames)` disturbances within syllables, then L2 mean over syllables, `(batch,)`."""
     frames = disturbance.shape[-1]
     starts = torch.arange(0, frames, _SYLLABLE // 2, device=disturbance.device)
     index = first[:, None, None] + starts[:, None] + torch.arange(_SYLLABLE, device=disturbance.device)
@@ -130,9 +130,9 @@ def _mean(disturbance: Tensor, first: Tensor, last: Tensor, weight: Tensor) -> T
 
 
 def pesq_disturbance(estimate: Tensor, clean: Tensor) -> Tensor:
-    """What PESQ takes off its best raw score of 4.5, `(batch,)`; 0 where the clean signal is silent.
+    """PESQ's deduction from its best raw score of 4.5, `(batch,)`; 0 if the clean signal is silent.
 
-    It goes on growing where MOS-LQO is all but flat, so that bad estimates have gradients too.
+    It keeps growing where MOS-LQO is almost flat, so that poor estimates have gradients too.
     """
     samples = clean.shape[-1]
     if samples < N_FFT:
@@ -169,6 +169,6 @@ def pesq_disturbance(estimate: Tensor, clean: Tensor) -> Tensor:
 
 
 def pesq_mos_lqo(estimate: Tensor, clean: Tensor) -> Tensor:
-    """MOS-LQO of wide-band PESQ, `(batch,)`, of `(batch, samples)` at 16 kHz (mapping of P.862.2)."""
+    """MOS-LQO of wide-band PESQ, `(batch,)`, for `(batch, samples)` at 16 kHz (mapping of P.862.2)."""
     raw = 4.5 - pesq_disturbance(*at_clean_level(estimate, clean))
     return 0.999 + 4 / (1 + torch.exp(3.8224 - 1.3669 * raw))

@@ -19,13 +19,13 @@ from dccrn_cli.training.losses.bark import (
 )
 
 _SYMMETRIC, _ASYMMETRIC = 0.1, 0.0309
-_WINDOW_GAIN = 2.0  # one over the mean power of a square root of a Hann window
-_FAINT_POWER = 1e-8  # relative to the clean signal: fainter estimates are not raised to listening level
+_WINDOW_GAIN = 2.0  # inverse of the mean power of a square-root Hann window
+_FAINT_POWER = 1e-8  # relative to the clean signal; fainter estimates are not raised to listening level
 
 
 @lru_cache(maxsize=16)
 def _constants(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Window; weights of the bins in the mean power between 350 and 3250 Hz."""
+    """Window, and weights of the bins in the mean power between 350 and 3250 Hz."""
     with torch.inference_mode(False):
         window = torch.hann_window(N_FFT, dtype=torch.float64).sqrt()
         level = torch.zeros(N_FFT // 2 + 1, dtype=torch.float64)
@@ -35,7 +35,7 @@ def _constants(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor
 
 
 def pmsqe(estimate: Tensor, clean: Tensor) -> Tensor:
-    """Loss of `(batch, samples)` signals, `(batch,)`; 0 where the clean signal is silent."""
+    """PMSQE of `(batch, samples)` signals, `(batch,)`; 0 if the clean signal is silent."""
     if (short := N_FFT - clean.shape[-1]) > 0:
         estimate, clean = F.pad(estimate, (0, short)), F.pad(clean, (0, short))
     window, _ = _constants(clean.device, clean.dtype)
@@ -43,7 +43,7 @@ def pmsqe(estimate: Tensor, clean: Tensor) -> Tensor:
 
 
 def pmsqe_of_spectra(estimate: Tensor, clean: Tensor) -> Tensor:
-    """Loss of power spectra of frames of 512 samples, square root of Hann window, `(batch, frames, 257)`."""
+    """PMSQE of power spectra `(batch, frames, 257)` of 512-sample frames with a square-root Hann window."""
     _, level = _constants(clean.device, clean.dtype)
     scale = bark_scale(clean.device, clean.dtype)
 

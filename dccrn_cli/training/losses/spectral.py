@@ -1,4 +1,4 @@
-"""Losses of spectra. Signals are `(batch, samples)` with the clean one at an RMS of one."""
+"""Spectral losses. Signals are `(batch, samples)` with the clean one at an RMS of one."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.training.losses.waveform import CEILING
 
 _FLOOR = 1e-3
-"""Power of a bin below which it does not matter how faint it is: about 53 dB below a mean one."""
+"""Power below which differences in a bin are ignored: about 53 dB below the mean."""
 
 _RELATIVE_FLOOR = 1e-6
-"""The same for spectra in which white noise at an RMS of one has a power of one: 60 dB below it."""
+"""Power floor for spectra in which white noise at an RMS of one has a power of one: 60 dB below it."""
 
 _EPS = 1e-8
 _MEL_BANDS = (16, 32, 64)
 _MEL_FLOOR = 3e-6
-"""The 1e-7 of the published LMS, which is for speech at about -30 dBFS."""
+"""Equivalent of the 1e-7 in the published LMS, which applies to speech at about -30 dBFS."""
 
 
 @lru_cache(maxsize=32)
 def _window(n_fft: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    with torch.inference_mode(False):  # else what validation makes could not be used in training
+    with torch.inference_mode(False):  # otherwise windows made during validation could not be used in training
         return torch.hann_window(n_fft, device=device, dtype=dtype)
 
 
 def spectrum(signal: Tensor, n_fft: int, hop: int | None = None) -> Tensor:
-    """Complex spectra as `(batch, bins, frames, 2)`, Hann window, hop of half a frame by default."""
+    """Complex spectra `(batch, bins, frames, 2)` with a Hann window, by default with a hop of half a frame."""
     window = _window(n_fft, signal.device, signal.dtype)
     mode = "reflect" if signal.shape[-1] > n_fft // 2 else "constant"
     return torch.view_as_real(
@@ -51,7 +51,7 @@ def magnitude(spectra: Tensor, floor: float) -> Tensor:
 
 
 def compressed(signal: Tensor, n_fft: int, exponent: float) -> tuple[Tensor, Tensor]:
-    """Spectrum `(batch, bins, frames, 2)` with its magnitudes raised to a power, and those magnitudes."""
+    """Spectrum `(batch, bins, frames, 2)` with magnitudes raised to a power, and those magnitudes."""
     spectra = spectrum(signal, n_fft)
     power = spectra.square().sum(-1) + _FLOOR
     magnitudes = power ** (exponent / 2)
@@ -61,7 +61,7 @@ def compressed(signal: Tensor, n_fft: int, exponent: float) -> tuple[Tensor, Ten
 def multi_resolution(estimate: Tensor, clean: Tensor, frames: Sequence[int], missing: Tensor | float = 0.0) -> Tensor:
     """Spectral convergence plus mean absolute difference of log magnitudes (Yamamoto et al. 2020).
 
-    `missing` is added to the mean power of the clean signal where errors are set against it, `(batch,)`.
+    `missing` is added to the mean power of the clean signal in the denominator of relative errors, `(batch,)`.
     """
     total = estimate.new_zeros(())
     for n_fft in frames:
@@ -73,9 +73,9 @@ def multi_resolution(estimate: Tensor, clean: Tensor, frames: Sequence[int], mis
 
 
 def log_spectral_mse(estimate: Tensor, clean: Tensor, n_fft: int, missing: Tensor | float = 0.0) -> Tensor:
-    """Logarithm of the errors of real, imaginary and magnitude spectra (Le et al. 2021), bounded at 35 dB.
+    """Log of the errors of real, imaginary and magnitude spectra (Le et al. 2021), bounded at 35 dB.
 
-    `missing` is as in `multi_resolution`.
+    `missing` is added to the mean power of the clean signal that sets the bound, `(batch,)`.
     """
     got, want = unit_spectrum(estimate, n_fft), unit_spectrum(clean, n_fft)
     floor = _RELATIVE_FLOOR
@@ -86,7 +86,7 @@ def log_spectral_mse(estimate: Tensor, clean: Tensor, n_fft: int, missing: Tenso
 
 @lru_cache(maxsize=16)
 def _mel(bands: int, n_fft: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Triangles on the mel scale from 0 to 8 kHz, `(bins, bands)`, each a weighted mean."""
+    """Triangular mel filters from 0 to 8 kHz, `(bins, bands)`, each normalised to unit sum."""
     with torch.inference_mode(False):
         hz = torch.linspace(0, SAMPLE_RATE / 2, n_fft // 2 + 1, dtype=torch.float64)
         top = math.log1p(SAMPLE_RATE / 2 / 700)
@@ -95,12 +95,12 @@ def _mel(bands: int, n_fft: int, device: torch.device, dtype: torch.dtype) -> Te
         fall = (edges[2:] - hz[:, None]) / (edges[2:] - edges[1:-1])
         bank = torch.minimum(rise, fall).clamp(min=0)
         nearest = F.one_hot((hz[:, None] - edges[1:-1]).abs().argmin(0), len(hz)).T.to(bank)
-        bank = torch.where(bank.sum(0) > 0, bank, nearest)  # a band narrower than a bin has the nearest
+        bank = torch.where(bank.sum(0) > 0, bank, nearest)  # a band narrower than a bin uses the nearest one
         return (bank / bank.sum(0)).to(device, dtype)
 
 
 def log_mel(estimate: Tensor, clean: Tensor, n_fft: int) -> Tensor:
-    """Root mean square difference of log-mel spectra over bands, mean of frames and of 16, 32 and 64 bands."""
+    """RMS difference of log-mel spectra over bands, averaged over frames and over 16, 32 and 64 bands."""
     got, want = (magnitude(spectrum(x, n_fft), _EPS).transpose(1, 2) / n_fft for x in (estimate, clean))
     total = estimate.new_zeros(())
     for bands in _MEL_BANDS:

@@ -1,4 +1,4 @@
-"""Classic targets of training as losses: the spectrum of clean speech, and masks that make it from the noisy one."""
+"""Classic training targets as losses: the spectrum of clean speech, and masks that map the noisy spectrum to it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 from dccrn_cli.training.losses.spectral import magnitude, unit_spectrum
 
 _FLOOR = 1e-6
-"""Power of a bin, 60 dB below white noise at an RMS of one, that keeps masks and gradients finite in silence."""
+"""Power floor, 60 dB below white noise at an RMS of one, that keeps masks and gradients finite in silence."""
 
 _MASK_LIMIT = 2.0
 _MASK_STEEPNESS = 1.0
-"""Nearly linear up to one. The 10 and 0.1 of Williamson et al. leave the loss to the few bins where
-speech and noise cancel, whose ratio says nothing: with them training goes more slowly."""
+"""Nearly linear up to one. With the 10 and 0.1 of Williamson et al. the loss is dominated by the few bins where
+speech and noise cancel, whose ratio is meaningless, and training is slower."""
 
 
 def complex_spectrum(estimate: Tensor, clean: Tensor, n_fft: int) -> Tensor:
@@ -49,5 +49,5 @@ def _times_conjugate(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _bounded(mask: Tensor) -> Tensor:
-    """K (1 - exp(-C x)) / (1 + exp(-C x)), smooth where a limit would leave no gradient."""
+    """K (1 - exp(-C x)) / (1 + exp(-C x)), a smooth bound that keeps gradients where clipping would not."""
     return _MASK_LIMIT * torch.tanh(_MASK_STEEPNESS / 2 * mask)

@@ -1,4 +1,4 @@
-"""Losses and measures of waveforms, `(batch, samples)` each."""
+"""Losses and levels of waveforms `(batch, samples)`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor
 _EPS = 1e-8
 _FAINT = 1e-3
 CEILING = 10**-3.5
-"""A ratio above 35 dB earns nothing more, so that clean examples do not rule a batch."""
+"""Ratios above 35 dB earn nothing more, so that clean examples do not dominate a batch."""
 LEAST_SPEECH = 10**-2.6
-"""Power of a clean signal over that of the noisy one below which the example has no speech: 26 dB."""
+"""Power of a clean signal relative to the noisy one below which the example has no speech: -26 dB."""
 
 
 def at_clean_level(estimate: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
-    """Both signals with the gain that brings the clean one to an RMS of one."""
+    """Scale both signals by the gain that brings the clean one to an RMS of one."""
     gain = unit_gain(clean)
     return estimate * gain, clean * gain
 
@@ -25,7 +25,7 @@ def unit_gain(signal: Tensor) -> Tensor:
 
 
 def has_speech(clean: Tensor, noisy: Tensor) -> Tensor:
-    """Whether the clean signal is more than next to nothing beside the noisy one, `(batch, 1)`."""
+    """Whether the clean signal is significant relative to the noisy one, `(batch, 1)`."""
     return clean.square().mean(-1, keepdim=True) > LEAST_SPEECH * noisy.square().mean(-1, keepdim=True)
 
 
@@ -34,8 +34,8 @@ def si_snr_db(estimate: Tensor, clean: Tensor, ceiling: float = 0.0, missing: Te
 
     Args:
         estimate, clean: `(batch, samples)`.
-        ceiling: energy of an error, over that of the signal, below which it does not count.
-        missing: mean power that is added to that of the signal, `(batch,)`, where there is no speech.
+        ceiling: error energy added, relative to the signal, which limits the ratio.
+        missing: mean power added to that of the signal, `(batch,)`, for examples without speech.
     """
     estimate = estimate - estimate.mean(-1, keepdim=True)
     clean = clean - clean.mean(-1, keepdim=True)
@@ -45,7 +45,13 @@ def si_snr_db(estimate: Tensor, clean: Tensor, ceiling: float = 0.0, missing: Te
 
 
 def snr_db(estimate: Tensor, clean: Tensor, ceiling: float = 0.0, missing: Tensor | float = 0.0) -> Tensor:
-    """Plain signal-to-noise ratio in dB, `(batch,)`; arguments as for `si_snr_db`."""
+    """Plain signal-to-noise ratio in dB, `(batch,)`.
+
+    Args:
+        estimate, clean: `(batch, samples)`.
+        ceiling: error energy added, relative to the signal, which limits the ratio.
+        missing: mean power added to that of the signal, `(batch,)`, for examples without speech.
+    """
     return _ratio_db(clean.square().sum(-1) + missing * clean.shape[-1], (estimate - clean).square().sum(-1), ceiling)
 
 
@@ -54,5 +60,5 @@ def _ratio_db(signal: Tensor, error: Tensor, ceiling: float) -> Tensor:
 
 
 def level_db(estimate: Tensor, clean: Tensor) -> Tensor:
-    """Level of the estimate above that of the clean signal in dB, `(batch,)`; both far below one count as equal."""
+    """Level of the estimate relative to the clean signal in dB, `(batch,)`; levels far below one count as equal."""
     return 10 * torch.log10((estimate.square().mean(-1) + _FAINT) / (clean.square().mean(-1) + _FAINT))
