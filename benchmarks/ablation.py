@@ -1,13 +1,13 @@
-"""Variants of a network trained from scratch on the same budget of CPU time.
+"""Trains variants of a network from scratch on the same budget of CPU time.
 
     python benchmarks/ablation.py RUNS --clean SPEECH --noise NOISE --validation DATA --budget 200 \
         dual-path dccrn "one block=dual-path dual_path_blocks=1"
 
 A variant is a preset, or NAME=PRESET FIELD=VALUE … with fields of its configuration in TOML. Each is
 trained in one thread with the mixing, loss and optimizer of a recipe, on batches of 4 clips of 1 s, until
-the budget is spent; the learning rate falls along a cosine of the time spent. DATA holds pairs, noisy/ and clean/ (or
-main/ with both); every second one is measured. RUNS keeps a file of results for each variant and seed.
-CPU time is that of the process, mixing included, so that other load on the machine matters little.
+the budget is spent; the learning rate follows a cosine over the time spent. DATA contains pairs in noisy/ and clean/
+(or main/ with both); every second pair is measured. RUNS receives a results file for each variant and seed.
+CPU time is that of the process, including mixing, so other load on the machine has little effect.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ WARMUP_STEPS = 50
 
 @dataclasses.dataclass(frozen=True)
 class TimedOptions(TrainOptions):
-    """Options of a run that ends when its CPU time is spent."""
+    """Training options of a run that ends when its CPU time is spent."""
 
     budget_s: float = 0.0
     started_s: float = 0.0
 
     def spent(self) -> float:
-        """Share of the budget."""
+        """Share of the budget spent so far."""
         return min((time.process_time() - self.started_s) / self.budget_s, 1.0)
 
     def learning_rate(self, step: int) -> float:
-        """Along a cosine of the time spent."""
+        """Learning rate, a cosine over the time spent."""
         return (
             self.lr * min(1.0, (step + 1) / WARMUP_STEPS) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.spent())))
         )
 
 
 def parse_variant(text: str) -> tuple[str, NetworkConfig]:
-    """A preset, or `NAME=PRESET FIELD=VALUE …`, as a name and a configuration."""
+    """Parse a preset, or `NAME=PRESET FIELD=VALUE …`, into a name and a configuration."""
     name, equals, rest = text.partition("=")
     if not equals:
         return text, preset(text)
@@ -66,10 +66,10 @@ def parse_variant(text: str) -> tuple[str, NetworkConfig]:
 
 
 class Bench:
-    """What all runs share.
+    """Data and settings shared by all runs.
 
     Args:
-        arguments: of the command line.
+        arguments: command-line arguments.
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
@@ -80,7 +80,7 @@ class Bench:
         self.pairs: list[tuple[str, Pair]] = labelled_pairs(arguments.validation, 0)[::2]
 
     def run(self, config: NetworkConfig, budget_s: float, seed: int) -> dict[str, Any]:
-        """Train and measure."""
+        """Train and measure a network."""
         torch.manual_seed(seed)
         mixer = Mixer(self.speech, self.noise, self.rooms, self.mixing, seed)
         settings = dataclasses.asdict(self.recipe.training) | {
@@ -100,14 +100,14 @@ class Bench:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, help="folder of the results; made if missing")
+    parser.add_argument("runs", type=Path, help="results folder, created if missing")
     parser.add_argument("variants", nargs="+")
     parser.add_argument("--clean", type=Path, nargs="+", required=True)
     parser.add_argument("--noise", type=Path, nargs="+", required=True)
     parser.add_argument("--rooms", type=Path, nargs="+")
     parser.add_argument("--validation", type=Path, required=True)
     parser.add_argument("--recipe", default="general")
-    parser.add_argument("--budget", type=float, default=200.0, help="CPU seconds of each run")
+    parser.add_argument("--budget", type=float, default=200.0, help="CPU seconds per run")
     parser.add_argument("--clip-s", type=float, default=1.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments = parser.parse_args()

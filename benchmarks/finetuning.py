@@ -1,11 +1,11 @@
-"""What fine-tuning on one kind of noise brings, on recordings that it never had.
+"""Measures the effect of fine-tuning on one kind of noise, on unseen recordings.
 
     python benchmarks/finetuning.py FOLDER --clean SPEECH --noise NOISE... --kind keyboard --data DATA
 
-Takes `--noise-minutes` of the clips whose folder is called KIND and `--speech-minutes` of the speech
-into FOLDER, runs `dccrn finetune` on them, and measures SI-SNR before and after on mixtures, from
--5 to 20 dB, of the other clips of that kind with the clean speech of DATA/main/clean, and on the pairs
-of DATA/main. What FOLDER holds already is not made again.
+Copies `--noise-minutes` of the clips whose folder is named KIND and `--speech-minutes` of speech to FOLDER,
+runs `dccrn finetune` on them, and measures SI-SNR before and after on mixtures, from -5 to 20 dB, of the
+other clips of that kind with the clean speech of DATA/main/clean, and on the pairs of DATA/main. Files
+already in FOLDER are reused.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TEST_SEED = 77
 
 
 def take(clips: Sequence[Clip], minutes: float, folder: Path) -> list[Clip]:
-    """Copy so many minutes of clips in a random order into a folder; give the others."""
+    """Copy the given minutes of clips, in random order, to a folder; return the other clips."""
     order = np.random.default_rng(0).permutation(len(clips))
     folder.mkdir(parents=True, exist_ok=True)
     left, samples = [], 0
@@ -62,10 +62,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--clean", type=Path, nargs="+", required=True)
     parser.add_argument("--noise", type=Path, nargs="+", required=True)
-    parser.add_argument("--kind", required=True, help="name of the folder of the noise")
+    parser.add_argument("--kind", required=True, help="name of the noise folder")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="dccrn")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of training")
+    parser.add_argument("--minutes", type=float, default=10.0, help="minutes of training")
     parser.add_argument("--noise-minutes", type=float, default=10.0)
     parser.add_argument("--speech-minutes", type=float, default=20.0)
     arguments = parser.parse_args()
@@ -75,7 +75,7 @@ def main() -> None:
     others = take(of_kind, arguments.noise_minutes, noise)
     take(find_clips(arguments.clean), arguments.speech_minutes, speech)
     if not others:
-        raise SystemExit(f"all clips of {arguments.kind} are used for training; none are left to measure on")
+        raise SystemExit(f"all clips of {arguments.kind} are used for training; none are left for measuring")
     tuned = arguments.folder / f"{arguments.kind}.safetensors"
     if not tuned.exists():
         command = ["finetune", "--clean", str(speech), "--noise", str(noise), "-o", str(tuned)]

@@ -1,10 +1,10 @@
-"""Enhance damaged files, and look for crashes, hangs, waste of memory, partial results and unclear reasons.
+"""Enhances damaged files, looking for crashes, hangs, excessive memory, partial results and unclear reasons.
 
     python benchmarks/fuzz.py [--count 1000] [--seed 0] [--model MODEL] [--keep FOLDER]
 
-Short recordings of many kinds are damaged at random: flipped bytes, absurd header fields, cut ends, zeroed, doubled
-and removed ranges, junk behind them. A child process enhances them one by one; one that dies or takes too
-long is a finding, and so is anything it leaves behind. Files that gave a finding are kept in `--keep`.
+Short recordings of many kinds are damaged at random: flipped bytes, absurd header fields, truncation, zeroed,
+duplicated and removed ranges, trailing junk. A child process enhances them one by one; a crash, a timeout or
+anything left behind is a finding. Files with findings are kept in `--keep`.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ KINDS = (
 MEDIA = (("m4a", "aac"), ("mkv", "flac"), ("webm", "libopus"), ("mp4", "aac"), ("mov", "pcm_s16le"))
 
 LIMIT_S = 10.0
-"""Time for one file."""
+"""Time limit per file."""
 
 LIMIT_BYTES = 1 << 30
-"""Memory for one file, beyond what the process holds when it begins."""
+"""Memory limit per file, on top of what the process uses initially."""
 
 _ABSURD = (0, 1, 2, 255, 1024, 65_535, 2**31 - 1, 2**31, 2**32 - 1, 767_999, 4_000_000_000)
 _UNPLAIN = re.compile(r"\n|\b[A-Z]\w*(Error|Exception)\b|Traceback|Errno|0x[0-9a-f]{6}|<class|assert", re.ASCII)
 
 
 def recordings() -> list[tuple[str, bytes]]:
-    """Suffix and content of the files that are damaged."""
+    """Suffix and content of the files to damage."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for suffix, container, subtype, rate, channels in KINDS:
@@ -91,7 +91,7 @@ def _media(path: Path, codec: str) -> bytes:
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
-    """One to three kinds of damage at once."""
+    """Apply one to three kinds of damage."""
     out = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 3))):
         rng.choice((_flip, _flip, _field, _field, _field, _cut, _zero, _double, _remove, _junk, _swap))(out, rng)
@@ -99,7 +99,7 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 
 
 def _place(out: bytearray, rng: random.Random) -> int:
-    """Half of the time in the header."""
+    """Draw a position, in the header half of the time."""
     return rng.randrange(max(min(len(out), 128), 1) if rng.random() < 0.5 else max(len(out), 1))
 
 
@@ -114,7 +114,7 @@ def _flip(out: bytearray, rng: random.Random) -> None:
 
 
 def _field(out: bytearray, rng: random.Random) -> None:
-    """A number in the header, at an even place, as wide as such numbers are."""
+    """Overwrite a 1- to 8-byte number at an even offset in the header with an absurd value."""
     at, width = 2 * rng.randrange(max(min(len(out), 128) // 2, 1)), rng.choice((1, 2, 4, 8))
     value = rng.choice(_ABSURD) % 256**width
     out[at : at + width] = value.to_bytes(width, rng.choice(("little", "big")))
@@ -148,7 +148,7 @@ def _swap(out: bytearray, rng: random.Random) -> None:
 
 
 class Outcome(NamedTuple):
-    """What became of one damaged file: `kind` is `ok` or what is wrong."""
+    """Result for one damaged file: `kind` is `ok` or the problem."""
 
     kind: str
     status: str
@@ -156,7 +156,7 @@ class Outcome(NamedTuple):
 
 
 class Child:
-    """A process that enhances what it is told to, and is replaced when it dies or hangs.
+    """A process that enhances files on request, and is restarted when it dies or hangs.
 
     Args:
         model: name or path; None for the default one.
@@ -195,7 +195,7 @@ class Child:
         return line or None
 
     def close(self) -> None:
-        """End the process."""
+        """Stop the process."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -221,7 +221,7 @@ def _judge(target: Path, status: str, reason: str, more_bytes: int) -> str:
 
 
 def _serve(model: str | None) -> None:
-    """The child: a pair of paths per line on standard input, an outcome per line on standard output."""
+    """Child process: reads a pair of paths per line from stdin, writes an outcome per line to stdout."""
     import torch
 
     from dccrn_cli.engine.enhance_options import EnhanceOptions
@@ -231,7 +231,7 @@ def _serve(model: str | None) -> None:
     torch.set_num_threads(1)
     enhance = FileEnhancer(EnhanceOptions(model=model, device="cpu", overwrite=True))
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # decoders print, too
+    os.dup2(2, 1)  # decoders print to it, too
     print("ready", file=out, flush=True)
     for line in sys.stdin:
         before = _peak_bytes()
@@ -244,7 +244,7 @@ def _peak_bytes() -> int:
 
 
 def campaign(count: int, seed: int, model: str | None, work: Path) -> Iterator[tuple[Path, Outcome]]:
-    """Damage and enhance so many files; each is there until the next one is asked for."""
+    """Damage and enhance `count` files; each exists until the next one is requested."""
     originals = recordings()
     child = Child(model)
     try:
@@ -267,7 +267,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model")
-    parser.add_argument("--keep", type=Path, help="folder for the files that gave a finding")
+    parser.add_argument("--keep", type=Path, help="folder for files with findings")
     parser.add_argument("--child", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child is not None:
@@ -279,7 +279,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dccrn-fuzz-") as work:
         begun = time.monotonic()
         for source, outcome in campaign(arguments.count, arguments.seed, arguments.model, Path(work)):
-            slowest = max(slowest, time.monotonic() - begun) if kinds else slowest  # the first one waits for the start
+            slowest = max(slowest, time.monotonic() - begun) if kinds else slowest  # the first one includes start-up
             kinds[outcome.kind] += 1
             reasons[re.sub(r"[0-9][0-9.,]*", "N", f"{outcome.status}: {outcome.reason}".strip(": "))] += 1
             if outcome.kind != "ok":

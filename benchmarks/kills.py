@@ -1,9 +1,9 @@
-"""Kill a batch again and again, resume it each time, and compare the tree with an uninterrupted one.
+"""Kills a batch repeatedly, resumes it each time, and compares the results with an uninterrupted run.
 
     python benchmarks/kills.py FOLDER [--kills 30] [--jobs 2] [--signal KILL|INT] [options of dccrn enhance]
 
-Each run is killed after a random time between its first moment and the time that a whole run
-takes. At the end the trees must be equal, byte for byte, and hold no temporary file.
+Each run is killed after a random time, at most that of a complete run. At the end the trees must be
+identical, byte for byte, and contain no temporary files.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def main() -> None:
     kills, left, codes = 0, 0, set()
     while kills < arguments.kills:
         process = start(work / "killed")
-        # A run that comes to its end in spite of it is thrown away, and all begins anew.
+        # A run that finishes nevertheless is discarded, and everything starts over.
         time.sleep(rng.uniform(0, whole_s))
         if process.poll() is None:
             kills += 1
             if number == signal.SIGINT:
-                os.killpg(process.pid, number)  # as a terminal does
+                os.killpg(process.pid, number)  # like a terminal
             else:
                 process.send_signal(number)
             codes.add(process.wait())

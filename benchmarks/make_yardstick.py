@@ -1,9 +1,9 @@
-"""Make the speech that `dccrn finetune` checks every model on, whatever the user's own data are.
+"""Generates the speech on which `dccrn finetune` checks every model, independent of the user's data.
 
     python benchmarks/make_yardstick.py
 
-Needs flite and espeak-ng on the PATH, and writes 16 clips of 4 s into dccrn_cli/yardstick/. They are
-free to use: machines speak the sentences below.
+Needs flite and espeak-ng on the PATH, and writes 16 clips of 4 s to dccrn_cli/yardstick/. They are free
+to use: the sentences below, spoken by synthesisers.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ESPEAK = {
 
 
 def speak(command: list[str], option: str) -> np.ndarray:
-    """Speech at 16 kHz, `(samples,)`."""
+    """Synthesise speech at 16 kHz, `(samples,)`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
         subprocess.run([*command, option, str(path)], check=True)

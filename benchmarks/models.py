@@ -1,14 +1,14 @@
-"""All presets trained alike on a small budget, next to the figures of their papers.
+"""Trains all presets in the same way on a small budget, and shows the figures of their papers beside.
 
     python benchmarks/models.py RUNS --clean SPEECH --noise NOISE --validation DATA --steps 1000
     python benchmarks/models.py RUNS --clean SPEECH --noise NOISE --validation DATA --minutes 30
 
-Each preset is trained from the same seed on the same mixtures in the same order, in a folder of
-its own below RUNS; what is trained and measured already is not done again, and what was stopped
-goes on. RUNS belongs to one set of options; presets may be added. DATA holds pairs, noisy/ and
-clean/ (or main/ with both), and metadata.csv with the columns name and snr_db. The tables are
-Markdown. With --losses the losses named are compared too, on one network. Short trainings rank
-systems by how fast they learn, not by what they reach.
+Each preset is trained from the same seed on the same mixtures in the same order, in its own folder
+below RUNS. Finished presets are not repeated, and interrupted ones are resumed. RUNS belongs to one
+set of options; presets may be added. DATA contains pairs in noisy/ and clean/ (or main/ with both),
+and metadata.csv with the columns name and snr_db. The tables are Markdown. With --losses, the given
+losses are compared too, on one network. Short training ranks systems by how fast they learn, not by
+what they can reach.
 """
 
 from __future__ import annotations
@@ -51,36 +51,36 @@ NOISY = "noisy"
 SETTINGS, MODEL, FIGURES, SPENT = "settings.json", "model.safetensors", "figures.json", "spent.json"
 
 WITH = " with "
-"""Between the name of a network and that of its loss, where it is not the default one."""
+"""Separates the name of a network from that of its loss, unless that is the default."""
 
 PLAIN: Mapping[str, object] = {
     "snr_db": (-5.0, 20.0), "clean": 0.0, "second_noise": 0.0, "synthetic": 0.0, "equaliser": 0.0, "band_limit": 0.0,
     "clipping": 0.0, "codec": 0.0, "speed": 0.0, "noise_only": 0.0, "lead_in": 0.0, "pauses": 0.0, "tonal": 0.0,
     "talkers": 0.0,
 }  # fmt: skip
-"""Speech and noise as they are, as the papers mix them."""
+"""Plain mixtures of speech and noise, as in the papers."""
 
 OF_MAGNITUDES = ("msa", "smm")
-"""Losses that say nothing of phase: with them a DCCRN keeps that of the noisy signal."""
+"""Losses without phase, with which a DCCRN keeps the noisy phase."""
 
 AVERAGED = 0.99
-"""Decay of the average of weights: over some 100 steps, as the runs are short."""
+"""Decay of the weight average: about 100 steps, since the runs are short."""
 
 WARMUP = 50
-"""Steps of rising rate where the number of steps is not known; else a tenth of it."""
+"""Warm-up steps if the number of steps is unknown; otherwise a tenth of it."""
 
 Figures = dict[str, dict[str, float]]
-"""By SNR, then by measure; the key `all` is the mean over all pairs."""
+"""By SNR, then by metric; the key `all` is the mean over all pairs."""
 
 
 @dataclass(frozen=True)
 class Paper:
-    """What a paper says of a system; None where it says nothing or our copy of it is not legible.
+    """A paper's figures for a system; None if it gives none or our copy is illegible.
 
     Attributes:
-        parameters: millions.
+        parameters: parameters in millions.
         wsj0: PESQ of the DCCRN paper's Table 1 at 0, 5, 10, 15, 20 dB and their mean, raw narrow-band.
-        dns: PESQ of its Table 2, no reverb and reverb, on the same scale.
+        dns: PESQ of its Table 2, without and with reverberation, on the same scale.
     """
 
     parameters: float | None = None
@@ -91,7 +91,7 @@ class Paper:
 PAPERS = {
     NOISY: Paper(None, (None, None, None, None, 3.370, None), (2.454, 2.752)),
     "lstm": Paper(9.6, (2.783, 3.103, 3.371, 3.593, 3.781, 3.326)),
-    "crn": Paper(17.58),  # of its authors' code; not in the DCCRN paper
+    "crn": Paper(17.58),  # of the authors' code; not in the DCCRN paper
     "complex-crn": Paper(6.1, (None, None, None, None, 3.717, None)),
     "dccrn-r": Paper(3.7, (2.832, 3.192, 3.488, 3.717, 3.891, 3.424)),
     "dccrn-c": Paper(3.7, (None, None, None, None, 3.840, None)),
@@ -102,17 +102,17 @@ PAPERS = {
 
 
 def read_json(path: Path) -> Any:
-    """What a file holds; None if there is none."""
+    """Read a JSON file; None if there is none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write, atomically."""
+    """Write a JSON file atomically."""
     write_whole(path, (json.dumps(data, indent=2) + "\n").encode())
 
 
 def labelled_pairs(data: Path, count: int) -> list[tuple[str, Pair]]:
-    """Pairs with the SNR of each, every so many if there are more than `count`."""
+    """Pairs with their SNRs, evenly thinned out if there are more than `count`."""
     folder = data / "main" if (data / "main").is_dir() else data
     snr_db = {}
     for metadata in (data / "metadata.csv", folder / "metadata.csv"):
@@ -136,21 +136,21 @@ def measure(pairs: Sequence[tuple[str, Pair]], model: torch.nn.Module | None) ->
             try:
                 value = function(pair.clean, output)
             except MetricError:
-                continue  # not defined for this pair
+                continue  # undefined for this pair
             groups[snr][name].append(value)
             groups["all"][name].append(value)
     return {snr: {name: float(np.mean(v)) for name, v in values.items()} for snr, values in groups.items()}
 
 
 def train(name: str, folder: Path, pairs: list[Pair], arguments: argparse.Namespace) -> dict[str, float]:
-    """Train a preset, or go on with it, up to the budget; how much that was."""
+    """Train a preset, or resume it, up to the budget; returns the budget used."""
     torch.manual_seed(arguments.seed)
     mixing = MixingOptions(**PLAIN, seconds=arguments.seconds, reverb=0.5 if arguments.rooms else 0.0)  # type: ignore[arg-type]
     rooms = ClipPool(find_clips(arguments.rooms)) if arguments.rooms else None
     speech, noise = ClipPool(find_clips(arguments.clean)), ClipPool(find_clips(arguments.noise))
     timed = arguments.minutes is not None
     options = TrainOptions(
-        # Without a known end the rate stays, and nothing is validated on the way: the budget is the end.
+        # Without a known end the rate stays constant and there is no validation: the budget ends the run.
         steps=10**9 if timed else arguments.steps, schedule="plateau" if timed else "cosine", early_stop=0,
         validate_every=10**9, warmup=WARMUP if timed else max(arguments.steps // 10, 1),
         batch=arguments.batch, lr=arguments.lr, optimizer=arguments.optimizer, ema=AVERAGED,
@@ -165,7 +165,7 @@ def train(name: str, folder: Path, pairs: list[Pair], arguments: argparse.Namesp
     trainer = Trainer(build_network(config), mixer, pairs, folder, options, loss)
     trainer.resume()
     before = read_json(folder / SPENT) or {"training_s": 0.0, "audio_s": 0.0}
-    # What was done after the last checkpoint of a killed session is done again.
+    # Steps after the last checkpoint of a killed run are repeated.
     started, audio_before = time.monotonic(), trainer.progress.seconds_seen
     spent = dict(before)
 
@@ -185,7 +185,7 @@ def train(name: str, folder: Path, pairs: list[Pair], arguments: argparse.Namesp
 
 
 def run(name: str, pairs: Sequence[tuple[str, Pair]], arguments: argparse.Namespace) -> dict[str, Any]:
-    """The record of a preset, as it was made before or made now."""
+    """The record of a preset, from an earlier run or a new one."""
     folder = arguments.runs / name
     record: dict[str, Any] | None = read_json(folder / FIGURES)
     if record is None:
@@ -196,7 +196,7 @@ def run(name: str, pairs: Sequence[tuple[str, Pair]], arguments: argparse.Namesp
 
 
 def claim(arguments: argparse.Namespace) -> None:
-    """Make the folder of the runs, or see that it was made with these options."""
+    """Create the folder of the runs, or check that it was created with these options."""
     settings = {
         key: [str(item) for item in value] if isinstance(value, list) else str(value)
         for key, value in vars(arguments).items()
@@ -205,7 +205,7 @@ def claim(arguments: argparse.Namespace) -> None:
     arguments.runs.mkdir(parents=True, exist_ok=True)
     before = read_json(arguments.runs / SETTINGS)
     if before not in (None, settings):
-        raise SystemExit(f"{arguments.runs}: made with other options, see {SETTINGS}")
+        raise SystemExit(f"{arguments.runs}: created with other options, see {SETTINGS}")
     write_json(arguments.runs / SETTINGS, settings)
 
 
@@ -215,7 +215,7 @@ def cell(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
 
 
 def size_table(records: dict[str, dict[str, Any]]) -> str:
-    """What each system costs, and what it was trained on."""
+    """Table of the cost of each system, and of its training."""
     lines = [
         "| system | parameters M | paper's | GMAC/s | look-ahead ms | latency ms | steps | audio trained on, h "
         "| audio per second of training, s | loss |",
@@ -239,7 +239,7 @@ def size_table(records: dict[str, dict[str, Any]]) -> str:
 
 
 def measure_table(measure_name: str, noisy: Figures, records: dict[str, dict[str, Any]]) -> str:
-    """A measure by SNR: of the noisy signals, and what each system adds to it."""
+    """Table of a metric by SNR: the noisy signals, and each system's improvement."""
     keys = [
         *sorted((key for key in noisy if key != "all"), key=lambda key: (key == "?", float(key.replace("?", "0")))),
         "all",
@@ -258,7 +258,7 @@ def measure_table(measure_name: str, noisy: Figures, records: dict[str, dict[str
 
 
 def paper_table(noisy: Figures, records: dict[str, dict[str, Any]]) -> str:
-    """The DCCRN paper's Tables 1 and 2 beside ours, all PESQ raw narrow-band; other data, other budgets."""
+    """The DCCRN paper's Tables 1 and 2 beside our figures, all raw narrow-band PESQ; data and budgets differ."""
     heads = ["system", "ours, all", *(f"WSJ0 {snr} dB" for snr in (0, 5, 10, 15, 20)), "WSJ0 mean"]
     heads += ["DNS no reverb", "DNS reverb"]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
@@ -272,7 +272,7 @@ def paper_table(noisy: Figures, records: dict[str, dict[str, Any]]) -> str:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, help="folder of the runs; made if missing")
+    parser.add_argument("runs", type=Path, help="folder of the runs, created if missing")
     parser.add_argument("--clean", type=Path, nargs="+", required=True)
     parser.add_argument("--noise", type=Path, nargs="+", required=True)
     parser.add_argument("--rooms", type=Path, nargs="+")
@@ -282,13 +282,13 @@ def main() -> None:
     parser.add_argument("--loss-preset", choices=list(PRESETS), default="dccrn-small", metavar="NAME")
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, default=1000)
-    budget.add_argument("--minutes", type=float, help="of training for each preset, in place of --steps")
+    budget.add_argument("--minutes", type=float, help="minutes of training per preset, instead of --steps")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--optimizer", choices=["muon", "adamw", "adam"], default="muon")
     parser.add_argument("--lr", type=float, default=5e-3)
     parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--pairs", type=int, default=0, help="validation pairs at most; 0 for all")
+    parser.add_argument("--pairs", type=int, default=0, help="largest number of validation pairs; 0 for all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)

@@ -1,10 +1,10 @@
-"""What a long batch costs beyond the network, and whether it stays flat.
+"""Measures the overhead of a long batch beyond the network, and whether memory stays flat.
 
     python benchmarks/overnight.py files [--count 10000]    overhead per file, memory
     python benchmarks/overnight.py jobs                     two processes against one
-    python benchmarks/overnight.py pipe [--minutes 60]      first output, lag and memory of a pipe
+    python benchmarks/overnight.py pipe [--minutes 60]      first output, delay and memory of a pipe
 
-Figures are from runs side by side on one machine; ratios say more than seconds.
+Figures come from runs side by side on one machine; ratios are more meaningful than seconds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def speechlike(seconds: float, seed: int) -> np.ndarray:
 
 
 def resident_mib(pid: int | str = "self") -> float:
-    """Memory of a process now."""
+    """Current memory of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
@@ -77,7 +77,7 @@ def run_files(count: int, model: str) -> None:
 
 
 def run_jobs(model: str) -> None:
-    """Sixty files of 4 s to 2 min, with one process and with two, alternately."""
+    """Sixty files of 4 s to 2 min, alternately with one process and with two."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "in").mkdir()
@@ -95,7 +95,7 @@ def run_jobs(model: str) -> None:
 
 
 def run_pipe(minutes: float, model: str) -> None:
-    """Raw samples through standard input and output, in steps of 10 ms as a sound card gives them."""
+    """Raw samples through standard input and output in steps of 10 ms, like a sound card."""
     for rate in (16_000, 48_000):
         command = [sys.executable, "-m", "dccrn_cli", "enhance", "-", "--raw", "s16le", "--rate", str(rate)]
         command += ["--model", model]
@@ -109,7 +109,7 @@ def run_pipe(minutes: float, model: str) -> None:
                 process.stdin.write(step)
                 process.stdin.flush()
                 sent += 1
-                # After the first step the model is loaded; then the answer to each takes milliseconds.
+                # The model is loaded after the first step; from then on each response takes milliseconds.
                 if select.select([out], [], [], 10 if sent == 1 else 0.1)[0]:
                     first = sent / 100
             received, memory = len(os.read(out, 1 << 20)), []

@@ -1,9 +1,9 @@
-"""How far the differentiable PESQ of the losses agrees with the `pesq` package.
+"""Measures how well the differentiable PESQ loss agrees with the `pesq` package.
 
     python benchmarks/pesq_agreement.py DATA [--model NAME|PATH]
 
-DATA holds noisy/ and clean/. Compared are wide-band MOS-LQO of the noisy files, and of what a model
-makes of them.
+DATA contains noisy/ and clean/. Compares the wide-band MOS-LQO of the noisy files and of a model's
+output for them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
             try:
                 theirs = pesq_wb(pair.clean, signal[0].numpy())
             except MetricError:
-                continue  # not defined for this pair
+                continue  # undefined for this pair
             figures[name][0].append(theirs)
             figures[name][1].append(float(pesq_mos_lqo(signal, clean)))
     print("| | pairs | r | mean error | largest |\n|---|---|---|---|---|")

@@ -1,9 +1,9 @@
-"""Put a trained model into pretrained/ with its figures, if it is better than the one there.
+"""Copies a trained model to pretrained/ with its figures, if it is better than the one there.
 
     python benchmarks/publish.py RUN/best.safetensors --name dccrn-small --data DATA
 
-The figures are those of validation.py. A model is better if the sum of its shares of the way
-from the noisy input (SI-SNR over 10 dB, PESQ over 1, STOI over 0.1) is higher on main.
+The figures are those of validation.py. A model is better if the sum of its SI-SNR / 10 dB, PESQ and
+STOI / 0.1 is higher on main.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ START, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
 def merit(figures: Figures) -> float:
-    """One number for a comparison: higher is better."""
+    """A single score for comparison: higher is better."""
     return figures["si_snr"] / 10 + figures["pesq_wb"] + figures["stoi"] / 0.1
 
 
@@ -34,8 +34,8 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--name", required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, help="folder to keep measures in")
-    parser.add_argument("--hours", type=float, help="audio seen, where several runs made the model")
+    parser.add_argument("--cache", type=Path, help="cache folder for measurements")
+    parser.add_argument("--hours", type=float, help="hours of audio seen, for a model made by several runs")
     parser.add_argument("--force", action="store_true", help="publish even if it is not better")
     arguments = parser.parse_args()
 
@@ -54,7 +54,7 @@ def main() -> None:
     card = target.with_suffix(".md")
     if card.exists():
         text = card.read_text(encoding="utf-8")
-        hours = f"After {provenance.get('hours_seen', 0):.0f} hours of mixtures."
+        hours = f"After training on {provenance.get('hours_seen', 0):.0f} hours of mixtures."
         block = f"{START}\n{hours}\n\n{table(results)}\n{END}"
         text = re.sub(re.escape(START) + ".*?" + re.escape(END), lambda _: block, text, flags=re.DOTALL)
         card.write_text(text, encoding="utf-8")

@@ -1,10 +1,10 @@
-"""Start-up, speed and memory of `dccrn enhance`, as whole processes measured side by side.
+"""Measures start-up, speed and memory of `dccrn enhance`, in whole processes run side by side.
 
     python benchmarks/speed.py [--hours 3] [--runs 5]
     python benchmarks/speed.py --networks dccrn dccrn-small MODEL.safetensors [--runs 5]
 
-Ratios compare runs that took turns, by CPU time, so that they hold on a noisy machine. With --networks
-it is the networks alone, through `Enhancer` on one thread in both precisions, as CPU seconds per second
+Ratios compare the CPU times of alternating runs, so they hold on a busy machine. With --networks only
+the networks are measured, through `Enhancer` on one thread in both precisions, as CPU seconds per second
 of audio; names are bundled models, presets (with random weights, which cost the same) or files.
 """
 
@@ -27,7 +27,7 @@ DCCRN = [sys.executable, "-m", "dccrn_cli"]
 
 
 def run(command: list[str]) -> tuple[float, float]:
-    """CPU seconds and peak memory in MiB of a process that must succeed."""
+    """Run a process, which must succeed; returns CPU seconds and peak memory in MiB."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
@@ -36,7 +36,7 @@ def run(command: list[str]) -> tuple[float, float]:
 
 
 def write_noise(path: Path, seconds: float) -> None:
-    """A file of modulated noise, minute by minute."""
+    """Write a file of modulated noise, minute by minute."""
     minute = 0.1 * np.random.default_rng(0).standard_normal(60 * RATE)
     minute *= 0.5 + 0.5 * np.sin(np.arange(len(minute)) / 3000)
     with soundfile.SoundFile(path, "w", RATE, 1) as file:
@@ -45,7 +45,7 @@ def write_noise(path: Path, seconds: float) -> None:
 
 
 def network_costs(names: list[str], runs: int) -> None:
-    """Print what each network costs in each precision."""
+    """Print the cost of each network in each precision."""
     import torch
 
     from dccrn_cli import Enhancer
@@ -84,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=3.0)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--networks", nargs="+", metavar="MODEL", help="compare these networks alone")
+    parser.add_argument("--networks", nargs="+", metavar="MODEL", help="only compare these networks")
     arguments = parser.parse_args()
     if arguments.networks:
         network_costs(arguments.networks, arguments.runs)
@@ -97,7 +97,7 @@ def main() -> None:
         def enhance(stem: str) -> tuple[float, float]:
             return run([*DCCRN, "enhance", str(folder / f"{stem}.wav"), "-o", str(folder / "out"), "--overwrite"])
 
-        enhance("short")  # fills the caches of the file system
+        enhance("short")  # warms up the file system cache
         torch, short, usage = [], [], []
         for _ in range(arguments.runs):
             torch.append(run([sys.executable, "-c", "import torch"])[0])

@@ -1,8 +1,8 @@
-"""Draw how training runs went, from their logs.
+"""Draws the course of training runs from their logs.
 
     python benchmarks/training_curve.py RUN... --picture benchmarks/training.png
 
-Shows the loss and the validation figures of each run's log.jsonl over the hours of audio that it saw.
+Shows the loss and validation figures in each run's log.jsonl over the hours of audio seen.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of `dccrn train`, labelled by their names")
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders of `dccrn train`, labelled by name")
     parser.add_argument("--picture", type=Path, required=True)
     arguments = parser.parse_args()
     with figure_at(arguments.picture, 5.2) as figure:

@@ -1,16 +1,16 @@
-"""Speed of training, against the paper authors' network in the plainest loop or another checkout, in one run.
+"""Measures training speed against the paper authors' network in a plain loop, or against another checkout.
 
     python benchmarks/training_speed.py [--clean SPEECH --noise NOISE] [--rounds 5] [--threads 1]
     python benchmarks/training_speed.py --against CHECKOUT [--preset dccrn-small] [--batch 8] [--steps 10]
 
-Both train DCCRN-E of the paper's size on batches of 3 s clips. The plain loop is the authors'
-network (as tests/authors.py has it) in float32 with SI-SNR and Adam, on a batch that is ready. Ours
-is `Trainer` with the recipe dccrn-e-paper in bfloat16, mixing its examples as it goes. They take
-turns; the ratio is the median over rounds. Without data, clips are made up.
+Both train DCCRN-E of the paper's size on batches of 3 s clips. The plain loop runs the authors' network
+(from tests/authors.py) in float32 with SI-SNR and Adam, on a prepared batch. Ours is `Trainer` with the
+recipe dccrn-e-paper in bfloat16, mixing examples on the fly. They take turns; the ratio is the median
+over rounds. Without data, clips are synthetic.
 
-With `--against`, `dccrn train` runs twice, from this checkout and from another, on the same data, and the two take
-turns. Speeds are seconds of audio per CPU second, mixing and all else included, so that other work on the machine
-matters little. A turn is charged with what its process does until its next one, in which it makes batches ahead.
+With `--against`, `dccrn train` runs from this checkout and from another on the same data, taking turns. Speeds are
+seconds of audio per CPU second, including mixing and everything else, so other load on the machine has little
+effect. A turn is charged for what its process does until its next turn, since it prepares batches ahead.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from authors import authors_model
 
 CLIP_S = 3.0
 STEPS = 4
-"""Of each, in a round."""
+"""Number of steps of each in a round."""
 
 
 def made_up_clips(folder: Path) -> None:
-    """Noise that comes and goes, as both speech and noise."""
+    """Intermittent noise, used as both speech and noise."""
     rng = np.random.default_rng(0)
     for number in range(20):
         size = 6 * SAMPLE_RATE
@@ -60,11 +60,11 @@ def plain_si_snr(estimate: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
 
 
 class Checkout:
-    """A training that runs from a checkout of the package and waits for its turns.
+    """A training run from a checkout of the package that waits for its turns.
 
     Args:
-        path: of the checkout.
-        arguments: of `dccrn train`.
+        path: path of the checkout.
+        arguments: arguments of `dccrn train`.
     """
 
     def __init__(self, path: Path, arguments: list[str]) -> None:
@@ -75,7 +75,7 @@ class Checkout:
         )  # fmt: skip
 
     def train(self, steps: int) -> float:
-        """Train so many steps; the CPU seconds used so far, those of all earlier turns with what followed them."""
+        """Train some steps; returns the CPU seconds used so far, those of earlier turns and the time after them."""
         assert self._process.stdin
         assert self._process.stderr
         self._process.stdin.write(f"{steps}\n")
@@ -85,17 +85,17 @@ class Checkout:
             try:
                 return float(line)
             except ValueError:
-                said.append(line)  # a note on the data, or why it ended
+                said.append(line)  # a note on the data, or the reason for its end
         raise SystemExit("".join(said))
 
     def end(self) -> None:
-        """End it."""
+        """Stop the process."""
         self._process.kill()
         self._process.communicate()
 
 
 def compare(arguments: argparse.Namespace, folder: Path) -> None:
-    """Speed of this checkout against that of another."""
+    """Compare the speeds of this checkout and another."""
     settings = [
         "--no-check", f"--threads={arguments.threads}", "--device=cpu", f"--preset={arguments.preset}",
         f"--batch={arguments.batch}", f"--seconds={arguments.seconds}", "--steps=1000000", "--bf16",
@@ -139,8 +139,8 @@ def main() -> None:
     other.add_argument("--against", type=Path, help="another checkout")
     other.add_argument("--preset", default="dccrn-small")
     other.add_argument("--seconds", type=float, default=2.0)
-    other.add_argument("--steps", type=int, default=10, help="in a turn")
-    other.add_argument("--warm-up", type=int, default=10, help="steps that are not counted")
+    other.add_argument("--steps", type=int, default=10, help="steps per turn")
+    other.add_argument("--warm-up", type=int, default=10, help="uncounted steps")
     other.add_argument("--set", action="append", default=[], help="a setting of the recipe")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -1,9 +1,9 @@
-"""`dccrn train`, a few steps at a time: the other half of `training_speed.py --against`.
+"""Runs `dccrn train` a few steps at a time: the counterpart of `training_speed.py --against`.
 
     PYTHONPATH=CHECKOUT python training_steps.py [options of dccrn train]
 
-For each number on standard input it trains that many steps, then writes the CPU seconds that the process has used to
-standard error. It needs nothing of the package but the command and `Trainer.run`, so that it works with old checkouts.
+For each number on standard input it trains that many steps, then writes the CPU seconds used by the process to
+standard error. It depends only on the command and `Trainer.run`, so it works with old checkouts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ run = Trainer.run
 
 
 def run_on_request(self: Trainer, stop: Callable[[], bool] = lambda: False) -> Iterator[Any]:
-    """`Trainer.run` that waits for the next request."""
+    """Replacement for `Trainer.run` that waits for requests."""
     steps = iter(run(self, stop))
     for number in sys.stdin:
         for _ in range(int(number)):

@@ -1,22 +1,21 @@
-"""Figures of a model on a validation set, from the files that `dccrn enhance` writes.
+"""Measures a model on a validation set, using files written by `dccrn enhance`.
 
     python benchmarks/validation.py DATA [--model NAME|PATH] [--json FIGURES.json] [--quick]
         [--processes 2] [--cache FOLDER]
 
-DATA holds main/, reverb/ and clean/, each with noisy/ and clean/ of the same file names, and
-metadata.csv with the columns part, name, snr_db, speaker and noise_class. Two sets more are made of
-main/, always the same: `cold_start`, 24 pairs with a second of their own noise before them, and
+DATA contains main/, reverb/ and clean/, each with noisy/ and clean/ of the same file names, and
+metadata.csv with the columns part, name, snr_db, speaker and noise_class. Two further sets are derived
+from main/, always the same: `cold_start`, 24 pairs preceded by a second of their own noise, and
 `babble`, 24 pairs of a talker among four others at 5 dB SNR.
 
-SI-SNR in dB has means removed; PESQ is wide-band MOS-LQO (P.862.2); STOI is the classic measure;
-"level" is the energy of the result against the reference; "pauses" is the energy of the result
-against the input in frames 50 dB below the loudest of the reference, "start" that in the first 0.3 s;
-SIG, BAK and OVRL are DNSMOS P.835, left out unless the package `speechmos` is there for its network
+SI-SNR in dB has means removed; PESQ is wide-band MOS-LQO (P.862.2); STOI is the classic metric;
+"level" is the energy of the result relative to the reference; "pauses" is the energy of the result
+relative to the input in frames 50 dB below the loudest of the reference, "start" the same in the first
+0.3 s; SIG, BAK and OVRL are DNSMOS P.835, omitted unless the package `speechmos` provides its network
 (`pip install --no-deps speechmos onnxruntime`). All are means over pairs that have them.
 
-A cache folder saves measuring the same signals again: the inputs for the next model, and what an
-interrupted run had done. With --quick it is every second pair of main/, SI-SNR, PESQ, STOI, level
-and pauses.
+A cache folder avoids measuring the same signals again: inputs for the next model, and the results of an
+interrupted run. --quick measures SI-SNR, PESQ, STOI, level and pauses on every second pair of main/.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ MEASURES: Mapping[str, tuple[str, ...]] = {
     "cold_start": ("start_db", *BASIC),
     "babble": (*BASIC, "estoi"),
 }
-"""What is measured of each set."""
+"""Metrics of each set."""
 
 QUICK = (*BASIC, "pauses_db")
 
@@ -96,7 +95,7 @@ KINDS: Mapping[str, frozenset[str]] = {
          "drinking_sipping"}
     ),
 }  # fmt: skip
-"""Kinds of noise, as classes of the metadata."""
+"""Kinds of noise and their classes in the metadata."""
 
 Figures = dict[str, float]
 Results = dict[str, dict[str, Figures]]
@@ -109,9 +108,9 @@ class PairFiles:
     """A pair on disk.
 
     Attributes:
-        part: of the set.
-        noisy, clean: files.
-        groups: what it counts to besides all of its part, as group names end.
+        part: part of the set.
+        noisy, clean: paths of the files.
+        groups: suffixes of the groups that it belongs to besides its whole part.
     """
 
     part: str
@@ -121,7 +120,7 @@ class PairFiles:
 
 
 def find_pairs(data: Path) -> list[PairFiles]:
-    """The pairs of main/, reverb/ and clean/ by name, with SNR and class of noise of those of main/."""
+    """Find the pairs of main/, reverb/ and clean/ by name, with SNR and noise class for main/."""
     rows = _metadata(data)
     pairs = []
     for part in ("main", "reverb", "clean"):
@@ -137,12 +136,12 @@ def find_pairs(data: Path) -> list[PairFiles]:
 
 
 def kind_of(noise: str) -> str:
-    """The kind of a class of noise."""
+    """Kind of a noise class."""
     return next((kind for kind, classes in KINDS.items() if noise in classes), "other noises")
 
 
 def make_cold_starts(pairs: Sequence[PairFiles], folder: Path) -> list[PairFiles]:
-    """Pairs that begin with a second of their own noise, from a place where there is some."""
+    """Make pairs preceded by a second of their own noise, from a place where there is some."""
     rng = np.random.default_rng(MADE_SEED)
     lead, start = round(LEAD_S * RATE), round(START_S * RATE)
     made: list[PairFiles] = []
@@ -161,7 +160,7 @@ def make_cold_starts(pairs: Sequence[PairFiles], folder: Path) -> list[PairFiles
 
 
 def make_babble(pairs: Sequence[PairFiles], speakers: Sequence[str], folder: Path) -> list[PairFiles]:
-    """Talkers among others of other speakers, all of these alike in level."""
+    """Make mixtures of a talker with other speakers, the latter all at the same level."""
     rng = np.random.default_rng(MADE_SEED + 1)
     made: list[PairFiles] = []
     for index in rng.permutation(len(pairs))[:MADE_PAIRS]:
@@ -182,7 +181,7 @@ def make_babble(pairs: Sequence[PairFiles], speakers: Sequence[str], folder: Pat
 
 
 def measure(names: Iterable[str], clean: np.ndarray, output: np.ndarray, noisy: np.ndarray) -> Figures:
-    """Measures of one result `(samples,)`; those that are not defined for it are missing."""
+    """Metrics of one result `(samples,)`; undefined ones are missing."""
     signals = Signals(output, RATE, clean, noisy)
     start = slice(0, round(START_S * RATE))
     figures: Figures = {}
@@ -200,7 +199,7 @@ def measure(names: Iterable[str], clean: np.ndarray, output: np.ndarray, noisy: 
 
 
 def mean(rows: Sequence[Figures]) -> Figures:
-    """Mean of every figure over the pairs that have it, and the number of pairs."""
+    """Mean of each figure over the pairs that have it, and the number of pairs."""
     columns: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         for name, value in row.items():
@@ -211,7 +210,7 @@ def mean(rows: Sequence[Figures]) -> Figures:
 def evaluate(
     data: Path, model: str | None, *, quick: bool = False, processes: int = 1, cache: Path | None = None
 ) -> Results:
-    """Enhance and measure a validation set; measures are kept in the cache folder, if one is given."""
+    """Enhance and measure a validation set, using the cache folder if given."""
     pairs = find_pairs(data)
     main_pairs = [pair for pair in pairs if pair.part == "main"]
     measures = dict.fromkeys(MEASURES, QUICK) if quick else MEASURES
@@ -244,7 +243,7 @@ def evaluate(
 
 
 def table(results: Results) -> str:
-    """The figures as Markdown tables: all sets and SNRs, then SI-SNR gained and others by kind of noise."""
+    """Format the figures as Markdown tables: all sets and SNRs, then SI-SNR gain and others by kind of noise."""
     shown = [name for name in COLUMNS if any(name in f for groups in results.values() for f in groups.values())]
     lines = ["| set | |" + "".join(f" {COLUMNS[name][0]} |" for name in shown), "|---|---|" + "---|" * len(shown)]
     for part, groups in results.items():
@@ -259,7 +258,7 @@ def table(results: Results) -> str:
 
 
 def class_table(results: Results) -> str:
-    """Changes by class of noise, the least SI-SNR gained first."""
+    """Table of changes by noise class, lowest SI-SNR gain first."""
     groups = results["main"]
     classes = {name.removeprefix("noisy: ") for name in groups if name.startswith("noisy: ")}
     return "\n".join(_gains(groups, classes - {*KINDS, "other noises"}))
@@ -279,7 +278,7 @@ def _gains(groups: Mapping[str, Figures], noises: Iterable[str]) -> list[str]:
 
 
 def _place(item: tuple[str, object]) -> tuple[bool, bool, float, str]:
-    """Order of groups: noisy, enhanced, then by SNR, then noises."""
+    """Sort key of groups: noisy, enhanced, then by SNR, then by noise."""
     name = item[0]
     snr = name.removeprefix("enhanced ").removeprefix("noisy ").removesuffix(" dB")
     is_snr = name.endswith(" dB")
@@ -289,7 +288,7 @@ def _place(item: tuple[str, object]) -> tuple[bool, bool, float, str]:
 def _enhance_and_measure(
     pair: PairFiles, model: str | None, names: Sequence[str], folder: Path, quick: bool, cache: Path | None
 ) -> dict[str, Figures]:
-    torch.set_num_threads(1)  # threads that wait for each other are slow beside other work
+    torch.set_num_threads(1)  # threads that wait for each other are slow on a busy machine
     (job,) = make_plan([str(pair.noisy)], str(folder)).jobs
     result = _enhancer(model)(job)
     if result.status != "done":
@@ -341,12 +340,12 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", help="name of a bundled model, or a model file")
-    parser.add_argument("--json", type=Path, help="write all figures there")
-    parser.add_argument("--quick", action="store_true", help="every second pair of main/, the main figures")
-    parser.add_argument("--classes", action="store_true", help="a table of all classes of noise besides")
+    parser.add_argument("--model", help="bundled model or model file")
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--quick", action="store_true", help="only main figures of every second pair of main/")
+    parser.add_argument("--classes", action="store_true", help="add a table of all noise classes")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--cache", type=Path, help="folder to keep measures in")
+    parser.add_argument("--cache", type=Path, help="cache folder for measurements")
     arguments = parser.parse_args()
     began = time.monotonic()
     results = evaluate(

@@ -1,4 +1,4 @@
-"""Draw the figures of validation.py by input SNR, noisy and enhanced.
+"""Draws the figures of validation.py by input SNR, noisy and enhanced.
 
 python benchmarks/validation.py DATA --json figures.json
 python benchmarks/validation_picture.py figures.json examples/figures.png
@@ -19,7 +19,7 @@ LOOKS = {"enhanced": ("#0072B2", "o", "-"), "noisy": ("#404040", "x", (0, (1, 1.
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figures", type=Path, help="what validation.py --json wrote")
+    parser.add_argument("figures", type=Path, help="file written by validation.py --json")
     parser.add_argument("picture", type=Path)
     arguments = parser.parse_args()
     groups = json.loads(arguments.figures.read_text(encoding="utf-8"))["main"]

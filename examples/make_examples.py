@@ -1,8 +1,7 @@
-"""Make the example clips: synthetic speech in synthetic noise, and the clean references.
+"""Generates the example clips: synthetic speech in synthetic noise, and the clean references.
 
-Needs flite and espeak-ng on the PATH, and writes noisy/ and clean/ beside this file. The clips
-are free to use: the speech is made by these synthesisers from the sentences below, the noise by
-the functions below.
+Needs flite and espeak-ng on the PATH, and writes noisy/ and clean/ beside this file. The clips are free
+to use: these synthesisers speak the sentences below, and the noise comes from the functions below.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ LEVEL_DB = -26.0
 
 @dataclass(frozen=True)
 class Example:
-    """One clip: who says what, in which noise, and how it is stored."""
+    """One clip: its speech, noise and file format."""
 
     name: str
     command: tuple[str, ...]
@@ -35,7 +34,7 @@ class Example:
 
 
 def fan(frames: int, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Broad noise that falls with frequency, with the hum of a motor."""
+    """Broadband noise that falls with frequency, with motor hum."""
     time = np.arange(frames) / rate
     hum = sum(np.sin(2 * np.pi * 100 * k * time + k) / k for k in range(1, 6))
     return coloured(frames, rate, rng, -1.0) + 0.5 * hum
@@ -47,21 +46,21 @@ def hiss(frames: int, rate: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def rain(frames: int, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Many short drops over a steady rush."""
+    """Many short drops over steady broadband noise."""
     drops = np.where(rng.random(frames) < 60 / rate, rng.exponential(6, frames), 0)
     decay = np.exp(-np.arange(rate // 100) / (rate / 1000)) * rng.standard_normal(rate // 100)
     return np.convolve(drops, decay)[:frames] + 0.7 * coloured(frames, rate, rng, -0.3)
 
 
 def street(frames: int, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Low rumble that swells and falls as cars pass."""
+    """Low rumble that rises and falls as cars pass."""
     time = np.arange(frames) / rate
     passing = 0.3 + np.exp(-(((time - time[-1] * 0.6) / 0.8) ** 2))
     return coloured(frames, rate, rng, -1.2) * passing
 
 
 def coloured(frames: int, rate: int, rng: np.random.Generator, slope: float) -> np.ndarray:
-    """Noise whose amplitude goes with frequency to the power of `slope`, RMS 1."""
+    """Noise at an RMS of 1 whose amplitude is proportional to frequency to the power of `slope`."""
     spectrum = np.fft.rfft(rng.standard_normal(frames))
     spectrum *= np.maximum(np.fft.rfftfreq(frames, 1 / rate), 50.0) ** slope
     noise = np.fft.irfft(spectrum, frames)
@@ -109,7 +108,7 @@ EXAMPLES = (
 
 
 def speak(command: tuple[str, ...]) -> tuple[np.ndarray, int]:
-    """Synthetic speech, `(frames,)`, and its rate."""
+    """Synthetic speech `(frames,)` and its sample rate."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
         option = ("-w", str(path)) if command[0] == "espeak-ng" else ("-o", str(path))

@@ -1,4 +1,4 @@
-"""Make before-after.png of the README: `python examples/make_picture.py [NOISY] [PICTURE]`."""
+"""Draws before-after.png for the README: `python examples/make_picture.py [NOISY] [PICTURE]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Draw one example before and after."""
+    """Draw one example before and after enhancement."""
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "noisy" / "lecture.wav"
     picture = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE / "before-after.png"
     noisy, rate = soundfile.read(source, dtype="float32", always_2d=True)

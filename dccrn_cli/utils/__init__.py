@@ -1,1 +1,1 @@
-"""What has nothing to do with sound: files written whole, interrupts, processes, options from TOML."""
+"""Utilities unrelated to audio: atomic files, locks, interrupts, processes, options from TOML."""

@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are whole."""
+"""Files that appear under their name only once complete."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PREFIX, SUFFIX = ".dccrn-", ".part"
 
 _ATTEMPTS = 100
 _FLAGS = os.O_RDWR
-for _name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY", "O_NONBLOCK"):  # the last one: no waiting for a planted FIFO
+for _name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY", "O_NONBLOCK"):  # O_NONBLOCK: do not wait on a planted FIFO
     _FLAGS |= getattr(os, _name, 0)
 
 
@@ -33,30 +33,30 @@ class BusyError(AudioError):
 
 
 def temporary_path(target: Path) -> Path:
-    """Where a file is while it is written: beside its target, and the same in every run.
+    """Path of a file while it is being written: beside its target, and the same in every run.
 
-    A run after a kill so takes up its leavings. The name is a digest, for with something added
-    to it a long name could be too long.
+    So a rerun after a kill reuses the leftovers. The name is a digest, since a suffix could make a long
+    name too long.
     """
     digest = hashlib.blake2b(os.fsencode(target.name), digest_size=8).hexdigest()
     return target.with_name(f"{PREFIX}{digest}{SUFFIX}")
 
 
 class AtomicFile:
-    """An open temporary file that takes its name on `commit` and vanishes if it never comes to that.
+    """An open temporary file that takes its final name on `commit` and is removed if that never happens.
 
-    It is locked while open, so that two runs on one folder do not write into each other's files.
+    It is locked while open, so that two runs on one folder do not write to each other's files.
 
     Args:
-        path: the target; its folder is made.
+        path: the target; its folder is created.
 
     Attributes:
-        descriptor: open for reading and writing.
-        temporary: where the file is until it is whole.
+        descriptor: file descriptor, open for reading and writing.
+        temporary: path of the file until it is complete.
 
     Raises:
-        BusyError: another process is writing it.
-        OSError: it cannot be made.
+        BusyError: another process is writing the file.
+        OSError: the file cannot be created.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -69,17 +69,17 @@ class AtomicFile:
         os.ftruncate(self.descriptor, 0)
 
     def commit(self, mtime_ns: int | None = None, durable: bool = True) -> None:
-        """Put the file in place, safe on the disk.
+        """Move the file to its final name.
 
         Args:
-            mtime_ns: time of modification to give to it.
-            durable: see the data to the disk first; not worth its time for what can be made again.
+            mtime_ns: modification time to set.
+            durable: sync the data to disk first; not worth the time for data that can be recreated.
 
         Raises:
-            OSError: the disk is full, say.
+            OSError: for example because the disk is full.
         """
         assert self.descriptor is not None
-        # Not before its data are on the disk, or a power cut could leave a name without them.
+        # Sync before renaming, or a power cut could leave the name without its data.
         if durable:
             os.fsync(self.descriptor)
         if mtime_ns is not None:
@@ -91,7 +91,7 @@ class AtomicFile:
         self._close()
 
     def discard(self) -> None:
-        """Remove the temporary file, if it has not taken its name."""
+        """Remove the temporary file, unless it has been committed."""
         if self.descriptor is not None:
             if fcntl is None:
                 self._close()
@@ -114,17 +114,17 @@ class AtomicFile:
 
 
 def _open_locked(path: Path) -> int | None:
-    """The file, made if need be, open and locked; None if another process has locked it.
+    """Open and lock a file, creating it if necessary; None if another process has locked it.
 
-    Its name can be foretold, so it is taken only if it is a plain file of this user with no other
-    name. What else lies there, a link say, is removed and never written through.
+    Its name is predictable, so an existing file is used only if it is a regular file of this user without
+    other hard links. Anything else there, such as a symbolic link, is removed and never followed.
 
     Raises:
-        OSError: it cannot be made, or what lies there cannot be removed.
+        OSError: the file cannot be created, or what is in its place cannot be removed.
     """
     for _ in range(_ATTEMPTS):
         try:
-            # Made in this very call, it can be nobody else's.
+            # A file created by this very call cannot belong to anyone else.
             descriptor, is_new = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666), True
         except FileExistsError:
             try:
@@ -132,7 +132,7 @@ def _open_locked(path: Path) -> int | None:
             except FileNotFoundError:
                 continue
             except OSError:
-                path.unlink(missing_ok=True)  # a link, or not ours to open
+                path.unlink(missing_ok=True)  # a link, or a file we may not open
                 continue
         if not _lock(descriptor):
             os.close(descriptor)
@@ -148,17 +148,17 @@ def _open_locked(path: Path) -> int | None:
         except OSError:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # what we hold has been renamed or removed in the meantime
+        os.close(descriptor)  # it has been renamed or removed in the meantime
     return None
 
 
 def open_no_link(path: str, flags: int) -> int:
-    """An `opener` for `open` that follows no symbolic link."""
+    """An `opener` for `open` that follows no symbolic links."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o666)
 
 
 def _is_own(found: os.stat_result) -> bool:
-    """A plain file of this user, under one name."""
+    """Whether this is a regular file of this user with a single name."""
     mine = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
     return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and mine
 
@@ -169,19 +169,19 @@ def _lock(descriptor: int) -> bool:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        except OSError:  # a file system without locks
+        except OSError:  # file system without locks
             pass
     return True
 
 
 def remove_leftovers(targets: Iterable[Path], patience_s: float = 0.0) -> int:
-    """Remove what killed runs left in the folders of these targets, but nothing that is in use.
+    """Remove temporary files of killed runs from the folders of these targets, except any in use.
 
     Args:
-        patience_s: how long to wait for writers that are about to end.
+        patience_s: how long to wait for writers that are about to finish.
 
     Returns:
-        the number of files removed.
+        The number of files removed.
     """
     removed, deadline = 0, time.monotonic() + patience_s
     for folder in {target.parent for target in targets}:
@@ -197,7 +197,7 @@ def remove_leftovers(targets: Iterable[Path], patience_s: float = 0.0) -> int:
 
 
 def _leftovers(folder: Path) -> list[Path]:
-    """Plain files in a folder that are named as temporary ones are; none where it cannot be read."""
+    """Regular files in a folder with the name of a temporary file; empty if the folder cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return [
@@ -210,5 +210,5 @@ def _leftovers(folder: Path) -> list[Path]:
 
 
 def is_nearly_full(path: Path, margin: int) -> bool:
-    """Fewer than `margin` bytes are free on the disk of a path."""
+    """Whether fewer than `margin` bytes are free on the disk of a path."""
     return shutil.disk_usage(path.parent).free < margin

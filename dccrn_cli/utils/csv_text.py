@@ -1,11 +1,11 @@
-"""Tables as text that every program reads alike, whatever is in the names of files.
+"""Tables as text that any program can read, whatever file names contain.
 
-Three rules hold in every CSV, JSON-lines and `--json` output:
+Three rules apply to all CSV, JSON Lines and `--json` output:
 
-- bytes of a name that are no UTF-8 are written as `\\xNN`, so that all output is valid UTF-8;
-- in CSV, text that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, a tab or
-  a carriage return, and is no number) gets a `'` before it;
-- in CSV, cells with commas, quotes or line ends of any kind are quoted, as RFC 4180 has it.
+- bytes of a name that are not UTF-8 are written as `\\xNN`, so that all output is valid UTF-8;
+- in CSV, text that a spreadsheet would take for a formula (starting with `=`, `+`, `-`, `@`, a tab or a
+  carriage return, and not a number) is prefixed with `'`;
+- in CSV, cells with commas, quotes or line ends of any kind are quoted as in RFC 4180.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def plain_text(text: str) -> str:
-    """Text as valid Unicode: what came from bytes that are no UTF-8 becomes `\\xNN`."""
+    """Make text valid Unicode: bytes that were not UTF-8 become `\\xNN`."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def plain_data(value: Any) -> Any:
-    """Plain data with all text in it, keys too, as `plain_text`."""
+    """Apply `plain_text` to all text in plain data, including keys."""
     if isinstance(value, str):
         return plain_text(value)
     if isinstance(value, Mapping):
@@ -35,15 +35,15 @@ def plain_data(value: Any) -> Any:
 
 
 def csv_line(cells: Iterable[object]) -> str:
-    """One row with its line end; None is an empty cell."""
+    """Format one row with its line end; None gives an empty cell."""
     return ",".join(_cell(cell) for cell in cells) + "\n"
 
 
 def read_csv(text: str) -> tuple[list[str], list[dict[str, str | None]]]:
-    """Columns and rows of a CSV text, without the `'` before what would be formulas.
+    """Parse CSV text into columns and rows, removing the `'` before would-be formulas.
 
     Raises:
-        csv.Error: the text is no CSV.
+        csv.Error: the text is not CSV.
     """
     reader = csv.DictReader(io.StringIO(text, newline=""))
     rows = [

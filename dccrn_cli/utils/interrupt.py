@@ -1,4 +1,4 @@
-"""Ctrl-C as a request for a clean end."""
+"""Treats Ctrl-C as a request to stop cleanly."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 
 class Interrupt:
-    """While entered, Ctrl-C and termination only set `requested`; a second one ends the process at once.
+    """While entered, SIGINT and SIGTERM only set `requested`; a second signal ends the process at once.
 
-    Work that goes block by block asks `requested` now and then. Where the main thread has to wait
-    for others, it does so inside `waiting()`, which the signal ends with `KeyboardInterrupt`.
+    Block-by-block work polls `requested`. When the main thread has to wait for others, it does so inside
+    `waiting()`, which the signal ends with `KeyboardInterrupt`.
     """
 
     def __init__(self) -> None:
@@ -41,10 +41,10 @@ class Interrupt:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around a wait that a signal must end.
+        """Context for a wait that a signal must end.
 
         Raises:
-            KeyboardInterrupt: at once if it was requested before, else when it is.
+            KeyboardInterrupt: immediately if already requested, otherwise when the signal arrives.
         """
         self._waiting = True
         try:
@@ -57,7 +57,7 @@ class Interrupt:
 
 @contextlib.contextmanager
 def signals_held_back() -> Iterator[None]:
-    """Processes started inside never see Ctrl-C, which a terminal sends to all of a command's processes."""
+    """Hide Ctrl-C from processes started inside; a terminal sends it to all processes of a command."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

@@ -1,4 +1,4 @@
-"""Locks that say who holds them, and that no crash leaves behind."""
+"""Locks that tell who holds them and that do not outlive a crash."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import TracebackType
 
 try:
     import fcntl
-except ImportError:  # Windows has no locks that end with the process
+except ImportError:  # Windows has no locks that are released with the process
     fcntl = None  # type: ignore[assignment]
 
 from dccrn_cli.errors import OptionError, StorageError
@@ -19,18 +19,18 @@ from dccrn_cli.utils.paths import reason
 
 
 class RunLock:
-    """Holds a file or folder for one run; the lock ends with the process, in whatever way that ends.
+    """Reserves a file or folder for one run; the lock ends with the process, however it ends.
 
-    The lock itself is a file beside what it is for, `.NAME.lock`, or `.lock` inside a folder. On file
-    systems without locks nothing is held.
+    The lock is a file `.NAME.lock` beside the target, or `.lock` inside a folder. On file systems without
+    locks nothing is reserved.
 
     Args:
-        path: what only one run may work on; a folder is made.
-        inside: `path` is a folder, and the lock lies in it.
+        path: file or folder that only one run may use; the folder is created.
+        inside: whether `path` is a folder, with the lock in it.
 
     Raises:
-        OptionError: another run holds it; the message says which.
-        StorageError: the lock cannot be made.
+        OptionError: another run holds the lock; the message says which.
+        StorageError: the lock cannot be created.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, inside: bool = False) -> None:
@@ -43,12 +43,12 @@ class RunLock:
                 self._descriptor = self._try(path)
         except OSError as error:
             raise StorageError(f"cannot be locked: {reason(error)}", path) from error
-        with contextlib.suppress(OSError):  # who it is is told as far as that can be written
+        with contextlib.suppress(OSError):  # naming the holder is best effort
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
     def _try(self, path: Path) -> int | None:
-        """The lock's file, locked; None if it was removed in the meantime."""
+        """Open and lock the lock file; None if it was removed in the meantime."""
         descriptor = open_no_link(os.fspath(self.path), os.O_RDWR | os.O_CREAT)
         try:
             if fcntl is not None:
@@ -58,16 +58,16 @@ class RunLock:
         except BlockingIOError:
             holder = os.read(descriptor, 200).decode("utf-8", "replace").strip()
             os.close(descriptor)
-            raise OptionError(f"another run is at work on it ({holder or 'not known which'})", path) from None
+            raise OptionError(f"in use by another run ({holder or 'unknown'})", path) from None
         except FileNotFoundError:
             pass
-        except OSError:  # a file system without locks
+        except OSError:  # file system without locks
             return descriptor
         os.close(descriptor)
         return None
 
     def release(self) -> None:
-        """Let others work on it."""
+        """Release the lock."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 self.path.unlink()

@@ -1,4 +1,4 @@
-"""What a path leads to, with a reason where that cannot be told."""
+"""What a path refers to, with a reason if it is unusable."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _REASONS = {
 
 
 def path_kind(path: str | os.PathLike[str]) -> tuple[Kind, str]:
-    """What a path leads to, and why it cannot be used as a file or folder; links are followed.
+    """Find out what a path refers to, and why it cannot be used as a file or folder; links are followed.
 
-    Unlike `Path.is_file`, `is_dir` and `exists` it never raises, and never takes what it cannot look at
-    for something that is not there.
+    Unlike `Path.is_file`, `is_dir` and `exists` it never raises, and does not report an inaccessible path
+    as missing.
 
     Args:
-        path: any path, even one that no file system takes.
+        path: any path, even one that no file system accepts.
 
     Returns:
-        The kind, and "" for a file or folder, else the reason: `no such file or folder`,
+        The kind, and "" for a file or folder, otherwise the reason: `no such file or folder`,
         `unusable: permission denied` …
     """
     try:
@@ -42,8 +42,8 @@ def path_kind(path: str | os.PathLike[str]) -> tuple[Kind, str]:
         return "missing", "no such file or folder"
     except OSError as error:
         return "unusable", f"unusable: {reason(error)}"
-    except ValueError:  # a NUL, or what the file system's encoding lacks
-        return "unusable", "unusable: no valid path"
+    except ValueError:  # a NUL, or a character that the file system cannot encode
+        return "unusable", "unusable: not a valid path"
     if stat.S_ISREG(mode):
         return "file", ""
     if stat.S_ISDIR(mode):
@@ -52,33 +52,33 @@ def path_kind(path: str | os.PathLike[str]) -> tuple[Kind, str]:
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
-    """A regular file is there, and can be looked at."""
+    """Whether there is an accessible regular file."""
     return path_kind(path)[0] == "file"
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:
-    """A folder is there, and can be looked at."""
+    """Whether there is an accessible folder."""
     return path_kind(path)[0] == "folder"
 
 
 def is_missing(path: str | os.PathLike[str]) -> bool:
-    """Nothing is there; not so of what cannot be looked at."""
+    """Whether nothing is there; False for an inaccessible path."""
     return path_kind(path)[0] == "missing"
 
 
 def reason(error: OSError) -> str:
-    """Why the operating system refuses, in plain words."""
+    """Plain-language reason for an error of the operating system."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full"
     return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
 def below(folder: Path, name: str) -> Path:
-    """A place for `name` inside a folder and nowhere else.
+    """A path for `name` that is certain to be inside a folder.
 
     Args:
         folder: the folder.
-        name: a path with `/`, which may be absolute or lead upwards: its root, drive and `..` are left out.
+        name: a path with `/`, possibly absolute or leading upwards: its root, drive and `..` are dropped.
     """
     parts = [part for part in PurePath(name).parts if part not in ("..", PurePath(name).anchor)]
     return folder.joinpath(*parts)

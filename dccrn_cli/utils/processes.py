@@ -1,4 +1,4 @@
-"""Work on many files in processes, each piece big enough to be worth its way."""
+"""Processes many tasks in parallel, in chunks large enough to be worth sending."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ R = TypeVar("R")
 _IDLE_S = 20
 
 CHUNK_FILES = 32
-"""Most tasks that a process is given at once: a single short one is not worth the way."""
+"""Most tasks sent to a process at once; sending short tasks one by one would cost too much."""
 
 
 def local_processes(count: int, threads: int = 1) -> Any:
-    """A context in which `map_in_processes` has so many processes of this machine, each with so many threads."""
+    """Context in which `map_in_processes` uses `count` local processes with `threads` threads each."""
     import joblib
 
-    # Workers that wait for work in vain end by themselves: nobody tells them that their parent was killed.
+    # Idle workers end by themselves, since nothing tells them that their parent was killed.
     return joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=threads, idle_worker_timeout=_IDLE_S)
 
 
@@ -37,18 +37,18 @@ def map_in_processes(
     again: Callable[[T], R] | None = None,
     chunk_size: float = math.inf,
 ) -> Iterator[tuple[T, R | None]]:
-    """Each task with its result, in any order, by the processes that joblib is set to.
+    """Yield each task with its result, in any order, using joblib's configured processes.
 
-    Where a process dies, all that was under way is done again, each in a call of its own. One
-    that takes its process along a second time has no result, and the rest goes on.
+    If a process dies, all tasks in progress are repeated, each in a call of its own. A task that kills its
+    process a second time has no result; the others continue.
 
     Args:
-        function: goes to the processes by pickle.
-        work: tasks with their size in any unit, the largest first.
-        count: processes.
+        function: called in the processes; must be picklable.
+        work: tasks with their size in any unit, largest first.
+        count: number of processes.
         interrupt: ends the iteration.
-        again: in place of `function` for what is done again.
-        chunk_size: most that a process is given at once, in the unit of `work`.
+        again: used instead of `function` for repeated tasks.
+        chunk_size: most work sent to a process at once, in the unit of `work`.
     """
     left = dict(enumerate(work))
     alone: list[int] = []
@@ -80,7 +80,7 @@ def _pass(
     begun: list[int],
     interrupt: Interrupt,
 ) -> Iterator[tuple[int, R]]:
-    """One call of joblib; `begun` fills with what it has taken up."""
+    """One joblib call; the tasks it starts are added to `begun`."""
     import joblib
 
     def calls() -> Iterator[Any]:
@@ -89,7 +89,7 @@ def _pass(
             yield joblib.delayed(_work)(function, [(number, left[number][1]) for number in chunk])
 
     with warnings.catch_warnings():
-        # joblib's words on workers that it replaces are none of a user's business.
+        # Users need not know about workers that joblib replaces.
         warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
         with signals_held_back():
             results = joblib.Parallel(return_as="generator_unordered", batch_size=1)(calls())
@@ -112,7 +112,7 @@ def _work(function: Callable[[T], R], items: Sequence[tuple[int, T]]) -> list[tu
 
 
 def _is_death(error: Exception) -> bool:
-    """A process ended without an answer."""
+    """Whether a process died without returning a result."""
     if isinstance(error, concurrent.futures.BrokenExecutor):
         return True
     distributed = sys.modules.get("distributed")
@@ -120,7 +120,7 @@ def _is_death(error: Exception) -> bool:
 
 
 def _chunks(left: Mapping[int, tuple[float, T]], count: int, most: float) -> Iterator[list[int]]:
-    """Pieces of work that become smaller towards the end, so that all processes end together."""
+    """Chunks of work that shrink towards the end, so that all processes finish together."""
     items = [(number, weight) for number, (weight, _) in left.items()]
     rest = sum(weight for _, weight in items)
     chunk: list[int] = []

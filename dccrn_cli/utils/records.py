@@ -1,4 +1,4 @@
-"""Tables of one row per file, written row by row, as JSON lines or CSV."""
+"""Tables with one row per file, written row by row as JSON Lines or CSV."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from dccrn_cli.utils.storage import write_whole
 
 
 class RecordWriter:
-    """A table on disk that is whole after every row, whatever happens next.
+    """A table on disk that is complete after every row, whatever happens next.
 
-    A table that is there already goes on: its rows are kept but for those that are `stale`, and a
-    row cut off by a kill is dropped. Only one run at a time may write a table. Names of files are
-    written as `dccrn_cli.utils.csv_text` says.
+    An existing table is continued: its rows are kept except `stale` ones, and a row cut off by a kill is
+    dropped. Only one run at a time may write a table. File names are encoded as described in
+    `dccrn_cli.utils.csv_text`.
 
     Args:
         path: `.jsonl` or `.csv`.
-        fields: names of the columns; the first tells rows apart.
-        stale: says of an earlier row, whose values are text if it comes from CSV, that it goes.
+        fields: column names; the first column identifies rows.
+        stale: tells whether to drop an earlier row, whose values are text if it comes from CSV.
 
     Attributes:
-        kept: first column of the earlier rows that stay.
+        kept: values of the first column in the earlier rows that were kept.
 
     Raises:
-        OptionError: another suffix, something else under that name, another run writes it, or it
-            cannot be written.
+        OptionError: unsupported suffix, a path that is something else or cannot be written, or another
+            run is writing the table.
     """
 
     def __init__(self, path: Path, fields: Sequence[str], stale: Callable[[Mapping[str, Any]], bool]) -> None:
@@ -45,7 +45,7 @@ class RecordWriter:
         self._fields = list(fields)
         self._is_csv = path.suffix.lower() == ".csv"
         if not self._is_csv and path.suffix.lower() not in (".jsonl", ".ndjson"):
-            raise OptionError("a report is .jsonl or .csv", path)
+            raise OptionError("a report must be .jsonl or .csv", path)
         kind, why = path_kind(path)
         if kind not in ("file", "missing"):
             raise OptionError(why or "is a folder; a file name is needed", path)
@@ -85,7 +85,7 @@ class RecordWriter:
         except (ValueError, TypeError, RecursionError, csv.Error):
             columns = [[]]
         if any(names != self._fields for names in columns):
-            raise OptionError("is something else than an earlier report; choose another name", self.path)
+            raise OptionError("exists but is not an earlier report; choose another name", self.path)
         return rows
 
     def _line(self, row: Mapping[str, Any]) -> str:
@@ -97,7 +97,7 @@ class RecordWriter:
         """Add a row.
 
         Raises:
-            StorageError: the disk is full, say; what was written before is whole.
+            StorageError: the row cannot be written; earlier rows stay intact.
         """
         data = self._line(row).encode()
         try:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from dccrn_cli.utils.paths import path_kind, reason
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes, *, durable: bool = True) -> None:
-    """Write a file beside its place, see it to the disk, and give it its name.
+    """Write a file atomically: to a temporary file, synced to disk and then renamed.
 
-    Whatever was there before stays until then. What is neither file nor folder, such as `/dev/stdout`,
-    is written to as it is.
+    An existing file stays until then. A path that is neither file nor folder, such as `/dev/stdout`, is
+    written to directly.
 
     Args:
-        path: the file; its folder is made.
-        content: all of it.
-        durable: False for what can be made again and need not be on the disk when this returns.
+        path: the file; its folder is created.
+        content: complete content of the file.
+        durable: False for data that can be recreated and need not be on disk when this returns.
 
     Raises:
         OptionError: the path is a folder.
-        StorageError: it cannot be written, or another run is writing it; nothing is left behind.
+        StorageError: the file cannot be written, or another run is writing it; nothing is left behind.
     """
     path = Path(path)
     kind, why = path_kind(path)
@@ -47,10 +47,10 @@ def write_whole(path: str | os.PathLike[str], content: bytes, *, durable: bool =
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Find out before the work that a file can be written after it.
+    """Check before any work that a file can be written afterwards.
 
     Raises:
-        OptionError: it is a folder, its folder is missing or read-only, or its name is no name.
+        OptionError: the path is a folder or invalid, or its folder is missing or read-only.
     """
     path = Path(path)
     kind, why = path_kind(path)
@@ -60,6 +60,6 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     if kind == "unusable":
         raise OptionError(why, path)
     if path_kind(folder)[0] != "folder":
-        raise OptionError("there is no such folder", path.parent)
+        raise OptionError("no such folder", path.parent)
     if not os.access(path if kind == "other" else folder, os.W_OK):
         raise OptionError("cannot be written: permission denied", path)

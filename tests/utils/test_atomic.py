@@ -91,7 +91,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path, why in (
         (tmp_path / ("n" * 300), "too long"), (tmp_path / "file" / "x", "a part of the path is a file"),
-        ("/proc/x", "cannot be written"), (tmp_path / "nul\0", "no valid path"),
+        ("/proc/x", "cannot be written"), (tmp_path / "nul\0", "not a valid path"),
     ):  # fmt: skip
         with pytest.raises(StorageError, match=why):
             write_whole(path, b"x")
@@ -110,7 +110,7 @@ def test_kinds_of_paths(tmp_path: Path) -> None:
     for path, kind, why in (
         (tmp_path, "folder", ""), (tmp_path / "file", "file", ""), (tmp_path / "no", "missing", "no such file"),
         (tmp_path / ("n" * 5000), "unusable", "the name is too long"), (tmp_path / "loop", "unusable", "link"),
-        (tmp_path / "file/x", "unusable", "a part of the path is a file"), ("a\0b", "unusable", "no valid path"),
+        (tmp_path / "file/x", "unusable", "a part of the path is a file"), ("a\0b", "unusable", "not a valid path"),
         ("/dev/null", "other", "neither"),
     ):  # fmt: skip
         found = path_kind(path)

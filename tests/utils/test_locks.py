@@ -47,7 +47,7 @@ ODD = [
 def test_a_second_run_is_told_who_holds_the_lock(tmp_path: Path) -> None:
     with RunLock(tmp_path / "report.csv"), pytest.raises(OptionError, match=f"process {os.getpid()} on "):
         RunLock(tmp_path / "report.csv")
-    with RunLock(tmp_path / "run", inside=True), pytest.raises(OptionError, match="another run is at work"):
+    with RunLock(tmp_path / "run", inside=True), pytest.raises(OptionError, match="in use by another run"):
         RunLock(tmp_path / "run", inside=True)
     assert os.listdir(tmp_path) == ["run"]
     assert os.listdir(tmp_path / "run") == []
@@ -69,7 +69,7 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
 def test_one_report_has_one_writer(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"report{suffix}"
     with RecordWriter(path, ["source"], lambda row: False) as table:
-        with pytest.raises(OptionError, match="another run is at work on it"):
+        with pytest.raises(OptionError, match="in use by another run"):
             RecordWriter(path, ["source"], lambda row: False)
         table.write({"source": "a"})
     with RecordWriter(path, ["source"], lambda row: False) as table:
