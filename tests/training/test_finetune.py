@@ -143,9 +143,9 @@ def test_a_run_begun_otherwise_is_not_taken_up(data: Path, small: dict[float, li
 
     begin(own, general=0.3)
     begin(own, general=0.3)
-    with pytest.raises(OptionError, match="other general;"):
+    with pytest.raises(OptionError, match="different general;"):
         begin(own, general=0.4)
-    with pytest.raises(OptionError, match="other recordings;"):
+    with pytest.raises(OptionError, match="different recordings;"):
         begin(fewer, general=0.3)
 
 
