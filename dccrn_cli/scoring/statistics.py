@@ -71,3 +71,17 @@ def wilcoxon_p(differences: Sequence[float]) -> float | None:
     from scipy import stats
 
     return float(stats.wilcoxon(x).pvalue)
+
+
+def binomial_p(successes: int, trials: int, *, two_sided: bool = False) -> float:
+    """p-value of the exact binomial test that successes are as likely as not.
+
+    Args:
+        successes: of the trials.
+        trials: at least one.
+        two_sided: False for "as many or more", True for "as far from half or farther".
+    """
+    from scipy import stats
+
+    alternative = "two-sided" if two_sided else "greater"
+    return float(stats.binomtest(successes, trials, 0.5, alternative=alternative).pvalue)

@@ -1,0 +1,1 @@
+"""Pages to listen and compare with, and what listeners answered on them."""
