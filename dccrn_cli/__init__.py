@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     )
     from dccrn_cli.metrics.pair import score_pair
     from dccrn_cli.nn.models import available_models, load_model
+    from dccrn_cli.report.listening.page import ListeningPage, ListenOptions, listening_page
+    from dccrn_cli.report.listening.results import ListeningResults, collect_results
     from dccrn_cli.scoring.run import score_folders
     from dccrn_cli.testsets.mix import mix
     from dccrn_cli.training.finetune_run import FineTuneOptions, finetune
@@ -51,6 +53,9 @@ __all__ = [
     "FileResult",
     "FineTuneOptions",
     "InvalidSamples",
+    "ListenOptions",
+    "ListeningPage",
+    "ListeningResults",
     "MetricError",
     "MissingDependency",
     "OptionError",
@@ -61,10 +66,12 @@ __all__ = [
     "Workers",
     "__version__",
     "available_models",
+    "collect_results",
     "enhance",
     "enhance_folder",
     "export_onnx",
     "finetune",
+    "listening_page",
     "load_model",
     "mix",
     "score_folders",
@@ -100,6 +107,15 @@ _MEMBERS = {
     "nn.models": (
         "available_models",
         "load_model",
+    ),
+    "report.listening.page": (
+        "ListenOptions",
+        "ListeningPage",
+        "listening_page",
+    ),
+    "report.listening.results": (
+        "ListeningResults",
+        "collect_results",
     ),
     "scoring.run": ("score_folders",),
     "testsets.mix": ("mix",),

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dccrn_cli import __version__
-from dccrn_cli.cli import convert, enhance, export, finetune, mix, models, score, train
+from dccrn_cli.cli import convert, enhance, export, finetune, listen, mix, models, score, train
 from dccrn_cli.cli.console import set_debug
 
 
@@ -52,6 +52,7 @@ _COMMANDS = (
     train.train,
     mix.mix,
     score.score,
+    listen.listen,
     convert.convert,
     export.export,
 )

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, count, duration, error_line, printable
+from dccrn_cli.cli.listen import batch_page
 from dccrn_cli.cli.progress import BatchProgress
 from dccrn_cli.engine.files.folder import Batch
 from dccrn_cli.engine.files.report import BatchReport
@@ -36,8 +37,8 @@ def show_dry_run(batch: Batch, as_json: bool) -> None:
         _show_plan(batch, seconds)
 
 
-def run_batch(batch: Batch, report: Path | None, as_json: bool, quiet: bool) -> None:
-    """Do it, telling how it goes.
+def run_batch(batch: Batch, report: Path | None, as_json: bool, quiet: bool, listen: Path | None = None) -> None:
+    """Do it, telling how it goes; then write the listening page, if one is wanted.
 
     Raises:
         typer.Exit: interrupted, or some files failed.
@@ -51,6 +52,8 @@ def run_batch(batch: Batch, report: Path | None, as_json: bool, quiet: bool) -> 
         log.finish(progress.elapsed_s, interrupt.requested)
     if interrupt.requested:
         raise typer.Exit(INTERRUPTED)
+    if listen is not None:
+        batch_page(batch, listen, quiet or as_json)
     if log.done["failed"] or log.incomplete:
         raise typer.Exit(SOME_FAILED)
 

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dccrn_cli.cli.console import STANDARD, USAGE, count, error_line, plain_errors
-from dccrn_cli.cli.options import FILES, MESSAGES, RESULTS, WORK, AsJson, Device, Jobs, OverwriteResults, Quiet, option
+from dccrn_cli.cli.options import (
+    FILES,
+    MESSAGES,
+    RESULTS,
+    WORK,
+    AsJson,
+    Device,
+    Jobs,
+    Listen,
+    OverwriteResults,
+    Quiet,
+    option,
+)  # fmt: skip
 from dccrn_cli.engine.enhance_options import HighBand, Precision
 
 if TYPE_CHECKING:
@@ -167,6 +179,7 @@ def enhance(
     report: Annotated[
         Path | None, option("Write a table of all files as .jsonl or .csv, row by row.", panel=MESSAGES, metavar="FILE")
     ] = None,
+    listen: Listen = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     raw: Annotated[
@@ -187,6 +200,7 @@ def enhance(
     from dccrn_cli.audio.formats import sample_format as find_sample_format
     from dccrn_cli.audio.raw import RawFormat
     from dccrn_cli.cli.batch import run_batch, show_dry_run
+    from dccrn_cli.cli.listen import check_page
     from dccrn_cli.engine.enhance_options import EnhanceOptions, Workers
     from dccrn_cli.engine.files.folder import Batch
     from dccrn_cli.engine.files.plan import PlanOptions
@@ -225,7 +239,7 @@ def enhance(
             "--json": as_json, "--keep-video": keep_video, "--include": include, "--exclude": exclude,
             "--suffix": suffix, "--name": name, "--keep-mtime": keep_mtime, "--jobs": jobs,
             "--backend": backend == "dask", "--scheduler": scheduler,
-            "--overwrite": overwrite and output in (None, STANDARD),
+            "--listen": listen, "--overwrite": overwrite and output in (None, STANDARD),
             "--track": STANDARD in (paths or ()) and track, "--track all": track == "all",
         }  # fmt: skip
         _refuse(unfit, "with standard input or output")
@@ -237,7 +251,9 @@ def enhance(
     if dry_run:
         show_dry_run(batch, as_json)
     else:
-        run_batch(batch, report, as_json, quiet)
+        if listen is not None:
+            check_page(listen)
+        run_batch(batch, report, as_json, quiet, listen)
 
 
 def _check_fit(naming: PlanOptions, workers: Workers, raw: str | None, container: str | None) -> None:

@@ -19,6 +19,13 @@ def option(help: str, *names: str, panel: str | None = None, **rules: Any) -> An
 Quiet = Annotated[bool, option("Print errors only: no notes, no bar.", "-q", "--quiet", panel=MESSAGES)]
 AsJson = Annotated[bool, option("Print JSON, for programs.", "--json", panel=MESSAGES)]
 
+Listen = Annotated[
+    Path | None,
+    option(
+        "Also write a page to compare some of the files by ear; see dccrn listen.", panel=RESULTS, metavar="PAGE.html"
+    ),
+]
+
 _REPLACE = "--overwrite"
 OverwriteResults = Annotated[
     bool, option("Replace results that exist; else they are skipped.", _REPLACE, panel=RESULTS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, error_line, plain_errors
-from dccrn_cli.cli.options import FILES, WORK, AsJson, Jobs, Quiet, option
+from dccrn_cli.cli.options import FILES, WORK, AsJson, Jobs, Listen, Quiet, option
 
 if TYPE_CHECKING:
     from dccrn_cli.scoring.measurement import Record
@@ -119,6 +119,7 @@ def score(
         Path | None,
         option("Draw noisy, clean and result of each file above each other.", panel=PICTURES, metavar="FOLDER"),
     ] = None,
+    listen: Listen = None,
     jobs: Jobs = None,
     no_cache: Annotated[
         bool,
@@ -151,6 +152,7 @@ def score(
     Example:  dccrn score --ref clean/ --est out/ --noisy noisy/ --by snr
     """
     _one_thread_each()
+    from dccrn_cli.cli.listen import check_page, score_page
     from dccrn_cli.cli.score_report import Form, check_places, draw, show, tell, tell_unmatched, write_csv
     from dccrn_cli.errors import OptionError
     from dccrn_cli.scoring.run import plan_scores
@@ -158,6 +160,10 @@ def score(
     if as_json + as_latex + as_markdown > 1:
         raise OptionError("--json, --latex and --markdown are different forms of one table; choose one")
     check_places(csv, plot, spectrograms)
+    if listen is not None:
+        check_page(listen)
+        if noisy is None and pairs is None:
+            raise OptionError("--listen compares with the noisy files; name them with --noisy")
     asked = _split(metrics)
     plan = plan_scores(
         reference, estimates or [], noisy, asked, pairs=pairs, by=by or (), metadata=metadata, align=align,
@@ -175,6 +181,8 @@ def score(
     if csv is not None:  # after the table, which stays if this fails
         write_csv(csv, records, plan.columns)
     draw(records, plan.metrics, plot, spectrograms)
+    if listen is not None:
+        score_page(plan.pairing.pairs, plan.systems, records, listen, quiet)
     if plan.lacks_noisy or any(record["status"] != "scored" for record in records):
         raise typer.Exit(SOME_FAILED)
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import importlib.resources
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
 
 from dccrn_cli.errors import DccrnError, OptionError
 from dccrn_cli.metrics.registry import DEFAULT_METRICS, METRICS
 from dccrn_cli.report.listening.recordings import (
-    Clip, Pick, Quality, Recording, choose, expected_bytes, group_pairs, make_clip,
+    Clip,
+    Pick,
+    Quality,
+    Recording,
+    choose,
+    expected_bytes,
+    group_pairs,
+    make_clip,
 )  # fmt: skip
 from dccrn_cli.scoring.cache import Store, default_folder
 from dccrn_cli.scoring.folders import choose_metrics, score_pairs
@@ -22,6 +31,7 @@ from dccrn_cli.scoring.measurement import Record, Repairs
 from dccrn_cli.scoring.pairing import FilePair, Pairing, label_folders, pair_paths
 from dccrn_cli.utils.csv_text import plain_data, plain_text
 from dccrn_cli.utils.interrupt import Interrupt
+from dccrn_cli.utils.paths import Paths, as_paths
 from dccrn_cli.utils.storage import write_whole
 
 FILES = 12
@@ -94,10 +104,10 @@ def _nothing(*_: object) -> None:
 
 
 def listening_page(
-    noisy: str | Path,
-    clean: str | Path | Sequence[str | Path],
-    output: str | Path,
-    reference: str | Path | None = None,
+    noisy: str | PathLike[str],
+    clean: Paths,
+    output: str | PathLike[str],
+    reference: str | PathLike[str] | None = None,
     options: ListenOptions | None = None,
 ) -> ListeningPage:
     """Write a page that plays noisy recordings and what systems made of them, in lockstep.
@@ -113,8 +123,10 @@ def listening_page(
         OptionError: paths or options that do not fit, or nothing to compare.
         StorageError: the page cannot be written.
     """
-    several = [clean] if isinstance(clean, str | Path) else list(clean)
-    systems = label_folders([Path(path) for path in several])
+    several = as_paths(clean)
+    if not several:
+        raise OptionError("name at least one folder of results")
+    systems = label_folders(several)
     pairing = pair_paths(None if reference is None else Path(reference), systems, Path(noisy))
     notes = [f"{it.file}: {it.reason}" for it in pairing.unmatched]
     return write_page(pairing.pairs, list(systems), Path(output), options or ListenOptions(), notes=notes)
@@ -128,7 +140,7 @@ def write_page(
     *,
     records: Sequence[Record] = (),
     notes: Sequence[str] = (),
-    on_size: Callable[[int, int, float], None] = _nothing,
+    on_size: Callable[[int, int], None] = _nothing,
     advance: Callable[[], None] = _nothing,
 ) -> ListeningPage:
     """Write a page of paired files.
@@ -141,8 +153,7 @@ def write_page(
         records: scores that are there already; with none, the recordings on the page are scored where they have
             a reference.
         notes: to be passed on with those of this function.
-        on_size: called before the work with the number of recordings and about the size of the page in bytes and
-            seconds of sound.
+        on_size: called before the work with the number of recordings and about the size of the page in bytes.
         advance: called for each file that is read.
 
     Raises:
@@ -164,7 +175,7 @@ def write_page(
     if not known and chosen and chosen[0].reference is not None:
         known = _measured(pairs, chosen, options)
         chosen = _with_scores(chosen, known)
-    on_size(len(chosen), *_expected(chosen, options))
+    on_size(len(chosen), _expected_bytes(chosen, options))
     clips = []
     for recording in chosen:
         try:
@@ -178,14 +189,12 @@ def write_page(
     return ListeningPage(path, size, tuple(clip.recording.name for clip in clips), tuple(found_notes))
 
 
-def _expected(chosen: Sequence[Recording], options: ListenOptions) -> tuple[int, float]:
-    readable = []
+def _expected_bytes(chosen: Sequence[Recording], options: ListenOptions) -> int:
+    total = 0
     for recording in chosen:
-        try:
-            readable.append((expected_bytes([recording], options.seconds, options.quality), recording))
-        except DccrnError:
-            continue  # which is said where it is read
-    return sum(size for size, _ in readable), options.seconds * len(readable)
+        with contextlib.suppress(DccrnError):  # which is said where it is read
+            total += expected_bytes(recording, options.seconds, options.quality)
+    return total
 
 
 def _measured(pairs: Sequence[FilePair], recordings: Sequence[Recording], options: ListenOptions) -> list[Record]:

@@ -30,6 +30,7 @@ _BLOCK = 1 << 16
 _PROFILES_PER_S = 10
 _SEED = 0
 _PEAK = 0.89  # -1 dBFS
+_FLAC_SHARE, _OPUS_BYTES_PER_S = 0.6, 8000  # about
 _OPUS_RATES = (8000, 12_000, 16_000, 24_000, 48_000)
 
 
@@ -183,16 +184,17 @@ def make_clip(recording: Recording, seconds: float, quality: Quality) -> Clip:
     return Clip(recording, rate, start_s, len(noisy) / rate, max(total_s, len(noisy) / rate), sounds, loudness, removed)
 
 
-def expected_bytes(recordings: Sequence[Recording], seconds: float, quality: Quality) -> int:
-    """About how large their page becomes."""
-    total = 0.0
-    for recording in recordings:
-        with open_sound(recording.noisy) as reader:
-            info = reader.info
-        length, channels = min(info.seconds, seconds) if info.seconds else seconds, min(info.channels, 2)
-        per_s = 8000 * channels if quality == "opus" else info.sample_rate * channels * 2 * 0.6
-        total += length * per_s * len(recording.versions) * 4 / 3
-    return round(total)
+def expected_bytes(recording: Recording, seconds: float, quality: Quality) -> int:
+    """About how much a recording adds to a page.
+
+    Raises:
+        UnreadableAudio: the noisy file cannot be read.
+    """
+    with open_sound(recording.noisy) as reader:
+        info = reader.info
+    length, channels = min(info.seconds, seconds) if info.seconds else seconds, min(info.channels, 2)
+    per_s = _OPUS_BYTES_PER_S * channels if quality == "opus" else info.sample_rate * channels * 2 * _FLAC_SHARE
+    return round(length * per_s * len(recording.versions) * 4 / 3)
 
 
 def _profile(path: Path) -> np.ndarray:

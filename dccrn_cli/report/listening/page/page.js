@@ -384,6 +384,8 @@ let resized = 0;
 addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(draw, 80); });
 darkTheme.addEventListener("change", draw);
 
+window.listening = { player, state, Lockstep }; // for tests and the curious
+
 $("title").textContent = page.title;
 $("subtitle").textContent = page.subtitle;
 buildFiles();
