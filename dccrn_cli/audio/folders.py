@@ -8,34 +8,41 @@ from pathlib import Path
 
 
 def walk(root: Path, on_error: Callable[[Path, str], None], skipped: Sequence[str] = ()) -> Iterator[Path]:
-    """Files below a folder in a fixed order; links are followed, but never in a circle.
+    """Files below a folder in a fixed order; links are followed, but no folder is entered twice.
 
     Args:
         root: the folder.
         on_error: called with each folder that cannot be read and the reason; it may raise.
         skipped: real paths of folders below it that are not entered.
     """
-    stack: list[tuple[str, Iterator[os.DirEntry[str]]]] = []
+    entered: set[str] = set()
+    links = [root]  # followed when the tree itself is done, so that a folder is found under its own name
+    stack: list[Iterator[os.DirEntry[str]]] = []
 
     def enter(folder: Path) -> None:
         real = os.path.realpath(folder)
-        if any(real == above for above, _ in stack) or (real in skipped and stack):
+        if real in entered or (real in skipped and folder != root):
             return
+        entered.add(real)
         try:
             with os.scandir(folder) as entries:
-                stack.append((real, iter(sorted(entries, key=lambda entry: entry.name))))
+                stack.append(iter(sorted(entries, key=lambda entry: entry.name)))
         except OSError as error:
             on_error(folder, f"the folder cannot be read ({error.strerror})")
 
-    enter(root)
-    while stack:
-        entry = next(stack[-1][1], None)
-        if entry is None:
-            stack.pop()
-        elif _is_folder(entry):
-            enter(Path(entry.path))
-        elif entry.is_symlink() or entry.is_file():
-            yield Path(entry.path)
+    for link in links:  # which grow
+        enter(link)
+        while stack:
+            entry = next(stack[-1], None)
+            if entry is None:
+                stack.pop()
+            elif _is_folder(entry):
+                if entry.is_symlink():
+                    links.append(Path(entry.path))
+                else:
+                    enter(Path(entry.path))
+            elif entry.is_symlink() or entry.is_file():
+                yield Path(entry.path)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -14,11 +14,11 @@ from dccrn_cli.audio.levels import EXCESS
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.engine.array_form import ArrayForm
+from dccrn_cli.engine.channel_groups import ChannelGroups
 from dccrn_cli.engine.dynamic_batching import DynamicBatching
 from dccrn_cli.engine.enhance_options import HighBand, check_strength
 from dccrn_cli.engine.fold import Precision
 from dccrn_cli.engine.onnx.network import OnnxEnhancer, OnnxNetwork
-from dccrn_cli.engine.overlap_add import SpectralEnhancer
 from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import InvalidSamples, OptionError
 from dccrn_cli.nn.checkpoint import load_checkpoint
@@ -103,7 +103,7 @@ class Enhancer:
         self.high_band = high_band
         floor = 0.0 if attenuation_limit_db is None else 10 ** (-attenuation_limit_db / 20)
         self._dry = 1.0 - mix * (1.0 - floor)
-        self._core = model.open() if isinstance(model, OnnxNetwork) else SpectralEnhancer(model)
+        self._core = model.open() if isinstance(model, OnnxNetwork) else ChannelGroups(model)
         self._pipe: _Pipe | None = None
         self._form = ArrayForm(True, 0, None)
         self._lock = threading.RLock()
@@ -210,7 +210,7 @@ class _Pipe:
 
     def __init__(
         self,
-        core: SpectralEnhancer | OnnxEnhancer,
+        core: ChannelGroups | OnnxEnhancer,
         sample_rate: int,
         high_band: HighBand,
         channels: int,

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from dccrn_cli.errors import CheckpointError, OptionError
-from dccrn_cli.nn.checkpoint import fill
+from dccrn_cli.nn.checkpoint import build_filled
 from dccrn_cli.nn.config import DCCRNConfig
 from dccrn_cli.nn.dccrn import DCCRN
+from dccrn_cli.nn.stft import STFT
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+_MAX_WRAPPERS = 8
 _KERNEL_TOLERANCE = 1e-4
 
 _RULES = (
@@ -77,25 +79,28 @@ def from_reference(state: object, preset: DCCRNConfig) -> DCCRN:
     if not isinstance(state, Mapping):
         raise CheckpointError(f"expected a state dict, found a {type(state).__name__}")
     tensors = {
-        key.removeprefix("module."): value.float()
+        key.removeprefix("module."): value
         for key, value in state.items()
         if isinstance(key, str) and isinstance(value, Tensor) and not key.endswith("num_batches_tracked")
     }
     kernel = tensors.pop("stft.weight", None)
     tensors = {key: value for key, value in tensors.items() if not key.startswith("istft.")}
-    model = DCCRN(_infer_config(tensors, preset))
+    config = _infer_config(tensors, preset)
     if kernel is not None:
-        _check_kernel(kernel, model)
+        _check_kernel(kernel, config)
     converted, unknown = _rename(tensors)
     if unknown:
         raise CheckpointError(f"unknown tensors, such as {unknown[0]}")
-    fill(model, converted)
+    model = build_filled(config, converted)
+    assert isinstance(model, DCCRN)
     return model.eval()
 
 
 def _unwrap(state: object) -> object:
     """Extract the state dict from the wrappers that training scripts save it in."""
-    while isinstance(state, Mapping):
+    for _ in range(_MAX_WRAPPERS):  # one may hold itself
+        if not isinstance(state, Mapping):
+            break
         inner = [state[key] for key in _WRAPPERS if isinstance(state.get(key), Mapping)]
         if not inner:
             break
@@ -126,8 +131,8 @@ def _infer_config(tensors: Mapping[str, Tensor], preset: DCCRNConfig) -> DCCRNCo
     )
 
 
-def _check_kernel(kernel: Tensor, model: DCCRN) -> None:
-    ours = model.stft.analysis.T[:, None]
+def _check_kernel(kernel: Tensor, config: DCCRNConfig) -> None:
+    ours = STFT(config).analysis.T[:, None]
     if kernel.shape != ours.shape or (kernel - ours).abs().max() > _KERNEL_TOLERANCE:
         raise CheckpointError("its STFT (window, sizes) differs from the preset's")
 

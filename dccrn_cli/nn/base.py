@@ -15,6 +15,9 @@ SAMPLE_RATE = 16_000
 Window = Literal["hann", "sqrt_hann", "hamming"]
 _WINDOWS = ("hann", "sqrt_hann", "hamming")
 
+MAX_FFT, MAX_LAYERS = 4096, 64
+"""Bounds on what a model file may ask for."""
+
 Rule = tuple[bool, str]
 """A condition, and the message if it fails."""
 
@@ -58,7 +61,7 @@ class NetworkConfig:
         return [
             (0 < self.hop_length <= self.win_length // 2, "hop_length must be at most half of win_length"),
             (self.win_length <= self.n_fft, "win_length must not exceed n_fft"),
-            (self.n_fft % 2 == 0, "n_fft must be even"),
+            (self.n_fft % 2 == 0 and self.n_fft <= MAX_FFT, f"n_fft must be even and at most {MAX_FFT}"),
             (self.look_ahead >= 0, "look_ahead must not be negative"),
             (self.window in _WINDOWS, f"window must be one of {', '.join(_WINDOWS)}"),
         ]

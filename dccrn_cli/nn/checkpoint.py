@@ -16,9 +16,10 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from dccrn_cli.errors import CheckpointError
-from dccrn_cli.nn.build import build_network
+from dccrn_cli.nn.build import build_network, network_shapes
 from dccrn_cli.nn.config import NetworkConfig, config_from_dict
 from dccrn_cli.nn.network import SpectralNetwork
+from dccrn_cli.utils.paths import is_file
 from dccrn_cli.utils.storage import write_whole
 
 FORMAT = "dccrn-1"
@@ -87,18 +88,45 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[SpectralNetwork, dict
         CheckpointError: the file is missing, damaged, or not a network of this package.
     """
     metadata, tensors = _read(path, with_tensors=True)
-    model = build_network(_config(metadata, path))
+    config, provenance = _config(metadata, path), _provenance(metadata, path)
     try:
-        fill(model, {_current_name(name): tensor.float() for name, tensor in tensors.items()})
+        model = build_filled(config, {_current_name(name): tensor for name, tensor in tensors.items()})
     except CheckpointError as error:
         raise CheckpointError(error.message, path) from None
-    return model.eval(), _provenance(metadata, path)
+    return model.eval(), provenance
 
 
 def _current_name(name: str) -> str:
     for pattern, replacement in _RENAMED:
         name = re.sub(pattern, replacement, name)
     return name
+
+
+def build_filled(config: NetworkConfig, state: Mapping[str, Tensor]) -> SpectralNetwork:
+    """A network with these weights, in full precision; sizes are compared before any memory is taken for them.
+
+    Raises:
+        CheckpointError: a tensor is missing, unexpected, of the wrong shape or type, or not finite.
+    """
+    try:
+        expected = network_shapes(config)
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(f"impossible sizes ({type(error).__name__})") from None
+    missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
+    if names := [*missing, *(name for name in state if name not in expected)]:
+        raise CheckpointError(f"missing or unexpected weights: {', '.join(names[:3])}")
+    for name, tensor in state.items():
+        if tuple(tensor.shape) != expected[name]:
+            found = f"{list(tensor.shape)} in place of {list(expected[name])}"
+            raise CheckpointError(f"weights do not fit the configuration ({name} is {found})")
+        # A view may claim any size.
+        if tensor.is_sparse or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            raise CheckpointError(f"{name} is shorter than its shape")
+        if not tensor.is_floating_point():
+            raise CheckpointError(f"{name} is no floating-point tensor")
+    model = build_network(config)
+    fill(model, {name: tensor.float() for name, tensor in state.items()})
+    return model
 
 
 def fill(model: SpectralNetwork, state: Mapping[str, Tensor]) -> None:
@@ -132,7 +160,7 @@ def read_metadata(path: str | os.PathLike[str]) -> tuple[NetworkConfig, dict[str
 
 
 def _read(path: str | os.PathLike[str], *, with_tensors: bool) -> tuple[dict[str, str], dict[str, Tensor]]:
-    if not Path(path).is_file():
+    if not is_file(path):
         raise CheckpointError("no such model file", path)
     try:
         with safe_open(str(path), framework="pt") as file:
@@ -157,7 +185,7 @@ def is_pickled(path: str | os.PathLike[str]) -> bool:
 def _config(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> NetworkConfig:
     try:
         return config_from_dict(json.loads(metadata["config"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"unreadable configuration ({error})", path) from None
     except CheckpointError as error:
         raise CheckpointError(error.message, path) from None
@@ -166,7 +194,7 @@ def _config(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> Networ
 def _provenance(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         provenance = json.loads(metadata.get("provenance", "{}"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"unreadable provenance ({error})", path) from None
     if not isinstance(provenance, dict):
         raise CheckpointError("unreadable provenance", path)

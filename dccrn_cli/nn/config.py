@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from dccrn_cli.errors import CheckpointError, OptionError
-from dccrn_cli.nn.base import SAMPLE_RATE, NetworkConfig, Rule
+from dccrn_cli.nn.base import MAX_LAYERS, SAMPLE_RATE, NetworkConfig, Rule
 from dccrn_cli.nn.systems import CRNConfig, DCUNetConfig, LSTMConfig
 
 __all__ = ["PRESETS", "SAMPLE_RATE", "DCCRNConfig", "NetworkConfig", "config_from_dict", "preset"]
@@ -92,7 +92,8 @@ class DCCRNConfig(NetworkConfig):
             (self.activation in ("prelu", "leaky-relu"), "activation must be prelu or leaky-relu"),
             (self.dual_path_blocks >= 0 and self.intra_units > 0, "dual_path_blocks and intra_units must be positive"),
             (not (self.dual_path_blocks and self.complex_rnn), "dual-path blocks cannot use a complex LSTM"),
-            (self.rnn_layers > 0, "rnn_layers must be positive"),
+            (0 < self.rnn_layers <= MAX_LAYERS, f"rnn_layers must be 1 to {MAX_LAYERS}"),
+            (self.dual_path_blocks <= MAX_LAYERS, f"dual_path_blocks must be at most {MAX_LAYERS}"),
             (self.rnn_units > 0 and self.rnn_units % 2 == 0, "rnn_units must be even"),
             (0.0 < self.compression <= 1.0, "compression must be above 0 and at most 1"),
             (self.mask in get_args(MaskKind), "mask must be R, C, E or M"),

@@ -199,10 +199,10 @@ class ComplexBatchNorm(nn.Module):
         self.momentum = momentum
         half = channels // 2
         # Rows: rr, ri, ii of the symmetric 2 × 2 matrices.
-        self.weight = nn.Parameter(torch.stack([torch.ones(half), torch.zeros(half), torch.ones(half)]))
+        self.weight = nn.Parameter(torch.tensor([[1.0], [0.0], [1.0]]).repeat(1, half))
         self.bias = nn.Parameter(torch.zeros(2, half))
         self.register_buffer("running_mean", torch.zeros(2, half))
-        self.register_buffer("running_cov", torch.stack([torch.ones(half), torch.zeros(half), torch.ones(half)]))
+        self.register_buffer("running_cov", torch.tensor([[1.0], [0.0], [1.0]]).repeat(1, half))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from dccrn_cli.nn.base import NetworkConfig, Rule, Window
+from dccrn_cli.nn.base import MAX_LAYERS, NetworkConfig, Rule, Window
 
 CRN_FREQ_KERNEL, CRN_TIME_KERNEL = 3, 2
 
@@ -60,6 +60,7 @@ class CRNConfig(NetworkConfig):
             (self.bins[-1] > 0, "n_fft is too small for this many layers"),
             (self.look_ahead <= depth, f"look_ahead must be 0 to {depth}"),
             (self.rnn_units > 0 and self.rnn_layers > 0, "rnn_units and rnn_layers must be positive"),
+            (self.rnn_layers <= MAX_LAYERS, f"rnn_layers must be at most {MAX_LAYERS}"),
             (self.target in ("magnitude", "complex"), "target must be magnitude or complex"),
         ]
 
@@ -108,6 +109,7 @@ class LSTMConfig(NetworkConfig):
         return [
             *super()._rules(),
             (self.units > 0 and self.layers > 0, "units and layers must be positive"),
+            (self.layers <= MAX_LAYERS, f"layers must be at most {MAX_LAYERS}"),
             (0 <= self.look_ahead < self.kernel, "look_ahead must be less than kernel"),
             (0.0 < self.compression <= 1.0, "compression must be above 0 and at most 1"),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import soundfile
 from conftest import speechlike
 
 from dccrn_cli.audio.files import AudioReader
+from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.files.plan import PlanOptions, make_plan
@@ -121,6 +123,22 @@ def test_loops_of_links_end(tmp_path: Path) -> None:
     (tmp_path / "in/linked").symlink_to(tmp_path / "other")
     got = targets(tmp_path, [str(tmp_path / "in")], tmp_path / "out")
     assert set(got.values()) == {"out/a.wav", "out/sub/b.wav", "out/linked/c.wav"}
+
+
+def test_each_real_folder_is_walked_once(tmp_path: Path) -> None:
+    """22 folders with two links each to the next: 4 million ways lead to the last one."""
+    chain = [tmp_path / "in" / f"{number:02}" for number in range(22)]
+    for folder in chain:
+        touch(folder, "a.wav")
+    for folder, following in itertools.pairwise(chain):
+        (folder / "one").symlink_to(following)
+        (folder / "two").symlink_to(following)
+    touch(tmp_path / "elsewhere", "b.wav", "sub/c.wav")
+    (tmp_path / "in/00/z").symlink_to(tmp_path / "elsewhere")
+    got = targets(tmp_path, [str(tmp_path / "in")], tmp_path / "out")
+    own = {f"out/{number:02}/a.wav" for number in range(22)}
+    assert set(got.values()) == own | {"out/00/z/b.wav", "out/00/z/sub/c.wav"}
+    assert len(list(walk(chain[0], lambda *_: None))) == 24  # by way of links alone
 
 
 def test_results_inside_the_input_are_not_inputs(tmp_path: Path) -> None:

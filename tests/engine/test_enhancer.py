@@ -211,3 +211,19 @@ def test_wrong_arguments_are_said() -> None:
         Enhancer(lively(TINY), 10)
     with pytest.raises(CheckpointError, match="neither a file nor a bundled model"):
         Enhancer("no-such-model")
+
+
+def test_many_channels_take_bounded_memory_and_none_hears_another(tiny_model: DCCRN) -> None:
+    signal = np.concatenate([speechlike(4000, seed=seed) for seed in range(20)], axis=1)
+    got = Enhancer(tiny_model)(signal, axis=0)
+    assert got.shape == signal.shape
+    for channel in (0, 7, 8, 19):
+        alone = Enhancer(tiny_model)(signal[:, channel])
+        np.testing.assert_allclose(got[:, channel], alone, atol=1e-5)
+    stages = []
+    network = StreamingNetwork(tiny_model)
+    advance = network.advance
+    network.advance = lambda pieces: (stages.append(sum(piece.rows for piece in pieces)), advance(pieces))[1]  # type: ignore[method-assign, func-returns-value]
+    Enhancer(network)(signal, axis=0)
+    assert max(stages) == 8
+    assert sum(stages) >= 20

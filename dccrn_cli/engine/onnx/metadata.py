@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,9 @@ SAMPLES, LENGTH = "samples", "length"
 
 ENHANCED, GAIN = "enhanced", "gain"
 """Names of the outputs beside the states."""
+
+MAX_BLOCK, MAX_STATE = 1 << 22, 1 << 27
+"""Bounds on samples at once and numbers kept between blocks."""
 
 UNKNOWN_LENGTH = 1 << 62
 """Length of a signal whose end has not come yet."""
@@ -106,13 +110,16 @@ class OnnxMetadata:
                 GraphState(state["input"], tuple(state["shape"]), state["dtype"])
                 for state in json.loads(properties["states"])
             )
+            block, sizes = int(properties["block_samples"]), [math.prod(state.shape) for state in states]
+            if not 0 < block <= MAX_BLOCK or min(sizes, default=0) < 0 or sum(sizes) > MAX_STATE:
+                raise CheckpointError("its block or its states are too large")
             return cls(
                 config_from_dict(json.loads(properties["config"])),
-                int(properties["block_samples"]),
+                block,
                 int(properties["latency_samples"]),
                 states,
                 properties["model"],
                 json.loads(properties["provenance"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
             raise CheckpointError(f"unreadable metadata ({error})") from None
