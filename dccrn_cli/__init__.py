@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dccrn_cli.engine.files.folder import enhance_folder
     from dccrn_cli.engine.files.plan import PlanOptions
     from dccrn_cli.engine.files.results import FileResult
+    from dccrn_cli.engine.live.pipe import LiveStatus
+    from dccrn_cli.engine.live.session import LiveEnhancer, LiveOptions
     from dccrn_cli.engine.onnx.export import export_onnx
     from dccrn_cli.errors import (
         AudioError,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         MetricError,
         MissingDependency,
         OptionError,
+        SoundDeviceError,
         StorageError,
         UnreadableAudio,
         UnsupportedFormat,
@@ -56,10 +59,14 @@ __all__ = [
     "ListenOptions",
     "ListeningPage",
     "ListeningResults",
+    "LiveEnhancer",
+    "LiveOptions",
+    "LiveStatus",
     "MetricError",
     "MissingDependency",
     "OptionError",
     "PlanOptions",
+    "SoundDeviceError",
     "StorageError",
     "UnreadableAudio",
     "UnsupportedFormat",
@@ -89,6 +96,11 @@ _MEMBERS = {
     "engine.files.folder": ("enhance_folder",),
     "engine.files.plan": ("PlanOptions",),
     "engine.files.results": ("FileResult",),
+    "engine.live.pipe": ("LiveStatus",),
+    "engine.live.session": (
+        "LiveEnhancer",
+        "LiveOptions",
+    ),
     "engine.onnx.export": ("export_onnx",),
     "errors": (
         "AudioError",
@@ -99,6 +111,7 @@ _MEMBERS = {
         "MetricError",
         "MissingDependency",
         "OptionError",
+        "SoundDeviceError",
         "StorageError",
         "UnreadableAudio",
         "UnsupportedFormat",

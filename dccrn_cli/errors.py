@@ -10,6 +10,7 @@ DccrnError
 ├── OptionError             options or paths that cannot be meant
 ├── DataError               training or validation data that cannot be used
 ├── StorageError            a model or a state of training that cannot be written
+├── SoundDeviceError        a microphone, loudspeaker or sound system that cannot be used
 └── MissingDependency       an optional package that this feature needs
 """
 
@@ -72,6 +73,10 @@ class DataError(DccrnError):
 
 class StorageError(DccrnError):
     """A file cannot be written: the disk is full, say."""
+
+
+class SoundDeviceError(DccrnError):
+    """A microphone, a loudspeaker or the sound system cannot be used."""
 
 
 class MissingDependency(DccrnError):

@@ -46,3 +46,22 @@ def decoder_messages(counted: list[int]) -> Iterator[None]:
                 others = b"".join(line for line in lines if not _OURS.match(line))
                 with contextlib.suppress(OSError):
                     os.write(saved, others)
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Nothing that a library in C prints on standard error."""
+    with _lock, contextlib.ExitStack() as stack:
+        try:
+            saved = os.dup(_STDERR)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+        except OSError:
+            yield
+            return
+        stack.callback(os.close, saved)
+        os.dup2(nowhere, _STDERR)
+        os.close(nowhere)
+        try:
+            yield
+        finally:
+            os.dup2(saved, _STDERR)

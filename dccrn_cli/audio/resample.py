@@ -28,12 +28,14 @@ class Resampler:
     Args:
         source_hz, target_hz: sample rates; equal rates pass blocks through.
         channels: of every block.
+        low_latency: the plain filter for all whole ratios up to 8.
     """
 
-    def __init__(self, source_hz: int, target_hz: int, channels: int) -> None:
+    def __init__(self, source_hz: int, target_hz: int, channels: int, *, low_latency: bool = False) -> None:
         self.source_hz = source_hz
         self.target_hz = target_hz
         self.channels = channels
+        self._low_latency = low_latency
         self.reset()
 
     @property
@@ -43,7 +45,7 @@ class Resampler:
 
     def reset(self) -> None:
         """Start a new signal."""
-        self._stage = _stage(self.source_hz, self.target_hz, self.channels)
+        self._stage = _stage(self.source_hz, self.target_hz, self.channels, low_latency=self._low_latency)
 
     def process(self, block: np.ndarray) -> np.ndarray:
         """Resample a block; gives what is ready."""
@@ -65,11 +67,11 @@ class _Stage(Protocol):
     def flush(self) -> np.ndarray: ...
 
 
-def _stage(source_hz: int, target_hz: int, channels: int) -> _Stage | None:
+def _stage(source_hz: int, target_hz: int, channels: int, *, low_latency: bool) -> _Stage | None:
     low, high = sorted((source_hz, target_hz))
     if low == high:
         return None
-    if high % low or high // low > MAX_FACTOR or low > MAX_LOW_HZ:
+    if high % low or high // low > MAX_FACTOR or (low > MAX_LOW_HZ and not low_latency):
         return _Soxr(source_hz, target_hz, channels)
     return (_Up if source_hz == low else _Down)(high // low, channels)
 

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dccrn_cli import __version__
-from dccrn_cli.cli import convert, enhance, export, finetune, listen, mix, models, score, train
+from dccrn_cli.cli import convert, enhance, export, finetune, listen, live, mix, models, score, train
 from dccrn_cli.cli.console import set_debug
 
 
@@ -47,6 +47,7 @@ app = typer.Typer(
 )
 _COMMANDS = (
     enhance.enhance,
+    live.live,
     models.models,
     finetune.finetune,
     train.train,

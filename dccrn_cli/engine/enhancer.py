@@ -74,6 +74,8 @@ class Enhancer:
         mix: share of the result in what comes out; the rest is the input as it was, in phase.
         precision: of the network's convolutions and matrix products: "fp32", "bf16", or "auto" for
             bfloat16 on CPUs that multiply it faster.
+        low_latency: at 32, 48, 64 … kHz, resample with filters that keep back 12 ms in place of 75, at more
+            CPU time.
 
     Raises:
         CheckpointError: the model cannot be loaded.
@@ -91,6 +93,7 @@ class Enhancer:
         attenuation_limit_db: float | None = None,
         mix: float = 1.0,
         precision: Precision = "auto",
+        low_latency: bool = False,
     ) -> None:
         check_strength(mix, attenuation_limit_db, high_band)
         if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
@@ -101,6 +104,7 @@ class Enhancer:
             model = StreamingNetwork(model, pick_device(device), precision)
         self.sample_rate = sample_rate
         self.high_band = high_band
+        self._low_latency = low_latency
         floor = 0.0 if attenuation_limit_db is None else 10 ** (-attenuation_limit_db / 20)
         self._dry = 1.0 - mix * (1.0 - floor)
         self._core = model.open() if isinstance(model, OnnxNetwork) else ChannelGroups(model)
@@ -115,8 +119,8 @@ class Enhancer:
         core = -(-self._core.latency * self.sample_rate // SAMPLE_RATE)
         if self.sample_rate == SAMPLE_RATE:
             return core
-        there = Resampler(self.sample_rate, SAMPLE_RATE, 1).latency
-        back = Resampler(SAMPLE_RATE, self.sample_rate, 1).latency
+        there = Resampler(self.sample_rate, SAMPLE_RATE, 1, low_latency=self._low_latency).latency
+        back = Resampler(SAMPLE_RATE, self.sample_rate, 1, low_latency=self._low_latency).latency
         return core + there + -(-back * self.sample_rate // SAMPLE_RATE)
 
     def __call__(self, audio: Any, axis: int | None = None) -> Any:
@@ -189,7 +193,10 @@ class Enhancer:
             axis = 0  # how many channels there are is known by now
         columns = as_frames(block, axis)
         if self._pipe is None:
-            self._pipe = _Pipe(self._core, self.sample_rate, self.high_band, columns.shape[1], dry=self._dry)
+            self._pipe = _Pipe(
+                self._core, self.sample_rate, self.high_band, columns.shape[1],
+                dry=self._dry, low_latency=self._low_latency,
+            )  # fmt: skip
             self._owner = threading.get_ident()
         self._form = ArrayForm.of(block, axis)
         with np.errstate(over="ignore"):  # what float32 has no room for is refused as infinite
@@ -216,6 +223,7 @@ class _Pipe:
         channels: int,
         *,
         dry: float,
+        low_latency: bool,
     ) -> None:
         self._core = core
         self._rate = sample_rate
@@ -223,8 +231,9 @@ class _Pipe:
         self._channels = channels
         self._dry = dry
         self._full_band = sample_rate > SAMPLE_RATE and high_band != "drop"
-        self._down = Resampler(sample_rate, SAMPLE_RATE, channels)
-        self._up = Resampler(SAMPLE_RATE, sample_rate, channels * (3 if self._full_band else 1))
+        self._down = Resampler(sample_rate, SAMPLE_RATE, channels, low_latency=low_latency)
+        raised = channels * (3 if self._full_band else 1)
+        self._up = Resampler(SAMPLE_RATE, sample_rate, raised, low_latency=low_latency)
         self._plain = SampleQueue(channels)  # at 16 kHz, waiting for the network
         self._input = SampleQueue(channels)  # at the signal's rate, waiting for the upsampler
         self._received = 0

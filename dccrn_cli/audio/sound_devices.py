@@ -1,0 +1,220 @@
+"""Microphones, loudspeakers and virtual devices, through PortAudio."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+
+from dccrn_cli.audio.native_stderr import silent_stderr
+from dccrn_cli.errors import MissingDependency, SoundDeviceError
+
+FULL_BAND_HZ = 48_000
+
+Kind = Literal["input", "output"]
+
+Exchange = Callable[[np.ndarray, np.ndarray, bool], None]
+"""Takes what was heard, fills what is to be played, both float32 `(frames, channels)`, and whether sound was lost."""
+
+
+@dataclass(frozen=True)
+class SoundDevice:
+    """A device as PortAudio sees it.
+
+    Attributes:
+        index: its number, which stands for it as its name does.
+        name, host: what it is called, and by which system of sound.
+        inputs, outputs: channels at most.
+        sample_rate: its own, Hz.
+        is_default_input, is_default_output: taken where none is named.
+    """
+
+    index: int
+    name: str
+    host: str
+    inputs: int
+    outputs: int
+    sample_rate: int
+    is_default_input: bool = False
+    is_default_output: bool = False
+
+
+def _portaudio() -> Any:
+    """The package `sounddevice`.
+
+    Raises:
+        MissingDependency: it is not installed.
+        SoundDeviceError: PortAudio is not.
+    """
+    try:
+        with silent_stderr():  # ALSA tells of every device that is not there
+            return importlib.import_module("sounddevice")
+    except ImportError:
+        raise MissingDependency("sounddevice", "live") from None
+    except OSError as error:
+        raise SoundDeviceError(f"PortAudio cannot be used ({error}); on Debian: apt install libportaudio2") from None
+
+
+def sound_devices() -> list[SoundDevice]:
+    """All sound devices.
+
+    Raises:
+        MissingDependency: `sounddevice` is not installed.
+        SoundDeviceError: PortAudio is not, or fails.
+    """
+    portaudio = _portaudio()
+    try:
+        hosts = portaudio.query_hostapis()
+        found = portaudio.query_devices()
+        defaults = [int(index) for index in portaudio.default.device]
+    except portaudio.PortAudioError as error:
+        raise SoundDeviceError(f"no sound system ({_reason(error)})") from None
+    for which, key in enumerate(("default_input_device", "default_output_device")):
+        if defaults[which] < 0:
+            defaults[which] = next((host[key] for host in hosts if host[key] >= 0), -1)
+    return [
+        SoundDevice(
+            index,
+            device["name"],
+            hosts[device["hostapi"]]["name"],
+            device["max_input_channels"],
+            device["max_output_channels"],
+            round(device["default_samplerate"]),
+            index == defaults[0],
+            index == defaults[1],
+        )
+        for index, device in enumerate(found)
+    ]
+
+
+def find_device(wanted: str | int | None, kind: Kind) -> SoundDevice:
+    """A device by number, name or part of a name.
+
+    Args:
+        wanted: None for the default one.
+        kind: what it is to do.
+
+    Raises:
+        MissingDependency, SoundDeviceError: as for `sound_devices`; none or several fit.
+    """
+    able = [d for d in sound_devices() if (d.inputs if kind == "input" else d.outputs)]
+    if wanted is None:
+        fit = [d for d in able if (d.is_default_input if kind == "input" else d.is_default_output)]
+    elif isinstance(wanted, int) or wanted.isdecimal():
+        fit = [d for d in able if d.index == int(wanted)]
+    else:
+        names = {d.index: d.name.casefold() for d in able}
+        fit = [d for d in able if names[d.index] == wanted.casefold()]
+        fit = fit or [d for d in able if wanted.casefold() in names[d.index]]
+    if len(fit) == 1:
+        return fit[0]
+    if len(fit) > 1:
+        names_found = ", ".join(f"{d.index} {d.name} ({d.host})" for d in fit)
+        raise SoundDeviceError(f"{wanted!r} fits several {kind} devices: {names_found}; give the number")
+    if wanted is None:
+        raise SoundDeviceError(f"there is no {kind} device" + ("" if able else " on this machine"))
+    raise SoundDeviceError(f"no {kind} device {wanted!r}; `dccrn live --list-devices` lists them")
+
+
+def default_rate(source: SoundDevice, target: SoundDevice, channels: int) -> int:
+    """48 kHz where both devices take it, else the rate of the source, Hz."""
+    portaudio = _portaudio()
+    try:
+        with silent_stderr():
+            portaudio.check_input_settings(source.index, channels, "float32", samplerate=FULL_BAND_HZ)
+            portaudio.check_output_settings(target.index, channels, "float32", samplerate=FULL_BAND_HZ)
+    except (portaudio.PortAudioError, ValueError):
+        return source.sample_rate
+    return FULL_BAND_HZ
+
+
+class DuplexStream:
+    """Sound in and out at once, as long as it is entered.
+
+    Args:
+        source, target: devices.
+        sample_rate: Hz.
+        block: frames per call of `exchange`.
+        channels: to hear; one is played on two where the target has them.
+        exchange: called from PortAudio's own thread; it must not wait for anything.
+
+    Raises:
+        SoundDeviceError: a device does not take this form, or is busy.
+    """
+
+    def __init__(
+        self,
+        source: SoundDevice,
+        target: SoundDevice,
+        sample_rate: int,
+        block: int,
+        channels: int,
+        exchange: Exchange,
+    ) -> None:
+        self._portaudio = portaudio = _portaudio()
+        heard = np.zeros((block, channels), np.float32)
+        played = np.zeros((block, channels), np.float32)
+
+        def callback(given: np.ndarray, out: np.ndarray, frames: int, _time: Any, status: Any) -> None:
+            heard[:frames] = given
+            lost = bool(
+                status.input_overflow or status.input_underflow or status.output_underflow or status.output_overflow
+            )
+            exchange(heard[:frames], played[:frames], lost)
+            out[:] = played[:frames]
+
+        outputs = max(channels, min(2, target.outputs))
+        try:
+            with silent_stderr():
+                self._stream = portaudio.Stream(
+                    samplerate=sample_rate,
+                    blocksize=block,
+                    device=(source.index, target.index),
+                    channels=(channels, outputs),
+                    dtype="float32",
+                    latency=_LATENCY_BLOCKS * block / sample_rate,
+                    callback=callback,
+                )
+        except (portaudio.PortAudioError, ValueError) as error:
+            raise SoundDeviceError(
+                f"{source.name} to {target.name} at {sample_rate} Hz with {channels} channels: {_reason(error)}"
+            ) from None
+
+    @property
+    def latency_s(self) -> float:
+        """Of the devices and the system of sound, in and out, as they state it."""
+        return float(sum(self._stream.latency))
+
+    @property
+    def is_active(self) -> bool:
+        """False once a device has gone."""
+        return bool(self._stream.active)
+
+    def __enter__(self) -> DuplexStream:
+        try:
+            with silent_stderr():
+                self._stream.start()
+        except self._portaudio.PortAudioError as error:
+            self._stream.close()
+            raise SoundDeviceError(_reason(error)) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(self._portaudio.PortAudioError):
+            self._stream.abort()
+            self._stream.close()
+
+
+_LATENCY_BLOCKS = 2
+"""What the system of sound may hold back, asked of it in blocks: fewer make it lose sound."""
+
+
+def _reason(error: Exception) -> str:
+    return str(error.args[0]) if error.args else type(error).__name__

@@ -1,0 +1,1 @@
+"""Sound enhanced as it happens."""

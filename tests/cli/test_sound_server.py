@@ -1,0 +1,141 @@
+"""`dccrn live` through a real sound server: a null sink is the microphone, another one the loudspeaker."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import speechlike
+from scipy.signal import fftconvolve
+
+from dccrn_cli import Enhancer
+
+RATE = 48_000
+QUIET = RATE // 2
+ASOUNDRC = 'pcm.heard { type pulse device "mic.monitor" }\npcm.played { type pulse device "speaker" }\n'
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a PulseAudio of its own with the sinks `mic`, `speaker`, and `both`."""
+    missing = [tool for tool in ("pulseaudio", "pactl", "paplay", "parec") if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"no sound server here: {', '.join(missing)} not installed")
+    run = tmp_path / "run"
+    run.mkdir(mode=0o700)
+    (tmp_path / ".asoundrc").write_text(ASOUNDRC)
+    env = {**os.environ, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(run), "OMP_NUM_THREADS": "1"}
+    sinks = [
+        f"--load=module-null-sink sink_name={name} rate={RATE} channels={channels} format=float32le"
+        for name, channels in (("mic", 1), ("speaker", 2))
+    ]
+    both = f"--load=module-combine-sink sink_name=both slaves=mic,speaker adjust_time=0 rate={RATE}"
+    command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--load=module-native-protocol-unix"]
+    pulse = subprocess.Popen([*command, *sinks, both], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            if subprocess.run(["pactl", "info"], env=env, capture_output=True).returncode == 0:
+                break
+            time.sleep(0.1)
+        probe = "from dccrn_cli.audio.sound_devices import find_device; find_device('heard', 'input')"
+        found = subprocess.run([sys.executable, "-c", probe], env=env, capture_output=True, text=True, timeout=60)
+        if found.returncode:
+            pytest.skip(f"PortAudio does not reach the sound server: {found.stderr.strip().splitlines()[-1]}")
+        yield env
+    finally:
+        pulse.terminate()
+        pulse.wait(10)
+
+
+def live(env: dict[str, str], known: Path, sink: str, *options: str) -> tuple[dict[str, Any], np.ndarray]:
+    """Play a file into a sink while `dccrn live` runs.
+
+    Returns:
+        what it said at its start and end, and what the loudspeaker got, `(frames,)`.
+    """
+    out = Path(env["HOME"]) / "loudspeaker.wav"
+    command = [sys.executable, "-m", "dccrn_cli", "live", "--input", "heard", "--output", "played", "--json"]
+    form = ["--format=float32le", f"--rate={RATE}", "--channels=2", "--file-format=wav", "--latency-msec=50"]
+    process = subprocess.Popen(
+        [*command, *options], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    recorder = None
+    try:
+        assert process.stdout is not None
+        said = json.loads(process.stdout.readline())
+        recorder = subprocess.Popen(["parec", "--device=speaker.monitor", *form, str(out)], env=env)
+        time.sleep(0.5)
+        subprocess.run(["paplay", f"--device={sink}", str(known)], env=env, check=True, timeout=30)
+        rest, _ = process.communicate(timeout=30)
+        assert process.returncode == 0
+        said.update(json.loads(rest))
+    finally:
+        process.kill()
+        process.wait()
+        if recorder is not None:
+            recorder.terminate()
+            recorder.wait()
+    heard = soundfile.read(out, dtype="float32", always_2d=True)[0]
+    np.testing.assert_array_equal(heard[:, 0], heard[:, 1])
+    return said, heard[:, 0]
+
+
+def place(part: np.ndarray, whole: np.ndarray) -> int:
+    """Where a signal lies in a longer one."""
+    return int(np.argmax(np.abs(fftconvolve(whole, part[::-1], "valid"))))
+
+
+def check_idle(said: dict[str, Any]) -> None:
+    if said["xruns"] or said["silence_ms"] or said["lost_ms"]:
+        pytest.skip(f"the machine is too busy for sound in real time: {said}")
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Path:
+    path = tmp_path / "known.wav"
+    silence = np.zeros(QUIET, np.float32)  # a sink that has just woken up loses a little
+    signal = 0.3 * speechlike(3 * RATE, RATE)[:, 0]
+    soundfile.write(path, np.concatenate([silence, signal, silence]), RATE, subtype="FLOAT")
+    return path
+
+
+def test_what_is_played_is_what_enhance_makes(server: dict[str, str], known: Path, tiny_model_file: Path) -> None:
+    record = known.with_name("both.wav")
+    options = ["--model", str(tiny_model_file), "--record", str(record), "--seconds", "7", "--block", "64"]
+    said, loudspeaker = live(server, known, "mic", *options)
+    heard, result = soundfile.read(record, dtype="float32")[0].T
+    assert said["sample_rate"] == RATE
+    # What was enhanced is what `dccrn enhance` makes of it, but for other resampling filters and 24 bits.
+    whole = Enhancer(tiny_model_file, RATE)(heard)
+    assert np.square(result - whole).sum() < 1e-4 * np.square(whole).sum()
+    check_idle(said)
+    original = soundfile.read(known, dtype="float32")[0][QUIET:-QUIET]
+    at = place(original, heard)
+    np.testing.assert_allclose(heard[at : at + len(original)], original, atol=1e-6)
+    part = result[at : at + len(original)]
+    start = place(part, loudspeaker)
+    # A server that is short of time slips, and tells nobody: most of it is there to the bit.
+    assert np.mean(np.abs(loudspeaker[start : start + len(part)] - part) < 1e-6) > 0.8
+
+
+def test_the_delay_is_the_one_that_is_stated(server: dict[str, str], known: Path, tiny_model_file: Path) -> None:
+    options = ["--model", str(tiny_model_file), "--mix", "0", "--seconds", "7", "--block", "64"]
+    said, loudspeaker = live(server, known, "both", *options)
+    check_idle(said)
+    # The loudspeaker got the file twice: at once, and by way of `dccrn live`.
+    original = soundfile.read(known, dtype="float32")[0][QUIET:-QUIET]
+    likeness = np.abs(fftconvolve(loudspeaker, original[::-1], "valid"))
+    first = int(np.argmax(likeness))
+    likeness[max(first - RATE // 20, 0) : first + RATE // 20] = 0.0
+    measured_ms = 1000 * abs(int(np.argmax(likeness)) - first) / RATE
+    assert abs(measured_ms - said["latency_ms"]) < 20
