@@ -27,7 +27,7 @@ from dccrn_cli.engine.enhance_options import HighBand, Precision
 
 if TYPE_CHECKING:
     from dccrn_cli.audio.raw import RawFormat
-    from dccrn_cli.engine.enhance_options import EnhanceOptions, Track, Workers
+    from dccrn_cli.engine.enhance_options import EnhanceOptions, Loudness, Track, Workers
     from dccrn_cli.engine.files.plan import Plan, PlanOptions
 
 SOUND, PIPES = "Sound", "Raw samples on standard input and output"
@@ -152,6 +152,19 @@ def enhance(
     mix: Annotated[
         float, option("From 0, the original alone, to 1, the result alone.", panel=SOUND, min=0.0, max=1.0)
     ] = 1.0,
+    loudness: Annotated[
+        str | None,
+        option(
+            "Bring each result to this integrated loudness (BS.1770-4) by one gain, or keep that of the original.",
+            panel=SOUND,
+            metavar="LUFS|keep",
+            show_default="no gain",
+        ),
+    ] = None,
+    true_peak: Annotated[
+        float | None,
+        option("Limit to that gain.", panel=SOUND, min=-70.0, max=0.0, metavar="DBTP", show_default="-1"),
+    ] = None,
     high_band: Annotated[
         HighBand, option("Above 8 kHz: gate with the network's gain, keep as it is, or drop.", panel=SOUND)
     ] = "gate",
@@ -212,6 +225,8 @@ def enhance(
         high_band=high_band,
         attenuation_limit_db=attenuation_limit,
         mix=mix,
+        loudness=_loudness(loudness),
+        true_peak_dbtp=-1.0 if true_peak is None else true_peak,
         device=device,
         precision=precision,
         sample_format=None if sample_format is None else find_sample_format(sample_format, suffix_wanted),
@@ -231,6 +246,8 @@ def enhance(
         all_tracks=options.track == "all",
     )
     workers = Workers(jobs, backend, scheduler)
+    if loudness is None:
+        _refuse({"--true-peak": None if true_peak is None else True}, "without --loudness")
     if raw is None:
         _refuse({"--rate": rate, "--channels": channels}, "without --raw")
     if STANDARD in (paths or ()) or output == STANDARD:
@@ -240,7 +257,7 @@ def enhance(
             "--suffix": suffix, "--name": name, "--keep-mtime": keep_mtime, "--jobs": jobs,
             "--backend": backend == "dask", "--scheduler": scheduler,
             "--listen": listen, "--overwrite": overwrite and output in (None, STANDARD),
-            "--track": STANDARD in (paths or ()) and track, "--track all": track == "all",
+            "--loudness": loudness, "--track": STANDARD in (paths or ()) and track, "--track all": track == "all",
         }  # fmt: skip
         _refuse(unfit, "with standard input or output")
         raw_format = None if raw is None else RawFormat(raw, rate or 16_000, channels or 1)
@@ -300,6 +317,17 @@ def _refuse(options: Mapping[str, object], where: str) -> None:
 
     if given := [name for name, value in options.items() if value not in (None, False, "")]:
         raise OptionError(f"{', '.join(given)} cannot be used {where}")
+
+
+def _loudness(text: str | None) -> Loudness | None:
+    from dccrn_cli.errors import OptionError
+
+    if text is None or text == "keep":
+        return text  # type: ignore[return-value]
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(f"--loudness takes LUFS, as -16, or keep; not {text!r}") from None
 
 
 def _track(text: str | None) -> Track:

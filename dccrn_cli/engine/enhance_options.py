@@ -12,6 +12,7 @@ from dccrn_cli.errors import OptionError
 
 HighBand = Literal["gate", "keep", "drop"]
 Precision = Literal["auto", "fp32", "bf16"]
+Loudness = float | Literal["keep"]
 Track = int | Literal["all"] | None
 
 FILE_S = 0.5
@@ -30,6 +31,9 @@ class EnhanceOptions:
         high_band: what happens above 8 kHz: "gate", "keep" or "drop".
         attenuation_limit_db: nothing is made fainter by more than this; None for no limit.
         mix: share of the result in what comes out, 0 to 1; the rest is the input as it was.
+        loudness: integrated loudness of the results in LUFS, by one gain for each file, or "keep" for that of the
+            original; None for no gain.
+        true_peak_dbtp: limit to that gain.
         device: "cpu", "cuda" or "mps"; "auto" for CUDA where there is a device for it, else the CPU.
         precision: of the network: "fp32", "bf16" or "auto".
         sample_format: of the results, `s16`, `f32` … or in libsndfile's names; None for that of the source.
@@ -48,6 +52,8 @@ class EnhanceOptions:
     high_band: HighBand = "gate"
     attenuation_limit_db: float | None = None
     mix: float = 1.0
+    loudness: Loudness | None = None
+    true_peak_dbtp: float = -1.0
     device: str = "auto"
     precision: Precision = "auto"
     sample_format: str | None = None
@@ -61,6 +67,10 @@ class EnhanceOptions:
         check_strength(self.mix, self.attenuation_limit_db, self.high_band)
         if self.precision not in get_args(Precision):
             raise OptionError(f"precision must be auto, fp32 or bf16, not {self.precision!r}")
+        if self.loudness not in (None, "keep") and not _is_number(self.loudness, -70, 0):
+            raise OptionError(f"loudness must be keep or -70 to 0 LUFS, not {self.loudness!r}")
+        if not _is_number(self.true_peak_dbtp, -70, 0):
+            raise OptionError(f"true_peak_dbtp must be -70 to 0, not {self.true_peak_dbtp!r}")
         if self.sample_format is not None:
             from dccrn_cli.audio.formats import sample_format
 

@@ -75,6 +75,10 @@ class LoudnessMeter:
 
         A signal shorter than 400 ms, for which the standard defines none, is one block.
         """
+        return self.lufs_after(0.0)
+
+    def lufs_after(self, gain_db: float) -> float:
+        """What `integrated_lufs` would be with a gain: blocks may pass the absolute gate, or no longer."""
         whole = self._step_of(self._frames)
         if whole < _STEPS_PER_BLOCK:
             powers = np.array([sum(self._energies) / max(self._frames, 1)])
@@ -82,6 +86,7 @@ class LoudnessMeter:
             sums = np.convolve(self._energies[:whole], np.ones(_STEPS_PER_BLOCK), "valid")
             bounds = np.array([self._start_of(step) for step in range(whole + 1)])
             powers = sums / (bounds[_STEPS_PER_BLOCK:] - bounds[:-_STEPS_PER_BLOCK])
+        powers = powers * 10 ** (gain_db / 10)
         powers = powers[powers > _power(ABSOLUTE_GATE_LUFS)]
         if not len(powers):
             return -math.inf

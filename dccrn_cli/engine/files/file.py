@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
+from dccrn_cli.engine.files.loudness import Levelled, LoudnessPass
 from dccrn_cli.engine.files.plan import MEDIA_RESULT, Job
 from dccrn_cli.engine.files.results import EXISTS, FileResult
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
@@ -43,6 +44,15 @@ class Writer(Protocol):
 
     def write(self, block: np.ndarray) -> None:
         """Append float32 `(frames, channels)`."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """RMS over a whole file before and after, None for silence; and what the loudness took, where one is wanted."""
+
+    before_dbfs: float | None
+    after_dbfs: float | None
+    levelled: Levelled | None = None
 
 
 class Stopped(Exception):
@@ -209,7 +219,7 @@ class FileEnhancer:
         writer: Writer | None,
         noise_writer: Writer | None = None,
         progress: Callable[[float], None] | None = None,
-    ) -> tuple[LevelMeter, LevelMeter]:
+    ) -> Levels:
         """All of a reader through the network.
 
         Args:
@@ -219,12 +229,33 @@ class FileEnhancer:
             progress: as above.
 
         Returns:
-            the levels before and after.
+            the levels before and after, the latter without the gain that the loudness asked for takes.
 
         Raises:
             AudioError: it cannot be read, enhanced or written.
             Stopped: as above.
         """
+        if writer is None or self.options.loudness is None:
+            return self._pump(reader, writer, noise_writer, progress)
+        info, target = reader.info, getattr(writer, "path", Path())
+        with LoudnessPass(target.parent, info.sample_rate, writer.info.sample_rate, info.channels) as loudness:
+            held = _Held(writer.info, loudness.write)
+            levels = self._pump(reader, held, noise_writer, progress, loudness.hear)
+            levelled = loudness.level(self.options.loudness, self.options.true_peak_dbtp)
+            for block in loudness.blocks(levelled.gain_db):
+                writer.write(block)
+                if self._stop():
+                    raise Stopped
+        return replace(levels, levelled=levelled)
+
+    def _pump(
+        self,
+        reader: Reader,
+        writer: Writer | None,
+        noise_writer: Writer | None,
+        progress: Callable[[float], None] | None,
+        hear: Callable[[np.ndarray], None] = lambda _: None,
+    ) -> Levels:
         info = reader.info
         enhancer = self._enhancer(info.sample_rate)
         result, noise = (None if w is None else _Sink(w, info) for w in (writer, noise_writer))
@@ -242,6 +273,7 @@ class FileEnhancer:
             frames = min(round(BLOCK_S * info.sample_rate), BLOCK_SAMPLES // info.channels)
             for block in reader.blocks(max(frames, 1)):
                 before.add(block)
+                hear(block)
                 if noise is not None:
                     waiting.push(block)
                 emit(enhancer.process(block, axis=0))
@@ -256,7 +288,7 @@ class FileEnhancer:
         for sink in (result, noise):
             if sink is not None:
                 sink.flush()
-        return before, after
+        return Levels(before.dbfs, after.dbfs)
 
     def _enhancer(self, sample_rate: int) -> Enhancer:
         if sample_rate not in self._enhancers:
@@ -269,6 +301,14 @@ class FileEnhancer:
             except OptionError as error:
                 raise AudioError(error.message) from None
         return self._enhancers[sample_rate]
+
+
+@dataclass
+class _Held:
+    """A writer that holds its samples back."""
+
+    info: AudioInfo
+    write: Callable[[np.ndarray], None]
 
 
 class _Sink:
@@ -308,17 +348,21 @@ def _result(
     job: Job,
     reader: Reader,
     written: AudioInfo,
-    levels: tuple[LevelMeter, LevelMeter],
+    levels: Levels,
     clipped: int,
     notes: Sequence[str] = (),
 ) -> FileResult:
+    level, gain = levels.levelled, levels.levelled.gain_db if levels.levelled else 0.0
     limited = f"{clipped:,} samples beyond full scale limited" if clipped else ""
     return FileResult(
         job.source, job.target, "done",
-        notes=tuple(filter(None, [reader.note, *notes, limited])),
+        notes=tuple(filter(None, [reader.note, *notes, level.note if level else "", limited])),
         seconds=reader.frames_read / reader.info.sample_rate,
         sample_rate=written.sample_rate, channels=written.channels,
         format=written.format, sample_format=written.subtype,
-        input_level_dbfs=levels[0].dbfs, output_level_dbfs=levels[1].dbfs,
+        input_level_dbfs=levels.before_dbfs,
+        output_level_dbfs=None if levels.after_dbfs is None else levels.after_dbfs + gain,
         clipped=clipped,
+        input_lufs=level.input_lufs if level else None, output_lufs=level.output_lufs if level else None,
+        true_peak_dbtp=level.true_peak_dbtp if level else None, gain_db=level.gain_db if level else None,
     )  # fmt: skip

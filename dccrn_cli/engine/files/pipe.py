@@ -16,7 +16,7 @@ from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.files.file import FileEnhancer
 from dccrn_cli.engine.files.worker import prepare_torch
-from dccrn_cli.errors import AudioError, InvalidSamples
+from dccrn_cli.errors import AudioError, InvalidSamples, OptionError
 from dccrn_cli.utils.interrupt import Interrupt
 
 
@@ -38,6 +38,8 @@ def enhance_pipe(
     Raises:
         AudioError: what comes in is no audio, or what goes out cannot be written.
     """
+    if options.loudness is not None:
+        raise OptionError("a loudness takes two passes: it is for files, not for standard input or output")
     prepare_torch(options.threads)
     # The model comes first: what arrives while it loads would come out late.
     enhancer = FileEnhancer(options)

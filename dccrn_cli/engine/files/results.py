@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+_LEVELS = ("input_level_dbfs", "output_level_dbfs", "input_lufs", "output_lufs", "true_peak_dbtp", "gain_db")
+
 Status = Literal["done", "skipped", "failed"]
 
 EXISTS = "exists already"
@@ -25,6 +27,8 @@ class FileResult:
         sample_rate, channels, format, sample_format: of the result; 0 and empty if there is none.
         input_level_dbfs, output_level_dbfs: RMS over the whole file; None for silence.
         clipped: output samples cut at full scale.
+        input_lufs, output_lufs, true_peak_dbtp, gain_db: integrated loudness before and after, true peak and gain,
+            where a loudness was asked for.
     """
 
     source: Path
@@ -41,6 +45,10 @@ class FileResult:
     input_level_dbfs: float | None = None
     output_level_dbfs: float | None = None
     clipped: int = 0
+    input_lufs: float | None = None
+    output_lufs: float | None = None
+    true_peak_dbtp: float | None = None
+    gain_db: float | None = None
 
     def failed(self, reason: str) -> FileResult:
         """The same file, failed."""
@@ -56,7 +64,7 @@ class FileResult:
             seconds=round(self.seconds, 3),
             elapsed_s=round(self.elapsed_s, 4),
         )
-        for name in ("input_level_dbfs", "output_level_dbfs"):
+        for name in _LEVELS:
             level = record[name]
             record[name] = None if level is None else round(level, 2)
         return record
