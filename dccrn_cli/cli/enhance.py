@@ -23,7 +23,7 @@ from dccrn_cli.cli.options import (
     Quiet,
     option,
 )  # fmt: skip
-from dccrn_cli.engine.enhance_options import HighBand, Precision
+from dccrn_cli.engine.enhance_options import HighBand, Precision, Purpose
 
 if TYPE_CHECKING:
     from dccrn_cli.audio.raw import RawFormat
@@ -152,6 +152,15 @@ def enhance(
     mix: Annotated[
         float, option("From 0, the original alone, to 1, the result alone.", panel=SOUND, min=0.0, max=1.0)
     ] = 1.0,
+    purpose: Annotated[
+        Purpose,
+        option(
+            "asr: for a speech recogniser. A quarter of the noise stays (--attenuation-limit 12 unless another is "
+            "given); its share in pauses is measured.",
+            "--for",
+            panel=SOUND,
+        ),
+    ] = "listening",
     loudness: Annotated[
         str | None,
         option(
@@ -225,6 +234,7 @@ def enhance(
         high_band=high_band,
         attenuation_limit_db=attenuation_limit,
         mix=mix,
+        purpose=purpose,
         loudness=_loudness(loudness),
         true_peak_dbtp=-1.0 if true_peak is None else true_peak,
         device=device,

@@ -16,7 +16,7 @@ from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.engine.array_form import ArrayForm
 from dccrn_cli.engine.channel_groups import ChannelGroups
 from dccrn_cli.engine.dynamic_batching import DynamicBatching
-from dccrn_cli.engine.enhance_options import HighBand, check_strength
+from dccrn_cli.engine.enhance_options import HighBand, check_strength, dry_share
 from dccrn_cli.engine.fold import Precision
 from dccrn_cli.engine.onnx.network import OnnxEnhancer, OnnxNetwork
 from dccrn_cli.engine.stream import StreamingNetwork
@@ -105,8 +105,7 @@ class Enhancer:
         self.sample_rate = sample_rate
         self.high_band = high_band
         self._low_latency = low_latency
-        floor = 0.0 if attenuation_limit_db is None else 10 ** (-attenuation_limit_db / 20)
-        self._dry = 1.0 - mix * (1.0 - floor)
+        self._dry = dry_share(mix, attenuation_limit_db)
         self._core = model.open() if isinstance(model, OnnxNetwork) else ChannelGroups(model)
         self._pipe: _Pipe | None = None
         self._form = ArrayForm(True, 0, None)

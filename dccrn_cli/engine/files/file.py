@@ -21,9 +21,10 @@ from dccrn_cli.audio.remux import CleanTrack, remux
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.audio.writer import AudioWriter
-from dccrn_cli.engine.enhance_options import EnhanceOptions
+from dccrn_cli.engine.enhance_options import EnhanceOptions, dry_share
 from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
 from dccrn_cli.engine.files.loudness import Levelled, LoudnessPass
+from dccrn_cli.engine.files.pauses import PauseMeter
 from dccrn_cli.engine.files.plan import MEDIA_RESULT, Job
 from dccrn_cli.engine.files.results import EXISTS, FileResult
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
@@ -48,10 +49,17 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Levels:
-    """RMS over a whole file before and after, None for silence; and what the loudness took, where one is wanted."""
+    """Of a whole file.
+
+    Attributes:
+        before_dbfs, after_dbfs: RMS, None for silence.
+        noise_kept_db: of the noise in pauses, where it is measured.
+        levelled: what the loudness took, where one is wanted.
+    """
 
     before_dbfs: float | None
     after_dbfs: float | None
+    noise_kept_db: float | None = None
     levelled: Levelled | None = None
 
 
@@ -261,9 +269,13 @@ class FileEnhancer:
         result, noise = (None if w is None else _Sink(w, info) for w in (writer, noise_writer))
         waiting = SampleQueue(info.channels)
         before, after = LevelMeter(), LevelMeter()
+        dry = dry_share(self.options.mix, self.options.attenuation_limit_db)
+        pauses = PauseMeter(info.sample_rate, info.channels, dry) if self.options.purpose == "asr" else None
 
         def emit(block: np.ndarray) -> None:
             after.add(block)
+            if pauses is not None:
+                pauses.add(block)
             if result is not None:
                 result.write(block)
             if noise is not None:
@@ -274,6 +286,8 @@ class FileEnhancer:
             for block in reader.blocks(max(frames, 1)):
                 before.add(block)
                 hear(block)
+                if pauses is not None:
+                    pauses.hear(block)
                 if noise is not None:
                     waiting.push(block)
                 emit(enhancer.process(block, axis=0))
@@ -288,7 +302,7 @@ class FileEnhancer:
         for sink in (result, noise):
             if sink is not None:
                 sink.flush()
-        return Levels(before.dbfs, after.dbfs)
+        return Levels(before.dbfs, after.dbfs, None if pauses is None else pauses.noise_kept_db)
 
     def _enhancer(self, sample_rate: int) -> Enhancer:
         if sample_rate not in self._enhancers:
@@ -365,4 +379,5 @@ def _result(
         clipped=clipped,
         input_lufs=level.input_lufs if level else None, output_lufs=level.output_lufs if level else None,
         true_peak_dbtp=level.true_peak_dbtp if level else None, gain_db=level.gain_db if level else None,
+        noise_kept_db=levels.noise_kept_db,
     )  # fmt: skip

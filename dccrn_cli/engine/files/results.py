@@ -7,7 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-_LEVELS = ("input_level_dbfs", "output_level_dbfs", "input_lufs", "output_lufs", "true_peak_dbtp", "gain_db")
+_LEVELS = (
+    "input_level_dbfs",
+    "output_level_dbfs",
+    "input_lufs",
+    "output_lufs",
+    "true_peak_dbtp",
+    "gain_db",
+    "noise_kept_db",
+)
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -29,6 +37,8 @@ class FileResult:
         clipped: output samples cut at full scale.
         input_lufs, output_lufs, true_peak_dbtp, gain_db: integrated loudness before and after, true peak and gain,
             where a loudness was asked for.
+        noise_kept_db: level of the noise in pauses against that of the original, before `gain_db`, where the result
+            is for a speech recogniser.
     """
 
     source: Path
@@ -49,6 +59,7 @@ class FileResult:
     output_lufs: float | None = None
     true_peak_dbtp: float | None = None
     gain_db: float | None = None
+    noise_kept_db: float | None = None
 
     def failed(self, reason: str) -> FileResult:
         """The same file, failed."""
