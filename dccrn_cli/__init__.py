@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     )
     from dccrn_cli.metrics.pair import score_pair
     from dccrn_cli.nn.models import available_models, load_model
+    from dccrn_cli.report.inspection.folder import inspect_files
+    from dccrn_cli.report.inspection.inspection import Inspection
     from dccrn_cli.report.listening.page import ListeningPage, ListenOptions, listening_page
     from dccrn_cli.report.listening.results import ListeningResults, collect_results
     from dccrn_cli.scoring.run import score_folders
@@ -55,6 +57,7 @@ __all__ = [
     "Enhancer",
     "FileResult",
     "FineTuneOptions",
+    "Inspection",
     "InvalidSamples",
     "ListenOptions",
     "ListeningPage",
@@ -78,6 +81,7 @@ __all__ = [
     "enhance_folder",
     "export_onnx",
     "finetune",
+    "inspect_files",
     "listening_page",
     "load_model",
     "mix",
@@ -121,6 +125,8 @@ _MEMBERS = {
         "available_models",
         "load_model",
     ),
+    "report.inspection.folder": ("inspect_files",),
+    "report.inspection.inspection": ("Inspection",),
     "report.listening.page": (
         "ListenOptions",
         "ListeningPage",

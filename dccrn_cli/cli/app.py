@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dccrn_cli import __version__
-from dccrn_cli.cli import convert, enhance, export, finetune, listen, live, mix, models, score, train
+from dccrn_cli.cli import convert, enhance, export, finetune, inspect, listen, live, mix, models, score, train
 from dccrn_cli.cli.console import set_debug
 
 
@@ -54,6 +54,7 @@ _COMMANDS = (
     mix.mix,
     score.score,
     listen.listen,
+    inspect.inspect,
     convert.convert,
     export.export,
 )

@@ -91,11 +91,8 @@ class Store:
 
     def prune(self) -> None:
         """Remove measurements older than `KEPT_DAYS`."""
-        oldest = time.time() - KEPT_DAYS * 86_400
-        for path in self.folder.glob("??/*") if self.folder is not None else ():
-            with contextlib.suppress(OSError):
-                if path.stat().st_mtime < oldest:
-                    path.unlink()
+        if self.folder is not None:
+            prune(self.folder)
 
     def _path(self, reference: Path | None, estimate: Path) -> Path | None:
         if self.folder is None:
@@ -132,6 +129,15 @@ def _is_cell(value: object, why: object) -> bool:
     if value is None:
         return isinstance(why, str) and why != ""
     return isinstance(value, float) and math.isfinite(value) and why == ""
+
+
+def prune(folder: Path) -> None:
+    """Remove files older than `KEPT_DAYS` from the folders of a cache."""
+    oldest = time.time() - KEPT_DAYS * 86_400
+    for path in folder.glob("??/*"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 def identity(path: Path | None) -> Sequence[object]:

@@ -136,13 +136,7 @@ def make_plan(
     folder = None if output is None else Path(output)
     outputs = [path for path in (folder, options.noise_output) if path is not None]
     found = _find(inputs, outputs, options)
-    for path, base in _listed(listed):
-        kind, why = path_kind(path)
-        if kind == "file":
-            found.files.setdefault(os.path.abspath(path), (path, path.relative_to(base)))
-        else:
-            found.leave(path, "is a folder; a list names files" if kind == "folder" else why)
-
+    found.take_listed(listed)
     single = len(inputs) == 1 and not listed and len(found.files) == 1 and not is_folder(inputs[0])
     to_file = False
     if folder is not None:
@@ -172,6 +166,15 @@ def make_plan(
     jobs = _without_earlier_results(jobs, beside=folder is None)
     _check(jobs)
     return Plan(tuple(jobs), tuple(found.unusable), len(found.ignored))
+
+
+def find_sources(
+    inputs: Sequence[str], options: PlanOptions | None = None, listed: Sequence[str] = ()
+) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Files that inputs and a list name, as for `make_plan`, and what is unusable, each with the reason."""
+    found = _find(inputs, [], options or PlanOptions())
+    found.take_listed(listed)
+    return [source for source, _ in found.files.values()], found.unusable
 
 
 def _tracks(source: Path, options: PlanOptions) -> list[int | None]:
@@ -234,6 +237,15 @@ class _Found:
     def leave(self, path: Path, why: str) -> None:
         """Note what cannot be used."""
         self.unusable.append((path, why))
+
+    def take_listed(self, names: Sequence[str]) -> None:
+        """Add the files of a list."""
+        for path, base in _listed(names):
+            kind, why = path_kind(path)
+            if kind == "file":
+                self.files.setdefault(os.path.abspath(path), (path, path.relative_to(base)))
+            else:
+                self.leave(path, "is a folder; a list names files" if kind == "folder" else why)
 
 
 def _find(inputs: Sequence[str], outputs: Sequence[Path], options: PlanOptions) -> _Found:

@@ -1,0 +1,184 @@
+"""`dccrn inspect`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dccrn_cli.cli.console import (
+    INTERRUPTED,
+    SOME_FAILED,
+    STANDARD,
+    count,
+    duration,
+    error_line,
+    plain_errors,
+    printable,
+)
+from dccrn_cli.cli.options import FILES, RESULTS, WORK, AsJson, Jobs, Quiet, option
+
+if TYPE_CHECKING:
+    from dccrn_cli.report.inspection.inspection import Inspection
+
+_SHOWN = 40
+
+
+@plain_errors
+def inspect(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH...", help="Files, folders (with all below them) and glob patterns.", show_default=False
+        ),
+    ] = None,
+    include: Annotated[
+        list[str] | None, option("Take only what matches; may be repeated.", panel=FILES, metavar="GLOB")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        option("Leave out files and folders that match; may be repeated.", panel=FILES, metavar="GLOB"),
+    ] = None,
+    input_list: Annotated[
+        str | None,
+        option("Take the files named in this list, one per line; - for standard input.", panel=FILES, metavar="FILE"),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        option("Also write all measures, one row for each file.", "--csv", panel=RESULTS, metavar="FILE"),
+    ] = None,
+    list_out: Annotated[
+        Path | None,
+        option(
+            "Write the names of the files to enhance, for dccrn enhance --input-list.", panel=RESULTS, metavar="FILE"
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        option("Draw the distribution of SNR and bandwidth (.png, .pdf or .svg).", panel=RESULTS, metavar="FILE"),
+    ] = None,
+    every: Annotated[bool, option("Print all files, and not only the neediest.", "--all", panel=RESULTS)] = False,
+    jobs: Jobs = None,
+    no_cache: Annotated[
+        bool,
+        option("Measure everything, and keep nothing for the next run.", "--no-cache", panel=WORK),
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find out which recordings need work, and why.
+
+    Each file is read once: its true length, bandwidth and levels, the SNR estimated from what the
+    small network keeps and removes, share of speech, clipping, DC offset, hum, dropouts, faults of
+    channels and of the header. A verdict (enhance, look at it, leave alone) says what follows. The
+    neediest come first. An interrupted run goes on with the same command.
+
+    Exit code: 0 all inspected, 1 some unreadable, 2 wrong usage, 130 interrupted.
+
+    Example:  dccrn inspect archive/ --list-out needs.txt && dccrn enhance --input-list needs.txt -o clean/
+    """
+    if "numpy" not in sys.modules:
+        os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    from dccrn_cli.cli.progress import file_bar
+    from dccrn_cli.engine.files.plan import PlanOptions, listed_files, read_file_list
+    from dccrn_cli.errors import OptionError
+    from dccrn_cli.report.inspection.folder import by_need, plan_inspection, run_inspection
+    from dccrn_cli.utils.interrupt import Interrupt
+
+    if not paths and input_list is None:
+        raise OptionError("name files or folders to inspect, or an --input-list")
+    _check_places(csv, list_out, plot)
+    names = (
+        []
+        if input_list is None
+        else (listed_files(sys.stdin.buffer.read()) if input_list == STANDARD else read_file_list(input_list))
+    )
+    selection = PlanOptions(include=tuple(include or ()), exclude=tuple(exclude or ()))
+    plan = plan_inspection(paths or [], selection, names)
+    for path, reason in plan.unusable:
+        error_line(f"FAILED {path}: {reason}")
+    if not plan.files:
+        raise OptionError("no audio files found")
+    found: list[Inspection] = []
+    with Interrupt() as interrupt, file_bar(len(plan.files), enabled=not (quiet or as_json)) as advance:
+        for inspection in run_inspection(plan.files, jobs, interrupt, cache=not no_cache):
+            found.append(inspection)
+            advance()
+    found = by_need(found)
+    if interrupt.requested:
+        error_line("Interrupted." if no_cache else "Interrupted; the same command goes on.")
+        raise typer.Exit(INTERRUPTED)
+    _write(found, csv, list_out, plot)
+    if as_json:
+        from dccrn_cli.utils.csv_text import plain_data
+
+        typer.echo(json.dumps(plain_data([it.as_data() for it in found])))
+    else:
+        _show(found, every)
+    for it in found:
+        if it.verdict == "unreadable":
+            error_line(f"FAILED {it.file}: {it.reason}")
+    if plan.unusable or any(it.verdict == "unreadable" for it in found):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _check_places(csv: Path | None, list_out: Path | None, plot: Path | None) -> None:
+    from dccrn_cli.utils.storage import check_writable
+
+    for path in (csv, list_out, plot):
+        if path is not None:
+            check_writable(path)
+    if plot is not None:
+        from dccrn_cli.report.figure import check_form
+
+        check_form(plot)
+
+
+def _write(found: Sequence[Inspection], csv: Path | None, list_out: Path | None, plot: Path | None) -> None:
+    from dccrn_cli.report.inspection.inspection import Inspection
+    from dccrn_cli.utils.csv_text import csv_line
+    from dccrn_cli.utils.storage import write_whole
+
+    if csv is not None:
+        names = [field.name for field in fields(Inspection)]
+        lines = [csv_line(names), *(csv_line(it.as_data()[name] for name in names) for it in found)]
+        write_whole(csv, "".join(lines).encode())
+    if list_out is not None:
+        needy = [os.fsencode(os.path.abspath(it.file)) for it in found if it.verdict == "enhance"]
+        # A name with a line end in it needs another separator, which is read as well.
+        end = b"\0" if any(b"\n" in name or b"\r" in name for name in needy) else b"\n"
+        write_whole(list_out, b"".join(name + end for name in needy))
+    if plot is not None:
+        from dccrn_cli.report.inspection.plot import draw_inspections
+
+        draw_inspections(found, plot)
+
+
+def _show(found: Sequence[Inspection], every: bool) -> None:
+    """The table, the neediest first, and what is to be done with how many."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("verdict", "SNR dB", "band kHz", "length"):
+        table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
+    table.add_column("file", overflow="fold")
+    table.add_column("why", overflow="fold", style="dim")
+    shown = found if every else found[:_SHOWN]
+    for it in shown:
+        snr = "" if it.snr_db is None else f"{it.snr_db:.0f}"
+        band = "" if it.bandwidth_hz is None else f"{it.bandwidth_hz / 1000:.1f}"
+        table.add_row(it.verdict, snr, band, duration(it.seconds), printable(it.file), printable(it.reason))
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    if len(shown) < len(found):
+        console.print(f"… and {len(found) - len(shown):,} more (--all prints them, --csv FILE writes them)")
+    verdicts = Counter(it.verdict for it in found)
+    parts = [f"{number:,} {verdict}" for verdict, number in verdicts.most_common()]
+    console.print(f"{count(len(found), 'file')}, {duration(sum(it.seconds for it in found))}: {', '.join(parts)}")

@@ -1,0 +1,1 @@
+"""Which recordings of a folder need work, and why."""
