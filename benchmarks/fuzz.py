@@ -26,7 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -80,7 +80,7 @@ def _media(path: Path, codec: str) -> bytes:
     import av
 
     with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=48_000, layout="mono")
+        stream: Any = out.add_stream(codec, rate=48_000, layout="mono")
         for start in range(0, 19_200, 960):
             pcm = (_signal(960, 1).T * 32_767).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(pcm, "s16", "mono")
@@ -235,7 +235,8 @@ def _serve(model: str | None) -> None:
     print("ready", file=out, flush=True)
     for line in sys.stdin:
         before = _peak_bytes()
-        result = enhance(Job(*map(Path, json.loads(line))))
+        source, target = map(Path, json.loads(line))
+        result = enhance(Job(source, target))
         print(json.dumps([result.status, result.reason, _peak_bytes() - before]), file=out, flush=True)
 
 

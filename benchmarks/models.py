@@ -37,7 +37,8 @@ from dccrn_cli.nn.checkpoint import load_checkpoint, save_model
 from dccrn_cli.nn.config import PRESETS, DCCRNConfig, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.training.losses import COMBINATIONS, TERMS, LossOptions
-from dccrn_cli.training.trainer import Trainer, TrainOptions
+from dccrn_cli.training.train_options import TrainOptions
+from dccrn_cli.training.trainer import Trainer
 from dccrn_cli.utils.storage import write_whole
 
 MEASURES = {"si_snr": si_snr, "pesq_wb": pesq_wb, "pesq_raw": pesq_raw, "stoi": stoi}

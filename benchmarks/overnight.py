@@ -86,7 +86,8 @@ def run_jobs(model: str) -> None:
         times: dict[int, list[float]] = {1: [], 2: []}
         for turn in range(3):
             for jobs in times:
-                command = [sys.executable, "-m", "dccrn_cli", "enhance", folder / "in", "-o", folder / f"{turn}{jobs}"]
+                folders = [str(folder / "in"), "-o", str(folder / f"{turn}{jobs}")]
+                command = [sys.executable, "-m", "dccrn_cli", "enhance", *folders]
                 begun = time.perf_counter()
                 subprocess.run([*command, "-j", str(jobs), "-q", "--model", model], check=True)
                 times[jobs].append(time.perf_counter() - begun)
@@ -112,7 +113,8 @@ def run_pipe(minutes: float, model: str) -> None:
                 # The model is loaded after the first step; from then on each response takes milliseconds.
                 if select.select([out], [], [], 10 if sent == 1 else 0.1)[0]:
                     first = sent / 100
-            received, memory = len(os.read(out, 1 << 20)), []
+            received = len(os.read(out, 1 << 20))
+            memory: list[float] = []
             noise = (3000 * np.random.default_rng(0).standard_normal(rate)).astype("<i2").tobytes()
             os.set_blocking(process.stdin.fileno(), False)
             total = int(minutes * 60) * len(noise)

@@ -44,10 +44,10 @@ def main() -> None:
             signals = {"noisy": noisy, "enhanced": model(noisy)}
         for name, signal in signals.items():
             try:
-                theirs = pesq_wb(pair.clean, signal[0].numpy())
+                reference = pesq_wb(pair.clean, signal[0].numpy())
             except MetricError:
                 continue  # undefined for this pair
-            figures[name][0].append(theirs)
+            figures[name][0].append(reference)
             figures[name][1].append(float(pesq_mos_lqo(signal, clean)))
     print("| | pairs | r | mean error | largest |\n|---|---|---|---|---|")
     for name, (theirs, ours) in figures.items():

@@ -169,7 +169,7 @@ def main() -> None:
         def plain_step() -> None:
             loss = -plain_si_snr(theirs(noisy), clean[:, :size])
             adam.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
 
         def seconds(work: object) -> float:

@@ -333,7 +333,7 @@ def _written(part: str, folder: Path, name: str, noisy: np.ndarray, clean: np.nd
     for path, samples in zip(paths, (noisy, clean), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, samples, RATE, subtype="FLOAT")
-    return PairFiles(part, *paths)
+    return PairFiles(part, paths[0], paths[1])
 
 
 def main() -> None:

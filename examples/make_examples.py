@@ -56,7 +56,8 @@ def street(frames: int, rate: int, rng: np.random.Generator) -> np.ndarray:
     """Low rumble that rises and falls as cars pass."""
     time = np.arange(frames) / rate
     passing = 0.3 + np.exp(-(((time - time[-1] * 0.6) / 0.8) ** 2))
-    return coloured(frames, rate, rng, -1.2) * passing
+    passed: np.ndarray = coloured(frames, rate, rng, -1.2) * passing
+    return passed
 
 
 def coloured(frames: int, rate: int, rng: np.random.Generator, slope: float) -> np.ndarray:

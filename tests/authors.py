@@ -7,6 +7,8 @@ phases by atan2, whole file at once), sharing nothing with the package.
 from __future__ import annotations
 
 import itertools
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +20,12 @@ class Conv(nn.Module):
         super().__init__()
         self.transposed = transposed
         if transposed:
-            make = lambda: nn.ConvTranspose2d(  # noqa: E731
-                inputs // 2, outputs // 2, (5, 2), (2, 1), padding=(2, 0), output_padding=(1, 0)
-            )
+            kind: Any = partial(nn.ConvTranspose2d, output_padding=(1, 0))
         else:
-            make = lambda: nn.Conv2d(inputs // 2, outputs // 2, (5, 2), (2, 1), padding=(2, 0))  # noqa: E731
-        self.real_conv, self.imag_conv = make(), make()
+            kind = nn.Conv2d
+        self.real_conv, self.imag_conv = (
+            kind(inputs // 2, outputs // 2, (5, 2), (2, 1), padding=(2, 0)) for _ in range(2)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.transposed:
@@ -33,6 +35,17 @@ class Conv(nn.Module):
 
 
 class ComplexNorm(nn.Module):
+    Wrr: Tensor
+    Wri: Tensor
+    Wii: Tensor
+    Br: Tensor
+    Bi: Tensor
+    RMr: Tensor
+    RMi: Tensor
+    RVrr: Tensor
+    RVri: Tensor
+    RVii: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         half = channels // 2
@@ -89,7 +102,9 @@ class AuthorsDCCRN(nn.Module):
         )
         features = channels[-1] * 4
         if use_clstm:
-            self.enhance = nn.Sequential(ComplexLSTM(features, units, None), ComplexLSTM(units, units, features))
+            self.enhance: nn.Module = nn.Sequential(
+                ComplexLSTM(features, units, None), ComplexLSTM(units, units, features)
+            )
         else:
             self.enhance = nn.LSTM(features, units, 2)
             self.tranform = nn.Linear(units, features)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -11,11 +12,14 @@ import torch
 
 from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.checkpoint import save_model
-from dccrn_cli.nn.config import PRESETS, NetworkConfig
+from dccrn_cli.nn.config import DCCRN_PRESETS, PRESETS, NetworkConfig
 from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.nn.network import SpectralNetwork
 
 torch.set_num_threads(1)
+
+
+C = TypeVar("C", bound=NetworkConfig)
 
 
 def lively(config: NetworkConfig, seed: int = 0) -> SpectralNetwork:
@@ -33,12 +37,12 @@ def lively(config: NetworkConfig, seed: int = 0) -> SpectralNetwork:
     return model.eval()
 
 
-TINY = dataclasses.replace(PRESETS["dccrn-small"], channels=(4, 4, 8, 8, 8, 8), rnn_units=8)
+TINY = dataclasses.replace(DCCRN_PRESETS["dccrn-small"], channels=(4, 4, 8, 8, 8, 8), rnn_units=8)
 
 
-def shrunk(config: NetworkConfig) -> NetworkConfig:
+def shrunk(config: C) -> C:
     """The same network with few channels and units."""
-    sizes: dict[str, object] = {"rnn_units": 8, "units": 8, "intra_units": 4}
+    sizes: dict[str, Any] = {"rnn_units": 8, "units": 8, "intra_units": 4}
     if hasattr(config, "channels"):
         sizes["channels"] = tuple(4 + 4 * (layer // 2) for layer in range(len(config.channels)))
     fields = {field.name for field in dataclasses.fields(config)}
@@ -46,12 +50,15 @@ def shrunk(config: NetworkConfig) -> NetworkConfig:
 
 
 SMALL_PRESETS = {name: shrunk(config) for name, config in PRESETS.items()}
+SMALL_DCCRNS = {name: shrunk(config) for name, config in DCCRN_PRESETS.items()}
 
 
 @pytest.fixture(scope="session")
 def tiny_model() -> DCCRN:
     """A very small network of the same kind as the bundled ones."""
-    return lively(TINY)
+    model = lively(TINY)
+    assert isinstance(model, DCCRN)
+    return model
 
 
 @pytest.fixture(scope="session")

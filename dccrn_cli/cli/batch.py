@@ -15,7 +15,7 @@ from rich.table import Table
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, count, duration, error_line, printable
 from dccrn_cli.cli.listen import batch_page
 from dccrn_cli.cli.progress import BatchProgress
-from dccrn_cli.engine.files.folder import Batch
+from dccrn_cli.engine.files.folder import FileBatch
 from dccrn_cli.engine.files.report import BatchReport
 from dccrn_cli.engine.files.results import EXISTS, FileResult
 from dccrn_cli.errors import StorageError
@@ -26,7 +26,7 @@ _LISTED = 40
 _REASONS = 10
 
 
-def show_dry_run(batch: Batch, as_json: bool) -> None:
+def show_dry_run(batch: FileBatch, as_json: bool) -> None:
     """Say what would be done, and how long it takes."""
     seconds = batch.estimate_s()
     for path, reason in batch.plan.unusable:
@@ -37,7 +37,7 @@ def show_dry_run(batch: Batch, as_json: bool) -> None:
         _show_plan(batch, seconds)
 
 
-def run_batch(batch: Batch, report: Path | None, as_json: bool, quiet: bool, listen: Path | None = None) -> None:
+def run_batch(batch: FileBatch, report: Path | None, as_json: bool, quiet: bool, listen: Path | None = None) -> None:
     """Do it, telling how it goes; then write the listening page, if one is wanted.
 
     Raises:
@@ -68,7 +68,7 @@ class BatchLog:
         quiet: errors only.
     """
 
-    def __init__(self, batch: Batch, report: Path | None, events: bool, quiet: bool) -> None:
+    def __init__(self, batch: FileBatch, report: Path | None, events: bool, quiet: bool) -> None:
         self._batch = batch
         self._events = events
         self._quiet = quiet
@@ -155,7 +155,7 @@ class BatchLog:
         return "\n".join(common)
 
 
-def _show_plan(batch: Batch, estimate_s: float) -> None:
+def _show_plan(batch: FileBatch, estimate_s: float) -> None:
     """What would be done."""
     jobs, skipped, ignored, processes = batch.jobs, batch.skipped, batch.plan.ignored, batch.processes
     for job, found in list(zip(jobs, batch.probes, strict=True))[:_LISTED]:
@@ -174,7 +174,7 @@ def _show_plan(batch: Batch, estimate_s: float) -> None:
     )
 
 
-def _plan_events(batch: Batch, estimate_s: float) -> None:
+def _plan_events(batch: FileBatch, estimate_s: float) -> None:
     """The same as JSON lines."""
     for job, found in zip(batch.jobs, batch.probes, strict=True):
         noise = None if job.noise_target is None else str(job.noise_target)

@@ -224,7 +224,7 @@ def enhance(
     from dccrn_cli.cli.batch import run_batch, show_dry_run
     from dccrn_cli.cli.listen import check_page
     from dccrn_cli.engine.enhance_options import EnhanceOptions, Workers
-    from dccrn_cli.engine.files.folder import Batch
+    from dccrn_cli.engine.files.folder import FileBatch
     from dccrn_cli.engine.files.plan import PlanOptions
     from dccrn_cli.nn.models import portable_name
 
@@ -274,7 +274,7 @@ def enhance(
         _pipe(paths or [], output, options, naming, raw_format, quiet)
         return
     _check_fit(naming, workers, raw, container)
-    batch = Batch(_plan(paths or [], output, naming, input_list), options, workers)
+    batch = FileBatch(_plan(paths or [], output, naming, input_list), options, workers)
     if dry_run:
         show_dry_run(batch, as_json)
     else:

@@ -11,7 +11,7 @@ from dccrn_cli.errors import CheckpointError, OptionError
 from dccrn_cli.nn.base import MAX_LAYERS, SAMPLE_RATE, NetworkConfig, Rule
 from dccrn_cli.nn.systems import CRNConfig, DCUNetConfig, LSTMConfig
 
-__all__ = ["PRESETS", "SAMPLE_RATE", "DCCRNConfig", "NetworkConfig", "config_from_dict", "preset"]
+__all__ = ["DCCRN_PRESETS", "PRESETS", "SAMPLE_RATE", "DCCRNConfig", "NetworkConfig", "config_from_dict", "preset"]
 
 FREQ_KERNEL = 5
 FREQ_STRIDE = 2
@@ -170,7 +170,7 @@ _DUAL_PATH = dataclasses.replace(
     look_ahead=3,
 )
 
-PRESETS: Mapping[str, NetworkConfig] = {
+DCCRN_PRESETS: Mapping[str, DCCRNConfig] = {
     "dccrn": _DUAL_PATH,
     "dccrn-live": dataclasses.replace(_DUAL_PATH, look_ahead=0),
     "dccrn-r": DCCRNConfig(mask="R"),
@@ -179,6 +179,11 @@ PRESETS: Mapping[str, NetworkConfig] = {
     "dccrn-cl": DCCRNConfig(channels=(32, 64, 128, 256, 256, 256), complex_rnn=True),
     "dccrn-small": _SMALL,
     "dccrn-lstm": dataclasses.replace(_SMALL, channels=(32, 64, 128, 128, 256, 256), rnn_units=256),
+}
+"""DCCRNs by name: this package's own and those of the paper."""
+
+PRESETS: Mapping[str, NetworkConfig] = {
+    **DCCRN_PRESETS,
     "crn": CRNConfig(),
     "complex-crn": CRNConfig(
         n_fft=512,

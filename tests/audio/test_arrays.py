@@ -48,7 +48,7 @@ def test_a_stream_of_channels_first_blocks_of_any_length() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.int32, np.uint8])
-def test_real_dtypes(dtype: type) -> None:
+def test_real_dtypes(dtype: Any) -> None:
     x = np.clip(speechlike(2000)[:, 0], -0.9, 0.9)
     scale = {np.int16: 2**15, np.int32: 2.0**31, np.uint8: 128}.get(dtype)
     given = x.astype(dtype) if scale is None else (np.round(x * scale) + 128 * (dtype is np.uint8)).astype(dtype)

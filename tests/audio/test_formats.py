@@ -57,8 +57,9 @@ def identity() -> DCCRN:
     """A network that passes everything."""
     model = DCCRN(TINY)
     with torch.no_grad():
-        model.decoder[-1].conv.real_weight.zero_()
-        model.decoder[-1].conv.imag_weight.zero_()
+        for name, weight in model.decoder[-1].named_parameters():
+            if name in ("conv.real_weight", "conv.imag_weight"):
+                weight.zero_()
     return model.eval()
 
 
@@ -74,7 +75,8 @@ def banded(frames: int, rate: int, channels: int) -> np.ndarray:
     spectrum[int(3000 / rate * frames) :] = 0
     spectrum[: int(300 / rate * frames)] = 0
     x = np.fft.irfft(spectrum, frames, axis=0) * np.hanning(frames)[:, None]
-    return (0.2 * x / x.std()).clip(-0.9, 0.9).astype(np.float32)
+    scaled: np.ndarray = (0.2 * x / x.std()).clip(-0.9, 0.9).astype(np.float32)
+    return scaled
 
 
 def delay(a: np.ndarray, b: np.ndarray) -> int:
@@ -167,7 +169,7 @@ def test_every_container_from_every_other(suffix: str, tmp_path: Path, identity:
     for channels, rate in [(1, 48_000), *(forms[i] for i in rng.permutation(16)[:3])]:
         source = tmp_path / "x.dat"
         soundfile.write(source, banded(rate // 100, rate, channels), rate, "FLOAT", format="WAV")
-        for subtype in (None, str(rng.choice(formats[2:]))):
+        for subtype in (None, str(rng.choice(list(filter(None, formats))))):
             target_hz = [None, 96_000, 11_025, 700_000][rng.integers(4)]
             if (subtype, target_hz) not in enhancers:
                 options = EnhanceOptions(device="cpu", sample_format=subtype, sample_rate=target_hz)

@@ -366,8 +366,8 @@ def test_a_result_for_each_track(tmp_path: Path, tiny_model_file: Path) -> None:
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 3
     for wrong in (["-o", str(tmp_path / "one.flac")], ["-o", "-"]):
         assert CliRunner().invoke(app, [*args, *wrong]).exit_code == 2
-    for wrong in ("0", "-1", "two"):
-        assert CliRunner().invoke(app, [*args[:-1], wrong, "-o", str(tmp_path / "w")]).exit_code == 2
+    for number in ("0", "-1", "two"):
+        assert CliRunner().invoke(app, [*args[:-1], number, "-o", str(tmp_path / "w")]).exit_code == 2
     soundfile.write(tmp_path / "plain.wav", speechlike(8000), 16_000)
     result = CliRunner().invoke(
         app, ["enhance", str(tmp_path / "plain.wav"), "-o", str(tmp_path / "p"), "--track", "2"]
@@ -398,7 +398,7 @@ def test_a_second_run_leaves_the_waiting_sound_alone(
     video = film(tmp_path / "a.mp4", speechlike(16_000), 16_000, "aac", "mpeg4")
     job = Job(video, tmp_path / "out" / "a.mp4")
     enhance = FileEnhancer(EnhanceOptions(model=str(tiny_model_file)))
-    seen = []
+    seen: list[object] = []
 
     def remux_while_another_run_starts(*args: Any) -> str:
         seen.append(remove_leftovers([job.target]))

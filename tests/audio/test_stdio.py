@@ -224,8 +224,8 @@ def test_sizes_are_set_in_a_file_at_the_end(tmp_path: Path) -> None:
 def test_each_block_is_sent_at_once() -> None:
     pipe = OneWay()
     info = AudioInfo(16_000, 1, 0, "MP3", "MPEG_LAYER_III", "FILE")
-    buffered = io.BufferedWriter(pipe)
-    writer = StreamWriter(buffered, info)  # type: ignore[arg-type]
+    buffered = io.BufferedWriter(pipe)  # type: ignore[type-var]
+    writer = StreamWriter(buffered, info)
     assert pipe.data[:4] == b"RIFF"
     assert writer.info.subtype == "PCM_16"
     header = len(pipe.data)

@@ -149,7 +149,9 @@ def test_au_with_a_size_that_is_none(size: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("container", ["WAV", "AIFF", "AU", "W64", "RF64", "CAF", "MP3", "OGG", "OPUS"])
 def test_half_a_file(container: str, tmp_path: Path) -> None:
-    data = encoded(*(("OGG", "OPUS") if container == "OPUS" else (container, None)), frames=10 * FRAMES)
+    data = encoded(
+        "OGG" if container == "OPUS" else container, "OPUS" if container == "OPUS" else None, frames=10 * FRAMES
+    )
     (tmp_path / "a").write_bytes(data[: len(data) // 2])
     reader, got = read(tmp_path / "a")
     assert 3 * FRAMES < len(got) < 7 * FRAMES

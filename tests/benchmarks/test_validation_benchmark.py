@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def main_pairs(validation: ModuleType, data: Path) -> list:
+def main_pairs(validation: ModuleType, data: Path) -> list[Any]:
     return [pair for pair in validation.find_pairs(data) if pair.part == "main"]
 
 

@@ -107,8 +107,9 @@ def test_alignment_and_silence_through_the_file_pipe(tmp_path: Path) -> None:
 
     model = DCCRN(TINY)
     with torch.no_grad():
-        model.decoder[-1].conv.real_weight.zero_()
-        model.decoder[-1].conv.imag_weight.zero_()
+        for name, weight in model.decoder[-1].named_parameters():
+            if name in ("conv.real_weight", "conv.imag_weight"):
+                weight.zero_()
     save_model(model, tmp_path / "identity.safetensors")
     for rate in (8000, 16_000, 22_050, 44_100, 48_000):
         x = speechlike(rate * 7 // 2 + 11, rate, 2)
@@ -175,7 +176,17 @@ def test_progress_on_a_terminal(noisy: Path, tmp_path: Path, tiny_model_file: Pa
     import pty
 
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "dccrn_cli", "enhance", noisy, "-o", tmp_path / "out", "--model", tiny_model_file]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "dccrn_cli",
+        "enhance",
+        noisy,
+        "-o",
+        tmp_path / "out",
+        "--model",
+        tiny_model_file,
+    ]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "140"}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=slave, env=environment)
     os.close(slave)
@@ -244,7 +255,8 @@ def test_an_unforeseen_failure_is_one_file_s(
     def process(self: Enhancer, block: np.ndarray, axis: int | None = None) -> np.ndarray:
         if block.shape[1] == 2:
             raise MemoryError("too much")
-        return real(self, block, axis)
+        result: np.ndarray = real(self, block, axis)
+        return result
 
     monkeypatch.setattr(Enhancer, "process", process)
     result = run("enhance", noisy, "-o", tmp_path / "out", "--model", tiny_model_file)
@@ -338,7 +350,17 @@ def test_killed_run_leaves_no_partial_output_and_goes_on(tmp_path: Path, tiny_mo
     folder.mkdir()
     for index in range(30):
         soundfile.write(folder / f"{index:02}.wav", speechlike(16_000 * 20, seed=index), 16_000)
-    command = [sys.executable, "-m", "dccrn_cli", "enhance", folder, "-o", out, "--model", tiny_model_file]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "dccrn_cli",
+        "enhance",
+        folder,
+        "-o",
+        out,
+        "--model",
+        tiny_model_file,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while len(list(out.glob("*.wav"))) < 3 and time.monotonic() < deadline:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from dccrn_cli.cli import training_progress
 from dccrn_cli.cli.training_progress import TrainingProgress
 from dccrn_cli.training.train_options import Progress
 
@@ -16,7 +16,7 @@ FIGURES = {"loss": 1.0, "si_snr": 12.345, "pesq_wb": 2.082, "stoi": 0.861}
 
 def states() -> list[Progress]:
     """Three steps of a run that was taken up after 100, a validation in the middle."""
-    common = {"lr": 3e-3, "speed": 31.2, "seconds_seen": 1600.0}
+    common: dict[str, Any] = {"lr": 3e-3, "speed": 31.2, "seconds_seen": 1600.0}
     return [Progress(step=100 + n, loss=2.5 / n, figures=FIGURES if n == 2 else None, **common) for n in (1, 2, 3)]
 
 
@@ -35,7 +35,7 @@ def test_the_bar_of_a_terminal() -> None:
 
 def test_lines_in_a_log_come_at_times(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(training_progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr("dccrn_cli.cli.training_progress.time.monotonic", lambda: now)
     lines: list[str] = []
     with TrainingProgress(203, 100, lines.append, Console(file=io.StringIO())) as shown:
         for state in states():

@@ -22,7 +22,7 @@ RATE = 16_000
 def talk(seconds: float, seed: int, rate: int = RATE) -> np.ndarray:
     """Syllables of gliding voice or of hiss, with pauses; changes as speech does."""
     rng = np.random.default_rng(seed)
-    parts = []
+    parts: list[np.ndarray] = []
     while sum(map(len, parts)) < seconds * rate:
         count = int(rng.uniform(0.12, 0.35) * rate)
         time = np.arange(count) / rate
@@ -73,7 +73,7 @@ def test_sound_data_passes(sound: Path) -> None:
     assert told == [(done, 20) for done in range(1, 21)]
 
 
-FAULTS: dict[str, Callable[[Path], None]] = {
+FAULTS: dict[str, Callable[[Path], object]] = {
     "unreadable": lambda path: path.write_bytes(b"text that is no audio at all"),
     "empty": lambda path: put(path, np.zeros(0)),
     "silent": lambda path: put(path, np.zeros(RATE)),

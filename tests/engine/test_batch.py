@@ -323,7 +323,8 @@ def test_strength(rate: int, tmp_path: Path) -> None:
     def enhanced(*options: object) -> np.ndarray:
         arguments = ("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.wav", "--model", model, "--overwrite")
         assert run(*arguments, *options).exit_code == 0
-        return soundfile.read(tmp_path / "b.wav", dtype="float32")[0]
+        samples: np.ndarray = soundfile.read(tmp_path / "b.wav", dtype="float32")[0]
+        return samples
 
     assert np.abs(enhanced("--high-band", "drop")).max() < 1e-6
     limited = enhanced("--attenuation-limit", 12, "--high-band", "drop")
@@ -486,7 +487,8 @@ def test_options_of_the_python_function(tmp_path: Path, tiny_model_file: Path) -
     soundfile.write(tmp_path / "a.wav", speechlike(4000), 16_000)
     result = enhance(tmp_path / "a.wav", tmp_path / "b.wav", model=tiny_model_file, attenuation_limit_db=6)
     assert (result.status, result.sample_format) == ("done", "PCM_16")
-    for wrong in ({"mix": 2}, {"attenuation_limit_db": -1}, {"nothing": 1}):
+    wrongs: list[dict[str, Any]] = [{"mix": 2}, {"attenuation_limit_db": -1}, {"nothing": 1}]
+    for wrong in wrongs:
         with pytest.raises((OptionError, Exception), match=r"mix|attenuation|nothing"):
             enhance(tmp_path / "a.wav", tmp_path / "c.wav", model=tiny_model_file, **wrong)
 

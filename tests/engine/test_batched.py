@@ -10,17 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL_PRESETS, TINY, lively, speechlike
+from conftest import SMALL_DCCRNS, SMALL_PRESETS, TINY, lively, shrunk, speechlike
 from test_enhancer import TOLERANCE, VARIANTS, stream
 
 from dccrn_cli import Enhancer
 from dccrn_cli.engine.dynamic_batching import DynamicBatching
 from dccrn_cli.engine.stream import Piece, State, StreamingNetwork
+from dccrn_cli.nn.config import NetworkConfig
 from dccrn_cli.nn.network import SpectralNetwork
+from dccrn_cli.nn.systems import DCUNetConfig
 
-MORE = SMALL_PRESETS | {
-    "complex-norm": dataclasses.replace(SMALL_PRESETS["dccrn-cl"], complex_norm=True, look_ahead=5),
-    "dcunet-centred": dataclasses.replace(SMALL_PRESETS["dcunet"], look_ahead=22, complex_norm=False),
+MORE: dict[str, NetworkConfig] = SMALL_PRESETS | {
+    "complex-norm": dataclasses.replace(SMALL_DCCRNS["dccrn-cl"], complex_norm=True, look_ahead=5),
+    "dcunet-centred": shrunk(DCUNetConfig(look_ahead=22, complex_norm=False)),
 }
 
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from dccrn_cli import Enhancer
 from dccrn_cli.audio.resample import Resampler
+from dccrn_cli.engine.enhance_options import HighBand
 from dccrn_cli.engine.overlap_add import SpectralEnhancer
 from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import CheckpointError, InvalidSamples, OptionError
-from dccrn_cli.nn.config import PRESETS
+from dccrn_cli.nn.config import DCCRN_PRESETS, NetworkConfig
 from dccrn_cli.nn.dccrn import DCCRN
 
 TOLERANCE = 1e-5
@@ -31,11 +32,11 @@ def stream(enhancer: Enhancer, x: np.ndarray, sizes: list[int]) -> np.ndarray:
     return np.concatenate([*out, enhancer.flush()])
 
 
-VARIANTS = {
-    "paper-e": dataclasses.replace(PRESETS["dccrn-e"], channels=(8, 8, 8, 8, 8, 8), rnn_units=16),
-    "paper-cl": dataclasses.replace(PRESETS["dccrn-cl"], channels=(8, 8, 8, 8, 8, 8), rnn_units=16),
+VARIANTS: dict[str, NetworkConfig] = {
+    "paper-e": dataclasses.replace(DCCRN_PRESETS["dccrn-e"], channels=(8, 8, 8, 8, 8, 8), rnn_units=16),
+    "paper-cl": dataclasses.replace(DCCRN_PRESETS["dccrn-cl"], channels=(8, 8, 8, 8, 8, 8), rnn_units=16),
     "complex-norm": dataclasses.replace(
-        PRESETS["dccrn-c"], channels=(8, 8, 8, 8, 8, 8), rnn_units=8, complex_norm=True
+        DCCRN_PRESETS["dccrn-c"], channels=(8, 8, 8, 8, 8, 8), rnn_units=8, complex_norm=True
     ),
     "small": TINY,
     "no-look-ahead": dataclasses.replace(TINY, look_ahead=0),
@@ -67,7 +68,7 @@ def test_blocks_of_one_sample() -> None:
 @pytest.mark.parametrize("sample_rate", [8000, 16_000, 22_050, 44_100, 48_000])
 @given(data=st.data())
 @settings(max_examples=4, deadline=None)
-def test_any_cut_at_any_rate(sample_rate: int, channels: int, high_band: str, data: st.DataObject) -> None:
+def test_any_cut_at_any_rate(sample_rate: int, channels: int, high_band: HighBand, data: st.DataObject) -> None:
     frames = data.draw(st.integers(1, sample_rate))
     x = speechlike(frames, sample_rate, channels, seed=frames)
     enhancer = Enhancer(lively(TINY), sample_rate, high_band, precision="fp32")
@@ -133,11 +134,10 @@ def test_gate_follows_the_networks_gain() -> None:
     """A network that halves everything halves the high band too when gated, and not when kept."""
     model = DCCRN(TINY)
     with torch.no_grad():
-        last = model.decoder[-1].conv
-        for tensor in (last.real_weight, last.imag_weight):
-            tensor.zero_()
-        last.real_bias.mul_(0.5)
-        last.imag_bias.mul_(0.5)
+        last = dict(model.decoder[-1].named_parameters())
+        for name in ("real", "imag"):
+            last[f"conv.{name}_weight"].zero_()
+            last[f"conv.{name}_bias"].mul_(0.5)
     rng = np.random.default_rng(0)
     x = (0.1 * rng.standard_normal(48_000)).astype(np.float32)
     np.testing.assert_allclose(Enhancer(model, 48_000, "gate")(x)[9000:-9000], 0.5 * x[9000:-9000], atol=5e-3)

@@ -16,7 +16,7 @@ def tone(level_db: float, seconds: float, rate: int, channels: int = 2) -> np.nd
     return np.repeat(10 ** (level_db / 20) * np.sin(2 * np.pi * 1000 * time)[:, None], channels, axis=1)
 
 
-CASES = {
+CASES: dict[str, list[tuple[float, float]]] = {
     "1": [(-23, 20)],
     "2": [(-33, 20)],
     "3": [(-36, 10), (-23, 60), (-36, 10)],

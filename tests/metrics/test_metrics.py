@@ -261,7 +261,12 @@ def test_a_pair_has_the_figures_of_its_measures(pair: tuple[np.ndarray, np.ndarr
 def test_shared_work_is_done_once(pair: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     modes: list[str] = []
     original = pesq.pesq
-    monkeypatch.setattr(pesq, "pesq", lambda *args: (modes.append(args[-1]), original(*args))[1])
+
+    def watched(*args: Any) -> Any:
+        modes.append(args[-1])
+        return original(*args)
+
+    monkeypatch.setattr(pesq, "pesq", watched)
     score_pair(*pair, 16_000, WITHOUT_NETWORK)
     assert modes == ["wb", "nb"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from dccrn_cli.mixing.speech_pauses import Pauses, draw_pauses, spread
 from dccrn_cli.mixing.tonal import TONAL_KINDS, mains, tonal_noise
 from dccrn_cli.training.training_data import find_data
 
-PLAIN = {**AS_THEY_ARE, "speed": 0.4}
+PLAIN: dict[str, Any] = {**AS_THEY_ARE, "speed": 0.4}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from dccrn_cli.cli.app import app
 from dccrn_cli.errors import CheckpointError, OptionError
 from dccrn_cli.nn.authors_checkpoint import from_reference
 from dccrn_cli.nn.checkpoint import load_checkpoint
-from dccrn_cli.nn.config import PRESETS
+from dccrn_cli.nn.config import DCCRN_PRESETS
 from dccrn_cli.nn.cost import count_parameters
 
 TOLERANCE = 1e-4
@@ -52,7 +52,7 @@ def test_converted_model_equals_the_authors(kind: str, use_cbn: bool, tmp_path: 
 
 @pytest.mark.parametrize(("kind", "millions"), [("r", 3.982), ("c", 3.982), ("e", 3.982), ("cl", 3.671)])
 def test_parameter_counts_of_the_papers_networks(kind: str, millions: float) -> None:
-    model = from_reference(authors_model(kind, False).state_dict(), PRESETS[f"dccrn-{kind}"])
+    model = from_reference(authors_model(kind, False).state_dict(), DCCRN_PRESETS[f"dccrn-{kind}"])
     assert count_parameters(model) / 1e6 == pytest.approx(millions, abs=5e-4)
 
 
@@ -61,7 +61,7 @@ def test_state_dict_in_a_wrapper_of_another_size() -> None:
 
     authors = AuthorsDCCRN([16, 32, 64, 128, 256, 256], 128, "E", use_clstm=False, use_cbn=False).eval()
     state = {"state_dict": {f"module.{key}": value for key, value in authors.state_dict().items()}, "epoch": 3}
-    model = from_reference(state, PRESETS["dccrn-e"])
+    model = from_reference(state, DCCRN_PRESETS["dccrn-e"])
     assert model.config.channels == (16, 32, 64, 128, 256, 256)
     assert model.config.rnn_units == 128
     x = torch.from_numpy(speechlike(3_000))[None]
@@ -72,20 +72,21 @@ def test_state_dict_in_a_wrapper_of_another_size() -> None:
 def test_what_cannot_be_converted_is_said(tmp_path: Path) -> None:
     state = authors_model("e", False).state_dict()
     with pytest.raises(CheckpointError, match="no encoder"):
-        from_reference({"something": torch.zeros(3)}, PRESETS["dccrn-e"])
+        from_reference({"something": torch.zeros(3)}, DCCRN_PRESETS["dccrn-e"])
     with pytest.raises(CheckpointError, match="unknown tensors"):
-        from_reference({**state, "extra.weight": torch.zeros(3)}, PRESETS["dccrn-e"])
+        from_reference({**state, "extra.weight": torch.zeros(3)}, DCCRN_PRESETS["dccrn-e"])
     state.pop("tranform.bias")
     with pytest.raises(CheckpointError, match=r"linear\.bias"):
-        from_reference(state, PRESETS["dccrn-e"])
+        from_reference(state, DCCRN_PRESETS["dccrn-e"])
     with pytest.raises(CheckpointError, match="STFT"):
         from_reference(
-            {**authors_model("e", False).state_dict(), "stft.weight": torch.zeros(514, 1, 400)}, PRESETS["dccrn-e"]
+            {**authors_model("e", False).state_dict(), "stft.weight": torch.zeros(514, 1, 400)},
+            DCCRN_PRESETS["dccrn-e"],
         )
     with pytest.raises(OptionError, match="dccrn-e"):
-        from_reference(state, PRESETS["dccrn-small"])
+        from_reference(state, DCCRN_PRESETS["dccrn-small"])
     with pytest.raises(CheckpointError, match="no encoder"):
-        from_reference({0: torch.zeros(1), "enhance.weight_hh_l0": torch.zeros(())}, PRESETS["dccrn-e"])
+        from_reference({0: torch.zeros(1), "enhance.weight_hh_l0": torch.zeros(())}, DCCRN_PRESETS["dccrn-e"])
     bad = tmp_path / "bad.pth"
     for content in (b"not a checkpoint", b"", b".", b"K", b"\x80\x02R."):
         bad.write_bytes(content)
@@ -105,4 +106,4 @@ def test_convert_replaces_nothing_unasked(tmp_path: Path) -> None:
     assert (
         CliRunner().invoke(app, ["convert", str(saved), "-o", str(tmp_path / "new" / "x.safetensors")]).exit_code == 0
     )
-    assert load_checkpoint(tmp_path / "new" / "x.safetensors")[0].config == PRESETS["dccrn-e"]
+    assert load_checkpoint(tmp_path / "new" / "x.safetensors")[0].config == DCCRN_PRESETS["dccrn-e"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dccrn_cli.errors import CheckpointError, OptionError
-from dccrn_cli.nn.config import PRESETS, DCCRNConfig, config_from_dict, preset
+from dccrn_cli.nn.config import DCCRN_PRESETS, PRESETS, DCCRNConfig, MaskKind, config_from_dict, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.nn.dccrn import DCCRN, multiply_mask
 from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv, DualPath, PReLU
@@ -65,12 +66,12 @@ def test_cost_of_the_papers_networks(name: str, gmacs: float) -> None:
 
 
 def test_small_preset_is_small() -> None:
-    assert count_parameters(DCCRN(preset("dccrn-small"))) < 1_000_000
+    assert count_parameters(DCCRN(DCCRN_PRESETS["dccrn-small"])) < 1_000_000
 
 
 @pytest.mark.parametrize("mask", ["R", "C", "E", "M"])
 @pytest.mark.parametrize("complex_rnn", [False, True])
-def test_a_new_network_is_close_to_the_identity(mask: str, complex_rnn: bool) -> None:
+def test_a_new_network_is_close_to_the_identity(mask: MaskKind, complex_rnn: bool) -> None:
     torch.manual_seed(0)
     model = DCCRN(dataclasses.replace(TINY, mask=mask, complex_rnn=complex_rnn)).eval()
     x = torch.from_numpy(speechlike(8000).T)
@@ -154,7 +155,7 @@ def test_complex_batch_norm_whitens() -> None:
         ({"mask": "X"}, "mask"),
     ],
 )
-def test_impossible_configurations_are_refused(change: dict[str, object], message: str) -> None:
+def test_impossible_configurations_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         dataclasses.replace(DCCRNConfig(), **change)
 

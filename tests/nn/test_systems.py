@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import SMALL_PRESETS, TINY, lively, speechlike
+from conftest import SMALL_DCCRNS, TINY, lively, speechlike
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -26,7 +27,7 @@ from dccrn_cli.nn import layers
 from dccrn_cli.nn.base import SAMPLE_RATE, NetworkConfig
 from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.checkpoint import load_checkpoint, read_metadata, save_model
-from dccrn_cli.nn.config import PRESETS, DCCRNConfig, preset
+from dccrn_cli.nn.config import PRESETS, preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.nn.net2net import widen
 from dccrn_cli.nn.network import SpectralNetwork
@@ -36,7 +37,7 @@ from dccrn_cli.training.losses import LossOptions, si_snr_db, training_loss
 TOLERANCE = 1e-5
 
 SYSTEMS = ("crn", "complex-crn", "lstm", "dcunet")
-SMALLER = {
+SMALLER: dict[str, dict[str, Any]] = {
     "crn": {"channels": (4, 4, 4, 4, 4), "rnn_units": 16},
     "complex-crn": {"channels": (4, 4, 4, 4, 4, 4), "rnn_units": 8},
     "lstm": {"units": 16},
@@ -44,7 +45,7 @@ SMALLER = {
 }
 
 
-def smaller(name: str, **changes: object) -> NetworkConfig:
+def smaller(name: str, **changes: Any) -> NetworkConfig:
     return dataclasses.replace(preset(name), **{**SMALLER[name], **changes})
 
 
@@ -106,10 +107,8 @@ def first_moved(model: SpectralNetwork, at: int) -> int:
         return int((model(x) != model(y))[0].nonzero()[0])
 
 
-DCCRNS = {
-    name: dataclasses.replace(config, clamp=False)
-    for name, config in SMALL_PRESETS.items()
-    if isinstance(config, DCCRNConfig)
+DCCRNS: dict[str, NetworkConfig] = {
+    name: dataclasses.replace(config, clamp=False) for name, config in SMALL_DCCRNS.items()
 }
 
 
@@ -153,7 +152,9 @@ def test_memory_of_a_stream_is_bounded(name: str) -> None:
     sizes = []
     for _ in range(5):
         core.process(speechlike(16_000))
-        sizes.append(sum(t.untyped_storage().nbytes() for kept in core._stream._state for t in kept))
+        state = core._stream._state
+        assert state is not None
+        sizes.append(sum(int(t.untyped_storage().nbytes()) for kept in state for t in kept))
     assert len(set(sizes)) == 1
 
 
@@ -229,7 +230,7 @@ def test_files_of_other_networks_are_refused(tmp_path: Path) -> None:
     lstm = lively(VARIANTS["lstm"])
     for config, message in (
         (VARIANTS["dcunet"], "missing or unexpected"),
-        (dataclasses.replace(VARIANTS["lstm"], units=8), "do not fit"),
+        (smaller("lstm", units=8), "do not fit"),
     ):
         lstm.config = config
         save_model(lstm, path)
@@ -296,7 +297,7 @@ def test_learns_one_batch(name: str) -> None:
     for _ in range(40):
         loss = training_loss(model(noisy), clean, LossOptions())
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         losses.append(loss.item())
     assert min(losses[-5:]) < losses[0] - 0.3

@@ -56,7 +56,7 @@ def test_long_recordings_are_drawn_in_little_memory(tmp_path: Path) -> None:
 def scored(label: str, count: int = 12, **changes: Any) -> ScoredSystem:
     """A system with scores that rise with the SNR."""
     values = dict.fromkeys(METRICS, 1.0)
-    files = [
+    files: list[dict[str, Any]] = [
         {
             "name": f"{index}",
             "values": {name: value + index % 7 for name, value in values.items()},

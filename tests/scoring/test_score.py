@@ -154,7 +154,7 @@ def test_one_bad_file_stops_nothing(sets: Path) -> None:
 
 
 def test_an_unforeseen_failure_is_one_file_s(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = folder_module.measure_files
+    from dccrn_cli.scoring.measurement import measure_files as real
 
     def fail(sounds: SoundCache, reference: Path, *rest: Any) -> Any:
         if "mix_3" in reference.name:
@@ -288,7 +288,7 @@ def test_systems_are_compared_over_what_all_have(sets: Path) -> None:
 
 def test_what_is_known_is_not_measured_again(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[tuple[str, tuple[str, ...]]] = []
-    real = folder_module.measure_files
+    from dccrn_cli.scoring.measurement import measure_files as real
 
     def note(sounds: SoundCache, reference: Path, estimate: Path, noisy: Path | None, names: Any, *rest: Any) -> Any:
         measured.append((estimate.parent.parent.name, tuple(names)))
@@ -402,7 +402,8 @@ def test_a_process_that_dies_costs_one_file(sets: Path) -> None:
 class Killer(Store):
     """Takes its process along."""
 
-    def save(self, reference: Path, *rest: Any) -> None:
+    def save(self, reference: Path | None, *rest: Any) -> None:
+        assert reference is not None
         if "mix_3" in reference.name:
             time.sleep(0.3)
             os._exit(1)
@@ -415,8 +416,9 @@ def test_ctrl_c(sets: Path, own_cache: Path, jobs: int) -> None:
         first = write(sets / kind / "long0.wav", hiss(voice(0, 20.0)))
         for number in range(1, 12):
             shutil.copy(first, first.with_name(f"long{number}.wav"))
-    command = [sys.executable, "-m", "dccrn_cli", "score", "--ref", sets / "clean", "--est", sets / "out",
-               "--metrics", "pesq_wb,stoi", "-j", str(jobs)]  # fmt: skip
+    folders = ["--ref", str(sets / "clean"), "--est", str(sets / "out")]
+    measures = ["--metrics", "pesq_wb,stoi", "-j", str(jobs)]
+    command = [sys.executable, "-m", "dccrn_cli", "score", *folders, *measures]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
     while not list(own_cache.rglob("*.json")) and time.monotonic() < deadline:

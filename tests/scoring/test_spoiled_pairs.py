@@ -19,7 +19,8 @@ Spoiled = Callable[[np.ndarray], tuple[np.ndarray, int, np.ndarray, int]]
 
 
 def at(x: np.ndarray, rate: int) -> np.ndarray:
-    return soxr.resample(x, RATE, rate)
+    resampled: np.ndarray = soxr.resample(x, RATE, rate)
+    return resampled
 
 
 def with_nan(x: np.ndarray) -> np.ndarray:
@@ -131,7 +132,9 @@ def test_alignment_keeps_the_noisy_file_in_step(tmp_path: Path) -> None:
     x = voice()
     noisy, out = hiss(x, 0.1), hiss(x)
     paths = [write(tmp_path / f"{n}.wav", y) for n, y in enumerate((x, np.append(out[500:], np.zeros(500)), noisy))]
-    found = measure_files(SoundCache(), *paths, ("si_snr", "si_snr_improvement"), Repairs(align=True))
+    found = measure_files(
+        SoundCache(), paths[0], paths[1], paths[2], ("si_snr", "si_snr_improvement"), Repairs(align=True)
+    )
     expected = score_pair(x[500:], out[500:], RATE, ("si_snr", "si_snr_improvement"), noisy[500:])
     assert found.values == pytest.approx(expected, abs=1e-6)
     assert found.delay_samples == -500

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -191,7 +192,12 @@ def test_no_recording_is_on_both_sides(data: Path, monkeypatch: pytest.MonkeyPat
     from dccrn_cli.data.clips import Clip
 
     original = Clip.read
-    monkeypatch.setattr(Clip, "read", lambda clip: (read.append(str(clip.source)), original(clip))[1])
+
+    def watched(clip: Clip) -> np.ndarray:
+        read.append(str(clip.source))
+        return original(clip)
+
+    monkeypatch.setattr(Clip, "read", watched)
     own = own_data([data / "speech"], [data / "noise"], None, [], MixingOptions(seconds=1.0), 0.0, 0)
     held = set(read)
     read.clear()
@@ -234,7 +240,7 @@ def scores(si_snr: float, pesq: float = 2.0, stoi: float = 0.8, clean: float = 3
 def test_what_speaks_against_a_model() -> None:
     good = Comparison(scores(10), scores(11), scores(12), scores(12.2))
     assert good.objections() == []
-    worse = {
+    worse: dict[str, dict[str, Any]] = {
         "on your noise changes by": {"own_after": scores(10.05)},
         "PESQ-WB on your noise falls": {"own_after": scores(11, pesq=1.9)},
         "SI-SNR elsewhere falls": {"elsewhere_after": scores(11.9)},
@@ -255,15 +261,15 @@ def test_blending_goes_from_one_model_to_the_other(tiny_model: DCCRN) -> None:
             torch.testing.assert_close(blended(tiny_model, other, strength)(signal_), end(signal_))
 
 
-def test_blend_takes_sources_by_their_share() -> None:
+def test_blend_takes_sources_by_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
     options = MixingOptions(seconds=0.5)
     ones, twos = (
         RecordedPairs([Pair("x", np.full(8000, v, np.float32), np.full(8000, v, np.float32))], options, 0)
         for v in (0.1, 0.2)
     )
     drawn = []
-    for source in (ones, twos):
-        source.example = lambda number, source=source: source is twos  # type: ignore[method-assign]
+    monkeypatch.setattr(ones, "example", lambda number: False)
+    monkeypatch.setattr(twos, "example", lambda number: True)
     blend = Blend([(ones, 0.7), (twos, 0.3)], seed=1)
     drawn = [blend.example(number) for number in range(2000)]
     assert np.mean(drawn) == pytest.approx(0.3, abs=0.04)

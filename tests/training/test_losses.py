@@ -192,7 +192,7 @@ def test_gradients_are_those_of_the_value(name: str) -> None:
     clean, noise = signals(6000, dtype=torch.float64)
     options = LossOptions(terms={name: 1.0})
     estimate = (clean + 0.4 * noise).requires_grad_()
-    training_loss(estimate, clean, options, clean + noise).backward()
+    torch.autograd.backward(training_loss(estimate, clean, options, clean + noise))
     assert estimate.grad is not None
     way = estimate.grad / estimate.grad.norm()
     step = 1e-6
@@ -217,7 +217,7 @@ def test_values_and_gradients_are_finite(case: str, samples: int) -> None:
     for name in TERMS:
         estimate = estimate.detach().requires_grad_()
         loss = training_loss(estimate, clean, LossOptions(terms={name: 1.0}), noisy)
-        loss.backward()
+        torch.autograd.backward(loss)
         assert torch.isfinite(loss), name
         assert estimate.grad is not None
         assert torch.isfinite(estimate.grad).all(), name
@@ -295,7 +295,7 @@ def test_what_validation_makes_serves_training() -> None:
     with torch.inference_mode():
         training_loss(clean + noise, clean, ALL, clean)
     estimate = (clean + noise).requires_grad_()
-    training_loss(estimate, clean, ALL, clean).backward()
+    torch.autograd.backward(training_loss(estimate, clean, ALL, clean))
     assert estimate.grad is not None
 
 

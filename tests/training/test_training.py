@@ -26,6 +26,7 @@ from dccrn_cli.cli.app import app
 from dccrn_cli.data.clips import ClipPool, find_clips
 from dccrn_cli.data.pairs import read_pairs
 from dccrn_cli.errors import CheckpointError, DataError, OptionError
+from dccrn_cli.mixing.mixer import Mixer
 from dccrn_cli.mixing.noises import coloured
 from dccrn_cli.mixing.source import mixed_pairs
 from dccrn_cli.nn.checkpoint import load_checkpoint
@@ -169,10 +170,12 @@ def test_an_unreadable_clip_is_left_out_and_named(data: Path, tmp_path: Path) ->
     run = trainer(data, tmp_path, steps=4, validate_every=100)
     (tmp_path / "bad.wav").write_bytes(b"text")
     bad = find_clips([tmp_path / "bad.wav"])
+    assert isinstance(run.source, Mixer)
     run.source.noise = ClipPool([*find_clips([data / "noise"])[:1], *bad], balance=1)
     list(run.run())
     assert list(run.source.noise.unreadable) == ["bad.wav"]
     run = trainer(data, tmp_path / "other")
+    assert isinstance(run.source, Mixer)
     run.source.noise = ClipPool(bad)
     with pytest.raises(DataError, match=r"bad\.wav"):
         list(run.run())

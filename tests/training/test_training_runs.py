@@ -21,9 +21,10 @@ from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import DataError, OptionError, StorageError
-from dccrn_cli.mixing.mixer import MixingOptions, synthetic_noise
+from dccrn_cli.mixing.mixing_options import MixingOptions
+from dccrn_cli.mixing.noises import synthetic_noise
 from dccrn_cli.nn.checkpoint import load_checkpoint, save_model
-from dccrn_cli.nn.config import PRESETS
+from dccrn_cli.nn.config import DCCRN_PRESETS, DCCRNConfig
 from dccrn_cli.training.distributed import Team
 from dccrn_cli.training.losses import COMBINATIONS
 from dccrn_cli.training.recipe import parse_setting, read_recipe, recipe_names
@@ -274,8 +275,10 @@ def test_recipes_build_on_others_and_take_changes(tmp_path: Path) -> None:
     assert dict(recipe.loss.terms) == {"snr": 1.0, "mse": 0.5}
     more = read_recipe("dccrn", {"loss": {"pesq": 0.1}})
     assert dict(more.loss.terms) == {**read_recipe("dccrn").loss.terms, "pesq": 0.1}
-    assert recipe.config().rnn_units == 64
-    assert recipe.config().channels == PRESETS["dccrn"].channels
+    config = recipe.config()
+    assert isinstance(config, DCCRNConfig)
+    assert config.rnn_units == 64
+    assert config.channels == DCCRN_PRESETS["dccrn"].channels
     (tmp_path / "next.toml").write_text('base = "mine"\n')
     assert read_recipe(tmp_path / "next.toml").training.batch == 2
 

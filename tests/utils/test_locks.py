@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import dccrn_cli.cli.batch as batch_module
 from dccrn_cli.cli.batch import BatchLog
 from dccrn_cli.engine.enhance_options import EnhanceOptions
-from dccrn_cli.engine.files.folder import Batch
+from dccrn_cli.engine.files.folder import FileBatch
 from dccrn_cli.engine.files.parallel import _ADDRESS
 from dccrn_cli.engine.files.plan import Plan
 from dccrn_cli.engine.files.results import FileResult
@@ -103,7 +103,7 @@ def test_csv_cells() -> None:
 def test_a_full_disk_costs_the_report_and_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(batch_module, "error_line", told.append)
-    with BatchLog(Batch(Plan(()), EnhanceOptions()), tmp_path / "report.csv", False, True) as log:
+    with BatchLog(FileBatch(Plan(()), EnhanceOptions()), tmp_path / "report.csv", False, True) as log:
         log.add(FileResult(Path("a.wav"), Path("b.wav"), "done"))
         whole = (tmp_path / "report.csv").read_bytes()
         with open("/dev/full", "wb", buffering=0) as full:
@@ -220,7 +220,7 @@ def test_metadata_cannot_ask_for_terabytes(tmp_path: Path) -> None:
     path = tmp_path / "metadata.csv"
     for change in ({}, {"noise_offset": 10**12}, {"clean_offset": 10**12}, {"samples": 10**12},
                    {"sample_rate": 10**9}, {"t60_s": 1e6}, {"noise_scale": 1e30}):  # fmt: skip
-        cells = dataclasses.asdict(dataclasses.replace(row, **change))  # type: ignore[arg-type]
+        cells = dataclasses.asdict(dataclasses.replace(row, **change))
         path.write_text(csv_line(COLUMNS) + csv_line(cells[name] for name in COLUMNS))
         if change:
             with pytest.raises(DataError):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dccrn_cli.engine.files.shared_progress import ProgressBoard
 
 
-class Batch:
+class FileBatch:
     """The files of a plan, by what is to be done with them.
 
     Args:
@@ -133,7 +133,7 @@ def enhance_folder(
     if not plan.jobs:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in plan.unusable)
         raise OptionError("no audio files found" + (f" ({reasons})" if reasons else ""))
-    batch = Batch(plan, options, workers)
+    batch = FileBatch(plan, options, workers)
     results: list[FileResult] = []
     failure: StorageError | None = None
     with contextlib.ExitStack() as stack:
