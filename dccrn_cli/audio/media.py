@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from dccrn_cli.audio.extent import cut_off, riff_shortage
+from dccrn_cli.audio.ffmpeg import default_track, import_av, no_track, open_media, track_s
 from dccrn_cli.audio.files import describe, reason
 from dccrn_cli.audio.formats import AudioInfo, is_audio
 from dccrn_cli.audio.metadata.model import Chapter, Common, Metadata, Picture
-from dccrn_cli.errors import MissingDependency, UnreadableAudio
+from dccrn_cli.errors import UnreadableAudio
 
 MEDIA_SUFFIXES = frozenset(
     """
@@ -62,51 +63,6 @@ AV_CLOCK_HZ = 1_000_000
 def is_sound(path: Path) -> bool:
     """Whether the name is that of a recording that can be read: audio, or a film or the like with `av`."""
     return is_audio(path) or (path.suffix.lower() in MEDIA_SUFFIXES and not path.name.startswith("._"))
-
-
-def import_av() -> Any:
-    """The package, told to be quiet.
-
-    Raises:
-        MissingDependency: it is not there.
-    """
-    try:
-        import av
-    except ImportError:
-        raise MissingDependency("av", "av") from None
-    av.logging.set_level(None)
-    return av
-
-
-def open_media(av: Any, file: Any) -> Any:
-    """FFmpeg's view of a file that is open for reading."""
-    # No protocol, so that a playlist in disguise opens no other files.
-    return av.open(file, "r", options={"protocol_whitelist": "none"}, metadata_errors="replace", buffer_size=1 << 18)
-
-
-def default_track(container: Any) -> int:
-    """Number, from 1 on, of the sound track that players take: the first one marked as default, else the first."""
-    flagged = (n for n, stream in enumerate(container.streams.audio, 1) if stream.disposition.value & 1)
-    return next(flagged, 1)
-
-
-def count_tracks(path: Path) -> int:
-    """How many sound tracks a file has; 1 for what cannot be read, which reading it will say.
-
-    Raises:
-        MissingDependency: no package `av`.
-    """
-    av = import_av()
-    try:
-        with open(path, "rb") as file, open_media(av, file) as container:
-            return max(len(container.streams.audio), 1)
-    except (av.error.FFmpegError, OSError, ValueError):
-        return 1
-
-
-def no_track(number: int | None, count: int) -> str:
-    """The message where a sound track is asked for that is not there."""
-    return f"there is no sound track {number}; it has {count}"
 
 
 def silence(frames: int, channels: int, step: int) -> Iterator[np.ndarray]:
@@ -180,7 +136,7 @@ class MediaReader:
         self._origin_s: float = start_s if first.time is None else first.time
         self._position = 0
         self.start_s = max(self._origin_s - start_s, 0.0)
-        self._track_s = _track_s(stream, self._origin_s)
+        self._track_s = track_s(stream, self._origin_s)
 
         codec = stream.codec_context.codec.canonical_name
         pcm = re.match("pcm_([sf][0-9]+)", codec)
@@ -348,13 +304,3 @@ class MediaReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _track_s(stream: Any, origin_s: float) -> float:
-    """What the header says of the length of a track, seconds; 0 where it does not."""
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    written = re.fullmatch("([0-9]+):([0-9]+):([0-9.]+)", stream.metadata.get("DURATION", ""))
-    if written is None:
-        return 0.0
-    return 3600 * int(written[1]) + 60 * int(written[2]) + float(written[3]) - origin_s  # Matroska counts from 0

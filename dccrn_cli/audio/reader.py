@@ -10,9 +10,10 @@ from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
+from dccrn_cli.audio.ffmpeg import no_track
 from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.formats import AudioInfo
-from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader, no_track
+from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader
 from dccrn_cli.audio.metadata import Metadata
 from dccrn_cli.audio.sniff import PLAIN, UNCOMMON_WAV, media_kind
 from dccrn_cli.errors import DccrnError, MissingDependency, UnreadableAudio

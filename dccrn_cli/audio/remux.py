@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dccrn_cli.audio.ffmpeg import import_av, open_media
 from dccrn_cli.audio.files import AudioReader, reason
-from dccrn_cli.audio.media import AV_CLOCK_HZ, LONGEST_GAP_S, MediaReader, import_av, open_media, silence
+from dccrn_cli.audio.media import AV_CLOCK_HZ, LONGEST_GAP_S, MediaReader, silence
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.errors import AudioError, UnsupportedFormat
 from dccrn_cli.utils.atomic import open_no_link

@@ -92,14 +92,8 @@ def read_wav_header(read: Callable[[int], bytes]) -> WavHeader:
             info = _parse_format(chunk, order)
         elif name == b"ds64" and size >= 16:
             (long_size,) = struct.unpack_from(order + "Q", chunk, 8)
-        rest = bytearray()
-        while len(rest) < size + size % 2 - len(chunk):
-            rest += exactly(min(size + size % 2 - len(chunk) - len(rest), _PIECE))
-            if len(rest) > _LONGEST_CHUNK:
-                name = b"JUNK"
-                size -= len(rest)
-                rest.clear()
-        if name not in NOT_CARRIED:
+        rest = _rest_of_chunk(exactly, size + size % 2 - len(chunk))
+        if rest is not None and name not in NOT_CARRIED:
             chunks.append((name, (chunk + rest)[:size]))
     if info is None:
         raise UnreadableAudio("a WAV whose samples come before their format")
@@ -114,6 +108,18 @@ def read_wav_header(read: Callable[[int], bytes]) -> WavHeader:
     return WavHeader(
         replace(info, frames=size // frame_bytes if known else 0), size if known else None, is_zero, tuple(chunks)
     )
+
+
+def _rest_of_chunk(exactly: Callable[[int], bytes], left: int) -> bytes | None:
+    """So many bytes; None where they are too many to keep, which are read all the same."""
+    rest, is_kept = bytearray(), True
+    while left:
+        rest += exactly(min(left, _PIECE))
+        left -= min(left, _PIECE)
+        if len(rest) > _LONGEST_CHUNK:
+            is_kept = False
+            rest.clear()
+    return bytes(rest) if is_kept else None
 
 
 def _parse_format(chunk: bytes, order: str) -> AudioInfo:

@@ -171,7 +171,8 @@ def test_valid_bits(width: int, valid: int, plain: bool, tmp_path: Path, enhance
     parts = dict(chunks((tmp_path / "b.wav").read_bytes()))
     assert struct.unpack_from("<H", parts[b"fmt "], 14 if plain else 18)[0] == valid
     data = np.frombuffer(parts[b"data"], np.uint8).reshape(-1, width)
-    low = sum(data[:, n].astype(np.int64) << 8 * n for n in range(width)) & ((1 << (8 * width - valid)) - 1)
+    packed: np.ndarray = np.sum([data[:, n].astype(np.int64) << 8 * n for n in range(width)], axis=0)
+    low = packed & ((1 << (8 * width - valid)) - 1)
     assert not low.any()
     assert data.any()
 
@@ -212,7 +213,8 @@ COMMON = Common(
 def tagged(path: Path, container: str, subtype: str | None = None) -> Path:
     soundfile.write(path, speechlike(8000), 16_000, subtype, format=container)
     with open(path, "r+b") as file:
-        {"FLAC": flac.write_common, "OGG": ogg.write_common}.get(container, write_id3)(file, COMMON)
+        write: Any = {"FLAC": flac.write_common, "OGG": ogg.write_common}.get(container, write_id3)
+        write(file, COMMON)
     return path
 
 

@@ -13,9 +13,10 @@ from typing import Protocol
 
 import numpy as np
 
+from dccrn_cli.audio.ffmpeg import count_tracks
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.levels import LevelMeter
-from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader, count_tracks
+from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader
 from dccrn_cli.audio.reader import Reader, open_sound
 from dccrn_cli.audio.remux import CleanTrack, remux
 from dccrn_cli.audio.resample import Resampler

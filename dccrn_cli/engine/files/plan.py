@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
+from dccrn_cli.audio.ffmpeg import count_tracks
 from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.formats import FORMAT_OF_SUFFIX, SUFFIXES, contradicts
-from dccrn_cli.audio.media import MEDIA_SUFFIXES, count_tracks, is_sound
+from dccrn_cli.audio.media import MEDIA_SUFFIXES, is_sound
 from dccrn_cli.audio.remux import can_remux
 from dccrn_cli.errors import MissingDependency, OptionError
 from dccrn_cli.utils.paths import is_folder, path_kind
