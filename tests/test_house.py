@@ -25,6 +25,7 @@ CHECKS = {
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("types")
 @pytest.mark.parametrize("name", CHECKS)
 def test_check(name: str) -> None:
     module, *arguments = CHECKS[name]

@@ -34,7 +34,7 @@ def snr_in_name(name: str) -> float | None:
 
 
 @dataclass(frozen=True)
-class Metadata:
+class MetadataTable:
     """Rows of a metadata table by file name."""
 
     path: Path
@@ -42,7 +42,7 @@ class Metadata:
     rows: Mapping[str, Mapping[str, str]]
 
     @classmethod
-    def read(cls, path: Path) -> Metadata:
+    def read(cls, path: Path) -> MetadataTable:
         """Read a CSV file with a column of names.
 
         Raises:
@@ -80,7 +80,7 @@ def find_metadata(pairs: Sequence[FilePair]) -> Path | None:
                 continue
             seen.add(candidate)
             try:
-                metadata = Metadata.read(candidate)
+                metadata = MetadataTable.read(candidate)
             except OptionError:
                 continue
             if any(metadata.find(_names(pair.file, pair.noisy, pair.reference)) for pair in pairs):
@@ -88,13 +88,13 @@ def find_metadata(pairs: Sequence[FilePair]) -> Path | None:
     return None
 
 
-def check_columns(by: Sequence[str], metadata: Path | None) -> Metadata | None:
+def check_columns(by: Sequence[str], metadata: Path | None) -> MetadataTable | None:
     """Read the metadata and check that all columns exist.
 
     Raises:
         OptionError: a column is missing, or the metadata cannot be read.
     """
-    table = None if metadata is None else Metadata.read(metadata)
+    table = None if metadata is None else MetadataTable.read(metadata)
     known = table.columns if table else ()
     for column in by:
         if column not in (SNR, FOLDER, *known):
