@@ -17,7 +17,7 @@ from dccrn_cli.cli.console import SOME_FAILED, count, error_line, plain_errors, 
 from dccrn_cli.cli.options import FILES, WORK, AsJson, Jobs, Quiet, option
 
 if TYPE_CHECKING:
-    from dccrn_cli.engine.files.folder import Batch
+    from dccrn_cli.engine.files.folder import FileBatch
     from dccrn_cli.report.listening.page import ListeningPage
     from dccrn_cli.report.listening.results import ListeningResults
     from dccrn_cli.scoring.measurement import Record
@@ -140,7 +140,7 @@ def check_page(path: Path) -> None:
     check_writable(path)
 
 
-def batch_page(batch: Batch, output: Path, quiet: bool) -> None:
+def batch_page(batch: FileBatch, output: Path, quiet: bool) -> None:
     """The page of what a batch has made, now or before."""
     from dccrn_cli.report.listening.page import ListenOptions, write_page
     from dccrn_cli.scoring.pairing import FilePair

@@ -13,7 +13,7 @@ from dccrn_cli.data.speech_level import active_rms
 from dccrn_cli.errors import DataError, OptionError
 
 
-class Recording(NamedTuple):
+class SourceRecording(NamedTuple):
     """A decoded recording, float32 `(samples,)`, and its origin."""
 
     clip: Clip
@@ -41,7 +41,7 @@ class Sources:
             self.groups.setdefault(clip.group, []).append(index)
             self._named.setdefault(clip.name, []).append(clip)
 
-    def first(self, order: Iterable[int], sample_rate: int, silence: float = SILENCE) -> Recording:
+    def first(self, order: Iterable[int], sample_rate: int, silence: float = SILENCE) -> SourceRecording:
         """The first usable recording in a given order of indices.
 
         Raises:
@@ -56,7 +56,7 @@ class Sources:
                 samples = clip.decode(content, sample_rate)
                 if active_rms(samples, sample_rate) <= silence:
                     raise DataError("contains only silence", clip.name)
-                return Recording(clip, samples, digest(content))
+                return SourceRecording(clip, samples, digest(content))
             except DataError as error:
                 self.unusable[index] = error
         reasons = "; ".join(map(str, itertools.islice(self.unusable.values(), 3)))

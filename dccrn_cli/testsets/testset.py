@@ -18,7 +18,7 @@ from dccrn_cli.mixing.decays import draw_t60_s, from_direct_sound
 from dccrn_cli.testsets.mixture import Mixture, blend, in_room, join, simulated_room
 from dccrn_cli.testsets.mixture_recipe import MixtureRecipe
 from dccrn_cli.testsets.rows import SIMULATED, Row, joined_names, mixture_name
-from dccrn_cli.testsets.sources import Recording, Sources
+from dccrn_cli.testsets.sources import SourceRecording, Sources
 
 SNR_TOLERANCE_DB = 0.05
 """Largest deviation from the requested SNR; a mixture whose sample format is too coarse for that is rejected."""
@@ -139,7 +139,7 @@ class MixtureSet:
     def _rng(self, number: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng((self.recipe.seed, number, purpose))
 
-    def _speech(self, number: int) -> tuple[list[Recording], int, np.ndarray]:
+    def _speech(self, number: int) -> tuple[list[SourceRecording], int, np.ndarray]:
         """Recordings, offset in their concatenation, and the excerpt from there on."""
         rate, rng = self.recipe.sample_rate, self._rng(number, _SPEECH)
         spoken = [self.clean.first(self._order(self.clean, number, _SPEECH_ORDER, rng), rate)]
@@ -160,8 +160,8 @@ class MixtureSet:
 
     def _noise(
         self, noise_set: str, in_set: int, turn: int, number: int, length: int
-    ) -> tuple[Recording, int, np.ndarray]:
-        """Recording, offset, and the excerpt from there on, avoiding nearly silent parts."""
+    ) -> tuple[SourceRecording, int, np.ndarray]:
+        """SourceRecording, offset, and the excerpt from there on, avoiding nearly silent parts."""
         sources, rng = self.noise[noise_set], self._rng(number, _NOISE)
         order = self._order(sources, turn, _NOISE_ORDER + in_set, rng)
         source = sources.first(order, self.recipe.sample_rate)

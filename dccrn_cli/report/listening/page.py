@@ -16,7 +16,7 @@ from typing import Any, get_args
 from dccrn_cli.errors import DccrnError, OptionError
 from dccrn_cli.metrics.registry import DEFAULT_METRICS, METRICS
 from dccrn_cli.report.listening.recordings import (
-    Clip,
+    Excerpt,
     Pick,
     Quality,
     Recording,
@@ -224,7 +224,7 @@ def _first_metric(records: Sequence[Record]) -> str | None:
     return next((name for record in records for name in record["values"]), None)
 
 
-def _write(clips: Sequence[Clip], systems: Sequence[str], output: Path) -> tuple[Path, int]:
+def _write(clips: Sequence[Excerpt], systems: Sequence[str], output: Path) -> tuple[Path, int]:
     """Write the page, or the folder where it would be too large; its path and size."""
     coded = [[base64.b64encode(sound).decode("ascii") for sound in clip.sounds] for clip in clips]
     if sum(len(sound) for sounds in coded for sound in sounds) <= MAX_PAGE_BYTES:
@@ -247,7 +247,7 @@ def _write(clips: Sequence[Clip], systems: Sequence[str], output: Path) -> tuple
     return folder / "index.html", size + len(page)
 
 
-def _page(clips: Sequence[Clip], systems: Sequence[str], sounds: str, *, in_folder: bool) -> bytes:
+def _page(clips: Sequence[Excerpt], systems: Sequence[str], sounds: str, *, in_folder: bool) -> bytes:
     title = f"Listen: {', '.join(systems)}"
     fields = {
         "title": html.escape(plain_text(title)),
@@ -264,7 +264,7 @@ def _page(clips: Sequence[Clip], systems: Sequence[str], sounds: str, *, in_fold
     return "".join(pieces).encode()
 
 
-def _data(clips: Sequence[Clip], systems: Sequence[str], title: str, in_folder: bool) -> dict[str, Any]:
+def _data(clips: Sequence[Excerpt], systems: Sequence[str], title: str, in_folder: bool) -> dict[str, Any]:
     measured = {name for clip in clips for values in clip.recording.scores.values() for name in values}
     metrics = [metric for metric in METRICS.values() if metric.name in measured]
     seconds = sum(clip.seconds for clip in clips)
@@ -282,7 +282,7 @@ def _data(clips: Sequence[Clip], systems: Sequence[str], title: str, in_folder: 
     }
 
 
-def _file_data(clip: Clip) -> dict[str, Any]:
+def _file_data(clip: Excerpt) -> dict[str, Any]:
     versions = []
     for number, (kind, label, _) in enumerate(clip.recording.versions):
         scores = clip.recording.scores.get("" if kind == "noisy" else label, {}) if kind != "reference" else {}

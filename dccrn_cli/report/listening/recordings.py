@@ -61,7 +61,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Clip:
+class Excerpt:
     """A stretch of a recording, ready for a page.
 
     Attributes:
@@ -156,7 +156,7 @@ def choose(
     return [recordings[number] for _, number in values[:count]]
 
 
-def make_clip(recording: Recording, seconds: float, quality: Quality) -> Clip:
+def make_clip(recording: Recording, seconds: float, quality: Quality) -> Excerpt:
     """Read the stretch of a recording in which most is changed, in all versions, and code it.
 
     Versions are brought to the rate and the length of the noisy one, and to at most two channels. One gain for
@@ -181,7 +181,9 @@ def make_clip(recording: Recording, seconds: float, quality: Quality) -> Clip:
     peak = max(float(np.abs(signal).max()) for signal in signals)
     gain = _PEAK / peak if peak > 0 else 1.0
     sounds = [_coded(signal * gain, rate, quality) for signal in signals]
-    return Clip(recording, rate, start_s, len(noisy) / rate, max(total_s, len(noisy) / rate), sounds, loudness, removed)
+    return Excerpt(
+        recording, rate, start_s, len(noisy) / rate, max(total_s, len(noisy) / rate), sounds, loudness, removed
+    )
 
 
 def expected_bytes(recording: Recording, seconds: float, quality: Quality) -> int:
