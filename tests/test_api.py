@@ -34,9 +34,11 @@ ROOT = Path(__file__).parents[1]
 
 MEMBERS = {
     "AudioError", "CheckpointError", "DataError", "DccrnError", "EnhanceOptions", "Enhancer", "FileResult",
-    "FineTuneOptions", "InvalidSamples", "MetricError", "MissingDependency", "OptionError", "PlanOptions",
-    "StorageError", "UnreadableAudio", "UnsupportedFormat", "Workers", "__version__", "available_models", "enhance",
-    "enhance_folder", "export_onnx", "finetune", "load_model", "mix", "score_folders", "score_pair", "train",
+    "FineTuneOptions", "InvalidSamples", "ListenOptions", "ListeningPage", "ListeningResults", "LiveEnhancer",
+    "LiveOptions", "LiveStatus", "MetricError", "MissingDependency", "OptionError", "PlanOptions",
+    "SoundDeviceError", "StorageError", "UnreadableAudio", "UnsupportedFormat", "Workers", "__version__",
+    "available_models", "collect_results", "enhance", "enhance_folder", "export_onnx", "finetune", "listening_page",
+    "load_model", "mix", "score_folders", "score_pair", "train",
 }  # fmt: skip
 
 SCRIPT = """\

@@ -14,7 +14,8 @@ from dccrn_cli.audio.ring import SampleRing
 def test_what_goes_in_comes_out_in_order_for_any_cut() -> None:
     rng = np.random.default_rng(0)
     signal = np.arange(5000, dtype=np.float32)[:, None].repeat(2, axis=1)
-    ring, out, at = SampleRing(97, 2), [], 0
+    out: list[np.ndarray] = []
+    ring, at = SampleRing(97, 2), 0
     while sum(map(len, out)) < len(signal):
         at += ring.write(signal[at : at + rng.integers(0, 60)])
         out.append(ring.read(int(rng.integers(0, 60))))

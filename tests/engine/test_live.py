@@ -18,6 +18,7 @@ from dccrn_cli.engine.live.choice import choose_model, measure_load
 from dccrn_cli.engine.live.pipe import LivePipe
 from dccrn_cli.engine.live.recording import Recording
 from dccrn_cli.errors import OptionError
+from dccrn_cli.nn.cost import macs_per_second
 
 RATE, BLOCK = 16_000, 512
 
@@ -142,7 +143,7 @@ def test_a_model_that_cannot_keep_up_is_refused_with_the_next_smaller_one(monkey
     with pytest.raises(OptionError, match=r"dccrn takes 1\.25 s .* blocks of 32 ms; dccrn-small takes 1\.50 s"):
         choose_model(None, build, 1, BLOCK)
     for wanted, other in (("dccrn", "dccrn-small"), ("dccrn-small", "dccrn")):
-        costs = {name: choice.macs_per_second(choice._config(name)) for name in (wanted, other)}
+        costs = {name: macs_per_second(choice._config(name)) for name in (wanted, other)}
         remedy = f"--model {other}" if costs[other] < costs[wanted] else "no bundled model is smaller"
         with pytest.raises(OptionError, match=remedy):
             choose_model(wanted, build, 1, BLOCK)

@@ -20,7 +20,7 @@ from voices import hiss, voice, write
 from dccrn_cli import ListenOptions, collect_results, listening_page
 from dccrn_cli.errors import OptionError
 from dccrn_cli.report.listening import page as page_module
-from dccrn_cli.report.listening.recordings import Recording, make_clip
+from dccrn_cli.report.listening.recordings import Versions, make_clip
 
 SCRIPT = "<script>alert(1)<&script>"
 
@@ -130,7 +130,7 @@ def test_stretch_where_most_changes(tmp_path: Path) -> None:
     noisy[41 * rate : 46 * rate] += 0.3
     write(tmp_path / "noisy.wav", noisy, rate)
     write(tmp_path / "clean.wav", np.repeat(np.stack([x, x], axis=1), 2, axis=0), 2 * rate)
-    clip = make_clip(Recording("a", tmp_path / "noisy.wav", {"b": tmp_path / "clean.wav"}), 5.0, "opus")
+    clip = make_clip(Versions("a", tmp_path / "noisy.wav", {"b": tmp_path / "clean.wav"}), 5.0, "opus")
     assert (clip.start_s, clip.seconds, clip.total_s) == pytest.approx((41, 5, 60), abs=0.2)
     assert all(soundfile.info(io.BytesIO(sound)).format == "OGG" for sound in clip.sounds)
 

@@ -19,7 +19,7 @@ from dccrn_cli.report.listening.recordings import (
     Excerpt,
     Pick,
     Quality,
-    Recording,
+    Versions,
     choose,
     expected_bytes,
     group_pairs,
@@ -189,7 +189,7 @@ def write_page(
     return ListeningPage(path, size, tuple(clip.recording.name for clip in clips), tuple(found_notes))
 
 
-def _expected_bytes(chosen: Sequence[Recording], options: ListenOptions) -> int:
+def _expected_bytes(chosen: Sequence[Versions], options: ListenOptions) -> int:
     total = 0
     for recording in chosen:
         with contextlib.suppress(DccrnError):  # which is said where it is read
@@ -197,7 +197,7 @@ def _expected_bytes(chosen: Sequence[Recording], options: ListenOptions) -> int:
     return total
 
 
-def _measured(pairs: Sequence[FilePair], recordings: Sequence[Recording], options: ListenOptions) -> list[Record]:
+def _measured(pairs: Sequence[FilePair], recordings: Sequence[Versions], options: ListenOptions) -> list[Record]:
     """Scores of all systems on these recordings."""
     noisy = {recording.noisy for recording in recordings}
     wanted = tuple(pair for pair in pairs if pair.noisy in noisy)
@@ -207,7 +207,7 @@ def _measured(pairs: Sequence[FilePair], recordings: Sequence[Recording], option
     return list(score_pairs(Pairing(wanted, ()), metrics, store, options.jobs, Interrupt()))
 
 
-def _with_scores(recordings: Sequence[Recording], records: Sequence[Record]) -> list[Recording]:
+def _with_scores(recordings: Sequence[Versions], records: Sequence[Record]) -> list[Versions]:
     scores: dict[str, dict[str, dict[str, float | None]]] = {}
     for record in records:
         if record["noisy"] is not None:
@@ -215,8 +215,7 @@ def _with_scores(recordings: Sequence[Recording], records: Sequence[Record]) -> 
             of_file[record["system"]] = record["values"]
             of_file[""] = record["noisy_values"]
     return [
-        Recording(it.name, it.noisy, it.systems, it.reference, scores.get(str(it.noisy), it.scores))
-        for it in recordings
+        Versions(it.name, it.noisy, it.systems, it.reference, scores.get(str(it.noisy), it.scores)) for it in recordings
     ]
 
 

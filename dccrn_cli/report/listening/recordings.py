@@ -35,7 +35,7 @@ _OPUS_RATES = (8000, 12_000, 16_000, 24_000, 48_000)
 
 
 @dataclass(frozen=True)
-class Recording:
+class Versions:
     """One recording in all its versions.
 
     Attributes:
@@ -74,7 +74,7 @@ class Excerpt:
         removed_db: by which each version is fainter than the noisy one.
     """
 
-    recording: Recording
+    recording: Versions
     sample_rate: int
     start_s: float
     seconds: float
@@ -91,32 +91,32 @@ class Excerpt:
         return [0.0 if level is None else min(quietest - level, 0.0) for level in self.loudness]
 
 
-def group_pairs(pairs: Sequence[FilePair], systems: Sequence[str]) -> tuple[list[Recording], list[str]]:
+def group_pairs(pairs: Sequence[FilePair], systems: Sequence[str]) -> tuple[list[Versions], list[str]]:
     """Recordings that all systems have, and the names of those that are left out for want of a version."""
-    found: dict[Path, Recording] = {}
+    found: dict[Path, Versions] = {}
     left = []
     for pair in pairs:
         if pair.noisy is None:
             left.append(pair.file)
             continue
-        recording = found.setdefault(pair.noisy, Recording(pair.file, pair.noisy, {}, pair.reference))
+        recording = found.setdefault(pair.noisy, Versions(pair.file, pair.noisy, {}, pair.reference))
         recording.systems[pair.system] = pair.estimate
     whole = [recording for recording in found.values() if len(recording.systems) == len(systems)]
     left += [recording.name for recording in found.values() if len(recording.systems) < len(systems)]
     ordered = [
-        Recording(it.name, it.noisy, {label: it.systems[label] for label in systems}, it.reference) for it in whole
+        Versions(it.name, it.noisy, {label: it.systems[label] for label in systems}, it.reference) for it in whole
     ]
     return sorted(ordered, key=lambda it: it.name), sorted(left)
 
 
 def choose(
-    recordings: Sequence[Recording],
+    recordings: Sequence[Versions],
     pick: Pick,
     count: int,
     by: str | None,
     advance: Callable[[], None],
     unreadable: Callable[[str], None],
-) -> list[Recording]:
+) -> list[Versions]:
     """Some of the recordings, in the order in which they are worth hearing.
 
     Args:
@@ -156,7 +156,7 @@ def choose(
     return [recordings[number] for _, number in values[:count]]
 
 
-def make_clip(recording: Recording, seconds: float, quality: Quality) -> Excerpt:
+def make_clip(recording: Versions, seconds: float, quality: Quality) -> Excerpt:
     """Read the stretch of a recording in which most is changed, in all versions, and code it.
 
     Versions are brought to the rate and the length of the noisy one, and to at most two channels. One gain for
@@ -186,7 +186,7 @@ def make_clip(recording: Recording, seconds: float, quality: Quality) -> Excerpt
     )
 
 
-def expected_bytes(recording: Recording, seconds: float, quality: Quality) -> int:
+def expected_bytes(recording: Versions, seconds: float, quality: Quality) -> int:
     """About how much a recording adds to a page.
 
     Raises:
@@ -219,7 +219,7 @@ def _profile(path: Path) -> np.ndarray:
     return np.array(sums)
 
 
-def _changes_db(recording: Recording, advance: Callable[[], None]) -> dict[str, float]:
+def _changes_db(recording: Versions, advance: Callable[[], None]) -> dict[str, float]:
     """By how much each system lowers the level of the whole recording."""
     before = _db(float(_profile(recording.noisy).mean()))
     advance()
