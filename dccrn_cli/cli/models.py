@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,12 +14,8 @@ from dccrn_cli.cli.options import AsJson, option
 if TYPE_CHECKING:
     from dccrn_cli.nn.network import SpectralNetwork
 
-FIGURES = {
-    "si_snr": "SI-SNR {:.2f} dB",
-    "pesq_wb": "PESQ-WB {:.2f}",
-    "stoi": "STOI {:.3f}",
-    "level_db": "level {:+.1f} dB",
-}
+FIGURES = {"si_snr": ("SI-SNR dB", ".2f"), "pesq_wb": ("PESQ-WB", ".2f"), "stoi": ("STOI", ".3f"),
+           "level_db": ("level dB", "+.1f")}  # fmt: skip
 
 
 @plain_errors
@@ -33,8 +30,14 @@ def models(
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    for row in rows:
-        typer.echo(_describe_preset(row) if presets else _describe(row))
+    _print([["", "parameters", "GMAC/s", "latency"], *map(_measures, rows)])
+    if not presets:
+        typer.echo()
+        _print([["validation", "model", *(title for title, _ in FIGURES.values())], *_figures(rows)])
+        for row in rows:
+            data, hours = row["data"] or "data not stated", row["hours_seen"] or "?"
+            typer.echo(f"\n{row['name']}: trained on {data}; {hours} h of mixtures seen")
+            typer.echo(f"licence: {row['licence'] or 'not stated'}")
 
 
 def _presets() -> list[dict[str, Any]]:
@@ -78,23 +81,28 @@ def _size_and_cost(network: SpectralNetwork) -> dict[str, Any]:
     }
 
 
-def _describe_preset(row: dict[str, Any]) -> str:
-    return (
-        f"{row['name']:<12}{row['parameters'] / 1e6:6.2f} M parameters {row['macs_per_second'] / 1e9:6.2f} GMAC/s "
-        f"{row['latency_ms']:6.1f} ms latency"
-    )
+def _measures(row: dict[str, Any]) -> list[str]:
+    """Size, cost per second of audio and latency of a network, as cells."""
+    parameters, gmacs = f"{row['parameters'] / 1e6:.2f} M", f"{row['macs_per_second'] / 1e9:.2f}"
+    return [f"{row['name']}{' (default)' if row.get('default') else ''}", parameters, gmacs, f"{row['latency_ms']} ms"]
 
 
-def _describe(row: dict[str, Any]) -> str:
-    lines = [
-        f"{row['name']}{' (default)' if row['default'] else ''}",
-        f"  size        {row['parameters'] / 1e6:.2f} M parameters, {row['bytes'] / 1e6:.1f} MB",
-        f"  cost        {row['macs_per_second'] / 1e9:.2f} GMAC per second of audio",
-        f"  latency     {row['latency_ms']} ms",
-        f"  trained on  {row['data'] or 'not stated'}; {row['hours_seen'] or '?'} h of mixtures seen",
-        f"  licence     {row['licence'] or 'not stated'}",
-    ]
-    for part, figures in (row["validation"] or {}).items():
-        shown = ", ".join(text.format(figures[name]) for name, text in FIGURES.items() if name in figures)
-        lines.append(f"  validation  {part}: {shown}")
-    return "\n".join(lines)
+def _figures(rows: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    """Validation figures, those of one set below each other."""
+    parts = dict.fromkeys(part for row in rows for part in row["validation"] or {})
+    for part in parts:
+        for row in rows:
+            if figures := (row["validation"] or {}).get(part):
+                cells = [f"{figures[name]:{form}}" if name in figures else "" for name, (_, form) in FIGURES.items()]
+                yield [part, row["name"], *cells]
+
+
+def _print(rows: Sequence[Sequence[str]]) -> None:
+    """A table whose columns of numbers are flush right."""
+    texts = [all(not cell[:1].isdigit() and cell[:1] not in "+-" for cell in column[1:] if cell) for column in
+             zip(*rows, strict=True)]  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, texts, strict=True)
+        line = "  ".join(cell.ljust(width) if is_text else cell.rjust(width) for cell, width, is_text in cells)
+        typer.echo(line.rstrip())

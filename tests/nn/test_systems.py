@@ -282,7 +282,7 @@ def test_what_only_a_dccrn_can() -> None:
 def test_presets_are_listed() -> None:
     result = CliRunner().invoke(app, ["models", "--presets"])
     assert result.exit_code == 0, result.output
-    assert [line.split()[0] for line in result.output.splitlines()] == list(PRESETS)
+    assert [line.split()[0] for line in result.output.splitlines()[1:]] == list(PRESETS)
     assert "17.58 M" in result.output
 
 

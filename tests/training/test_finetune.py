@@ -219,7 +219,7 @@ def test_a_killed_run_goes_on(data: Path, tiny_model_file: Path, tmp_path: Path)
     every_step = read_recipe("finetune", {"training": {"steps": 40, "save_every_s": 0.0}})
     (run_folder / "recipe.toml").write_text(every_step.to_toml())
     process = subprocess.Popen(command)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (run_folder / "last.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.kill()
