@@ -46,7 +46,8 @@ def main() -> None:
     arguments = parser.parse_args()
     prepare_torch(1)
     if arguments.calibrate:
-        calibrate(*arguments.data, arguments.mixtures)
+        speech, noise = arguments.data
+        calibrate(speech, noise, arguments.mixtures)
         return
     (data,) = arguments.data
     snr_errors(data)

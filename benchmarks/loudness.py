@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -25,7 +26,7 @@ from dccrn_cli.metrics.true_peak import TruePeakMeter
 FILES = 20
 
 
-def enhance(source: Path, out: Path, lufs: float, *options: str) -> list[dict]:
+def enhance(source: Path, out: Path, lufs: float, *options: str) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "dccrn_cli", "enhance", str(source), "-o", str(out), "--loudness", str(lufs)]
     shown = subprocess.run([*command, "--json", *options], check=True, capture_output=True, text=True).stdout
     return [event for line in shown.splitlines() if (event := json.loads(line)).get("status") == "done"]

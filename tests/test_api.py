@@ -33,6 +33,7 @@ from dccrn_cli.training.retention_set import yardstick
 ROOT = Path(__file__).parents[1]
 
 MEMBERS = {
+    "Inspection", "inspect_files",
     "AudioError", "CheckpointError", "DataError", "DccrnError", "EnhanceOptions", "Enhancer", "FileResult",
     "FineTuneOptions", "InvalidSamples", "ListenOptions", "ListeningPage", "ListeningResults", "LiveEnhancer",
     "LiveOptions", "LiveStatus", "MetricError", "MissingDependency", "OptionError", "PlanOptions",

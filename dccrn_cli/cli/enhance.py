@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dccrn_cli.cli.console import STANDARD, USAGE, count, error_line, plain_errors
+from dccrn_cli.cli.console import STANDARD, plain_errors
+from dccrn_cli.cli.enhance_arguments import check_fit, name_template, parse_loudness, parse_track, plan_files, refuse
 from dccrn_cli.cli.options import (
     FILES,
     MESSAGES,
@@ -27,8 +26,8 @@ from dccrn_cli.engine.enhance_options import HighBand, Precision, Purpose
 
 if TYPE_CHECKING:
     from dccrn_cli.audio.raw import RawFormat
-    from dccrn_cli.engine.enhance_options import EnhanceOptions, Loudness, Track, Workers
-    from dccrn_cli.engine.files.plan import Plan, PlanOptions
+    from dccrn_cli.engine.enhance_options import EnhanceOptions
+    from dccrn_cli.engine.files.plan import PlanOptions
 
 SOUND, PIPES = "Sound", "Raw samples on standard input and output"
 
@@ -235,13 +234,13 @@ def enhance(
         attenuation_limit_db=attenuation_limit,
         mix=mix,
         purpose=purpose,
-        loudness=_loudness(loudness),
+        loudness=parse_loudness(loudness),
         true_peak_dbtp=-1.0 if true_peak is None else true_peak,
         device=device,
         precision=precision,
         sample_format=None if sample_format is None else find_sample_format(sample_format, suffix_wanted),
         sample_rate=sample_rate,
-        track=_track(track),
+        track=parse_track(track),
         keep_mtime=keep_mtime,
         overwrite=overwrite,
         threads=threads,
@@ -249,7 +248,7 @@ def enhance(
     naming = PlanOptions(
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
-        name=_template(name, suffix),
+        name=name_template(name, suffix),
         suffix=suffix_wanted,
         keep_video=keep_video,
         noise_output=noise_out,
@@ -257,9 +256,9 @@ def enhance(
     )
     workers = Workers(jobs, backend, scheduler)
     if loudness is None:
-        _refuse({"--true-peak": None if true_peak is None else True}, "without --loudness")
+        refuse({"--true-peak": None if true_peak is None else True}, "without --loudness")
     if raw is None:
-        _refuse({"--rate": rate, "--channels": channels}, "without --raw")
+        refuse({"--rate": rate, "--channels": channels}, "without --raw")
     if STANDARD in (paths or ()) or output == STANDARD:
         unfit = {
             "--input-list": input_list, "--noise-out": noise_out, "--report": report, "--dry-run": dry_run,
@@ -269,36 +268,18 @@ def enhance(
             "--listen": listen, "--overwrite": overwrite and output in (None, STANDARD),
             "--loudness": loudness, "--track": STANDARD in (paths or ()) and track, "--track all": track == "all",
         }  # fmt: skip
-        _refuse(unfit, "with standard input or output")
+        refuse(unfit, "with standard input or output")
         raw_format = None if raw is None else RawFormat(raw, rate or 16_000, channels or 1)
         _pipe(paths or [], output, options, naming, raw_format, quiet)
         return
-    _check_fit(naming, workers, raw, container)
-    batch = FileBatch(_plan(paths or [], output, naming, input_list), options, workers)
+    check_fit(naming, workers, raw, container)
+    batch = FileBatch(plan_files(paths or [], output, naming, input_list), options, workers)
     if dry_run:
         show_dry_run(batch, as_json)
     else:
         if listen is not None:
             check_page(listen)
         run_batch(batch, report, as_json, quiet, listen)
-
-
-def _check_fit(naming: PlanOptions, workers: Workers, raw: str | None, container: str | None) -> None:
-    """Options that contradict each other are refused.
-
-    Raises:
-        OptionError: they do.
-    """
-    from dccrn_cli.errors import OptionError
-
-    if raw is not None:
-        raise OptionError("--raw is for standard input and output, each written as -")
-    if workers.scheduler is not None and workers.backend != "dask":
-        raise OptionError("--scheduler is for --backend dask")
-    if naming.keep_video and container is not None:
-        raise OptionError("--keep-video keeps the container and --format changes it; use one")
-    if naming.keep_video and naming.all_tracks and naming.noise_output is not None:
-        raise OptionError("--noise-out writes one track of a video; name it with --track N")
 
 
 def _pipe(
@@ -315,70 +296,3 @@ def _pipe(
     if raw is not None and options.sample_format is not None:
         raise OptionError("--raw says the sample format; --sample-format is for files")
     run_pipe(paths, output, options, naming.suffix, raw, quiet)
-
-
-def _refuse(options: Mapping[str, object], where: str) -> None:
-    """Options that would have no effect are refused.
-
-    Raises:
-        OptionError: one of them is given.
-    """
-    from dccrn_cli.errors import OptionError
-
-    if given := [name for name, value in options.items() if value not in (None, False, "")]:
-        raise OptionError(f"{', '.join(given)} cannot be used {where}")
-
-
-def _loudness(text: str | None) -> Loudness | None:
-    from dccrn_cli.errors import OptionError
-
-    if text is None or text == "keep":
-        return text  # type: ignore[return-value]
-    try:
-        return float(text)
-    except ValueError:
-        raise OptionError(f"--loudness takes LUFS, as -16, or keep; not {text!r}") from None
-
-
-def _track(text: str | None) -> Track:
-    from dccrn_cli.errors import OptionError
-
-    if text in (None, "all"):
-        return text  # type: ignore[return-value]
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise OptionError(f"--track takes a number from 1 on, or all; not {text!r}")
-    return int(text)
-
-
-def _template(name: str | None, suffix: str) -> str:
-    from dccrn_cli.engine.files.plan import KEEP_NAME
-    from dccrn_cli.errors import OptionError
-
-    if name is not None and suffix:
-        raise OptionError("--name and --suffix both name the results; use one")
-    literal = suffix.replace("{", "{{").replace("}", "}}")
-    return name or KEEP_NAME.replace("{ext}", f"{literal}{{ext}}")
-
-
-def _plan(paths: list[str], output: str | None, naming: PlanOptions, input_list: str | None) -> Plan:
-    from dccrn_cli.engine.files.plan import KEEP_NAME, make_plan
-    from dccrn_cli.errors import OptionError
-
-    if not paths and input_list is None:
-        raise OptionError("name files or folders to enhance, or an --input-list")
-    if output is None and naming.name == KEEP_NAME:
-        raise OptionError("say where the results go: -o OUT, or --suffix TEXT for beside the originals")
-    plan = make_plan(paths, output, naming, [] if input_list is None else _read_list(input_list))
-    if not plan.jobs:
-        for path, reason in plan.unusable:
-            error_line(f"FAILED {path}: {reason}")
-        left = f"; {count(plan.ignored, 'other file')} left alone" if plan.ignored else ""
-        error_line(f"Error: no audio files found{left}")
-        raise typer.Exit(USAGE)
-    return plan
-
-
-def _read_list(name: str) -> list[str]:
-    from dccrn_cli.engine.files.plan import listed_files, read_file_list
-
-    return listed_files(sys.stdin.buffer.read()) if name == STANDARD else read_file_list(name)

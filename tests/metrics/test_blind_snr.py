@@ -27,6 +27,7 @@ def test_a_perfect_network_gives_the_truth(snr_db: float) -> None:
         meter.process((clean + noise)[part], clean[part])
     found = meter.estimate()
     assert found.raw_db == pytest.approx(snr_db, abs=0.5)
+    assert found.raw_db is not None
     assert found.snr_db == calibrated(found.raw_db)
     assert found.speech_dbfs == pytest.approx(20 * np.log10(active_rms(clean)), abs=0.3)
     assert 0.3 < found.speech_share < 0.9

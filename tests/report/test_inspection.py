@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,8 +98,13 @@ def test_order_list_and_tables(files: Path, tmp_path: Path) -> None:
 
 def test_known_files_are_not_measured_again(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = by_name(inspect_files(files / "*.wav", jobs=1))
-    measured = []
-    monkeypatch.setattr(folder_module, "inspect_file", lambda path: measured.append(path.name) or inspect_file(path))
+    measured: list[str] = []
+
+    def watched(path: Path) -> Any:
+        measured.append(path.name)
+        return inspect_file(path)
+
+    monkeypatch.setattr(folder_module, "inspect_file", watched)
     assert by_name(inspect_files(files, jobs=1)) == first
     assert measured == ["broken.wav"]
     write(files / "noisy.wav", voice(9, 2.0))

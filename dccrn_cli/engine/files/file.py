@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -19,17 +18,17 @@ from dccrn_cli.audio.levels import LevelMeter
 from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader
 from dccrn_cli.audio.reader import Reader, open_sound
 from dccrn_cli.audio.remux import CleanTrack, remux
-from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.enhance_options import EnhanceOptions, dry_share
 from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
 from dccrn_cli.engine.files.loudness import Levelled, LoudnessPass
+from dccrn_cli.engine.files.outputs import HeldWriter, ResamplingWriter, Writer, locked_file, progress_after, sound_of
 from dccrn_cli.engine.files.pauses import PauseMeter
 from dccrn_cli.engine.files.plan import MEDIA_RESULT, Job
 from dccrn_cli.engine.files.results import EXISTS, FileResult
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
-from dccrn_cli.utils.atomic import AtomicFile, BusyError
+from dccrn_cli.utils.atomic import BusyError
 from dccrn_cli.utils.paths import is_file, is_missing, path_kind
 
 BLOCK_S = 3.0
@@ -37,15 +36,6 @@ BLOCK_S = 3.0
 
 BLOCK_SAMPLES = 1 << 23
 """Samples per block at most, all channels together: a header may claim a thousand channels."""
-
-
-class Writer(Protocol):
-    """What takes the samples: a file or a pipe."""
-
-    info: AudioInfo
-
-    def write(self, block: np.ndarray) -> None:
-        """Append float32 `(frames, channels)`."""
 
 
 @dataclass(frozen=True)
@@ -179,19 +169,19 @@ class FileEnhancer:
         if self.options.track == "all":
             tracks = range(1, count_tracks(job.source) + 1)
         with contextlib.ExitStack() as stack:
-            video = stack.enter_context(_locked(job.target))
+            video = stack.enter_context(locked_file(job.target))
             self._check_still_missing(job, missing)
             for track in tracks:
                 reader = stack.enter_context(MediaReader(job.source, track))
                 wanted = self._form(job, reader)
                 # Both stay locked until the picture is there too.
-                sound = stack.enter_context(AudioWriter(_sound_of(job.target, reader.track), wanted, keep=False))
+                sound = stack.enter_context(AudioWriter(sound_of(job.target, reader.track), wanted, keep=False))
                 before_s = sum(result.seconds for result in results)
                 with contextlib.ExitStack() as inner:
                     noise = None
                     if job.noise_target is not None and job.noise_target in missing and not results:
                         noise = inner.enter_context(AudioWriter(job.noise_target, wanted, reader.tags, mtime_ns))
-                    levels = self.pump(reader, sound, noise, _later(progress, before_s))
+                    levels = self.pump(reader, sound, noise, progress_after(progress, before_s))
                 sound.finish()
                 results.append(_result(job, reader, wanted, levels, sound.clipped))
                 cleaned[reader.track] = CleanTrack(sound.temporary, reader.gaps, reader.info.sample_rate)
@@ -248,7 +238,7 @@ class FileEnhancer:
             return self._pump(reader, writer, noise_writer, progress)
         info, target = reader.info, getattr(writer, "path", Path())
         with LoudnessPass(target.parent, info.sample_rate, writer.info.sample_rate, info.channels) as loudness:
-            held = _Held(writer.info, loudness.write)
+            held = HeldWriter(writer.info, loudness.write)
             levels = self._pump(reader, held, noise_writer, progress, loudness.hear)
             levelled = loudness.level(self.options.loudness, self.options.true_peak_dbtp)
             for block in loudness.blocks(levelled.gain_db):
@@ -267,7 +257,7 @@ class FileEnhancer:
     ) -> Levels:
         info = reader.info
         enhancer = self._enhancer(info.sample_rate)
-        result, noise = (None if w is None else _Sink(w, info) for w in (writer, noise_writer))
+        result, noise = (None if w is None else ResamplingWriter(w, info) for w in (writer, noise_writer))
         waiting = SampleQueue(info.channels)
         before, after = LevelMeter(), LevelMeter()
         dry = dry_share(self.options.mix, self.options.attenuation_limit_db)
@@ -316,47 +306,6 @@ class FileEnhancer:
             except OptionError as error:
                 raise AudioError(error.message) from None
         return self._enhancers[sample_rate]
-
-
-@dataclass
-class _Held:
-    """A writer that holds its samples back."""
-
-    info: AudioInfo
-    write: Callable[[np.ndarray], None]
-
-
-class _Sink:
-    """Where blocks at the rate of the source are written, at the rate of the result."""
-
-    def __init__(self, writer: Writer, source: AudioInfo) -> None:
-        self._writer = writer
-        self._resampler = Resampler(source.sample_rate, writer.info.sample_rate, source.channels)
-
-    def write(self, block: np.ndarray) -> None:
-        self._writer.write(self._resampler.process(block))
-
-    def flush(self) -> None:
-        self._writer.write(self._resampler.flush())
-
-
-def _later(progress: Callable[[float], None] | None, before_s: float) -> Callable[[float], None] | None:
-    """Progress of a part that comes after so many seconds."""
-    return None if progress is None else lambda seconds: progress(before_s + seconds)
-
-
-def _sound_of(video: Path, track: int) -> Path:
-    """What the cleaned sound of a video is called while it waits for its picture."""
-    return video.with_name(f"{video.name}.sound{track}")
-
-
-def _locked(path: Path) -> AtomicFile:
-    try:
-        return AtomicFile(path)
-    except BusyError:
-        raise
-    except OSError as error:
-        raise AudioError(f"cannot be written ({error.strerror or error})", path) from None
 
 
 def _result(
