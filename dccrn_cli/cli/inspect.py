@@ -165,16 +165,19 @@ def _write(found: Sequence[Inspection], csv: Path | None, list_out: Path | None,
 
 def _show(found: Sequence[Inspection], every: bool) -> None:
     """The table, the neediest first, and what is to be done with how many."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
     for name in ("verdict", "SNR dB", "band kHz", "length"):
         table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
-    table.add_column("file", overflow="fold")
-    table.add_column("why", overflow="fold", style="dim")
+    table.add_column("file", overflow="fold", ratio=5)
+    table.add_column("why", overflow="fold", ratio=3, style="dim")
+    root = os.path.commonpath([os.path.dirname(os.path.abspath(it.file)) for it in found])
     shown = found if every else found[:_SHOWN]
     for it in shown:
         snr = "" if it.snr_db is None else f"{it.snr_db:.0f}"
         band = "" if it.bandwidth_hz is None else f"{it.bandwidth_hz / 1000:.1f}"
-        table.add_row(it.verdict, snr, band, duration(it.seconds), printable(it.file), printable(it.reason))
+        table.add_row(
+            it.verdict, snr, band, duration(it.seconds), printable(os.path.relpath(it.file, root)), printable(it.reason)
+        )
     console = Console(highlight=False, markup=False)
     console.print(table)
     if len(shown) < len(found):

@@ -21,6 +21,7 @@ _ABOVE_QUANTISATION_DB = 6.0
 _SMOOTHING_HZ = 100.0
 _HARMONICS = 6
 _ALIKE_DB, _SILENT_DBFS = -50.0, -80.0
+_BREAK = 0.002  # -54 dBFS
 _FLAT_SHARE, _FLAT_LEAST = 0.98, 0.25
 
 
@@ -92,7 +93,7 @@ class RecordingMeter:
             self._total += float(np.square(left + right).sum())
         self._count_flat(block, magnitude)
         self._spectrum.process(block.mean(axis=1))
-        self._dropouts.process(magnitude.max(axis=1) == 0)
+        self._dropouts.process(magnitude.max(axis=1))
 
     def _count_flat(self, block: np.ndarray, magnitude: np.ndarray) -> None:
         peak = float(self._peaks.max())
@@ -195,28 +196,29 @@ class _MeanSpectrum:
 
 
 class _Dropouts:
-    """Counts runs of digital silence between sounds."""
+    """Counts runs of digital silence that sound breaks off into; a pause fades, and is silent where it is faint."""
 
     def __init__(self, least: int) -> None:
         self.count = 0
         self._least = least
         self._run = 0
-        self._heard = False
+        self._before: float | None = None
 
-    def process(self, silent: np.ndarray) -> None:
+    def process(self, magnitude: np.ndarray) -> None:
+        silent = magnitude == 0
         edges = np.flatnonzero(np.diff(silent.astype(np.int8), prepend=np.int8(self._run > 0)))
         state, at = self._run > 0, 0
-        for edge in edges:
-            self._pass(state, int(edge) - at)
-            state, at = not state, int(edge)
-        self._pass(state, len(silent) - at)
+        for edge in [*edges.tolist(), len(silent)]:
+            if state:
+                self._run += edge - at
+            elif edge > at:
+                self._hear(float(magnitude[at]), float(magnitude[edge - 1]))
+            state, at = not state, edge
 
-    def _pass(self, silent: bool, length: int) -> None:
-        if silent:
-            self._run += length
-        elif length:
-            self.count += self._heard and self._run >= self._least
-            self._run, self._heard = 0, True
+    def _hear(self, first: float, last: float) -> None:
+        if self._before is not None and self._run >= self._least:
+            self.count += max(self._before, first) >= _BREAK
+        self._run, self._before = 0, last
 
 
 def _db(power: float) -> float:

@@ -81,6 +81,14 @@ def test_dropouts_between_sounds_only() -> None:
     assert facts(x, 16_000, 10_100, 50).dropouts == 2
 
 
+def test_faint_pauses_are_no_dropouts() -> None:
+    x = noise(3, 16_000)
+    fade = np.clip(np.abs(np.arange(-24_000, 24_000)) / 6000 - 1, 0, 1)
+    rounded = np.round(x * fade * 2**15) / 2**15
+    assert (rounded[20_000:28_000] == 0).all()
+    assert facts(rounded, 16_000).dropouts == 0
+
+
 def test_channels_and_offset() -> None:
     x = noise(1, 16_000)
     same, inverted = facts(np.stack([x, x], 1), 16_000), facts(np.stack([x, -x], 1), 16_000)

@@ -226,11 +226,14 @@ def test_nothing_is_wider_than_the_page(window: Any, compared: Path, size: tuple
     open_page(window, compared, size)
     width = "return document.documentElement.scrollWidth"
     assert window.execute_script(width) <= size[0]
-    click(window, "#mode-blind")
-    click(window, "input[value=rating]")
-    click(window, ".blind button[type=submit]")
-    wait(window, "return listening.state.blind.step === 'trial'")
-    assert window.execute_script(width) <= size[0]
+    for method in ("rating", "preference", "abx"):
+        click(window, "#mode-blind")
+        click(window, f"input[value={method}]")
+        click(window, ".blind button[type=submit]")
+        wait(window, "return listening.state.blind.step === 'trial'")
+        assert window.execute_script(width) <= size[0]
+        narrow = "[...document.querySelectorAll('.blind button')].filter((it) => it.scrollWidth > it.clientWidth)"
+        assert window.execute_script(f"return {narrow}.map((it) => it.textContent)") == []
     assert not window.find_element("css selector", "#matched").is_displayed()
     small = window.execute_script(
         "return [...document.querySelectorAll('button')].filter((it) => it.offsetHeight && it.offsetHeight < 36)"

@@ -27,7 +27,7 @@ PROCESS_S = 120.0
 """Seconds of sound that make a further process worth its start."""
 
 _CHUNK_S = 300.0
-_FORMAT = 1  # to be raised whenever a value comes to be measured otherwise under the same version
+_FORMAT = 2  # to be raised whenever a value comes to be measured otherwise under the same version
 _DIED = "the process at work on it died twice; out of memory?"
 
 

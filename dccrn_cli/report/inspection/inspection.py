@@ -25,7 +25,7 @@ MODEL = "dccrn-small"
 
 Verdict = Literal["enhance", "look at it", "leave alone", "unreadable"]
 
-CLEAN_SNR_DB = 30.0
+CLEAN_SNR_DB = 25.0
 """From here on noise is hardly heard, and a file is left alone."""
 
 NARROW_HZ = 4000.0

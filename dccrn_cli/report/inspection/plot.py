@@ -34,8 +34,9 @@ def draw_inspections(inspections: Sequence[Inspection], path: str | os.PathLike[
         left.hist(snrs, np.arange(-15, 66, 3), color=_COLOUR)
         left.axvline(CLEAN_SNR_DB, color=_LINE, lw=1.2, ls="--")
         left.set(xlabel="Estimated SNR in dB", ylabel="Files", xlim=(-15, 63))
-        right.hist(bands, np.arange(0, max([*bands, 8.0]) + 1, 0.5), color=_COLOUR)
+        right.hist(bands, np.arange(-0.25, max([*bands, 8.0]) + 1, 0.5), color=_COLOUR)
         right.set(xlabel="Bandwidth in kHz", ylabel="Files")
         for axis in (left, right):
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(axis="y", color="#dddddd", lw=0.6)
+            axis.locator_params(axis="y", integer=True)

@@ -118,7 +118,7 @@ class BlindTest {
     const answer = (value, text) => element("button", { type: "button", "data-answer": value, onclick: () => this.answer(value) }, text);
     if (this.method === "preference") {
       return element("fieldset", {}, element("legend", {}, "Which do you prefer?"), element("div", { class: "answers" },
-        answer("A", "A"), answer("none", "No preference"), answer("B", "B")));
+        answer("A", "A"), answer("none", "Equal"), answer("B", "B")));
     }
     if (this.method === "abx") {
       return element("fieldset", {}, element("legend", {}, "What is X?"), element("div", { class: "answers" }, answer("A", "X is A"), answer("B", "X is B")));
