@@ -148,7 +148,7 @@ _HOMES = {name: home for home, names in _MEMBERS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first used: torch takes seconds, and `dccrn --help` needs none of it.
+    # Imported on first use: torch takes seconds to load, and `dccrn --help` does not need it.
     if name in _HOMES:
         return getattr(importlib.import_module(f"dccrn_cli.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'dccrn_cli' has no attribute {name!r}")

@@ -1,17 +1,17 @@
-"""The exceptions of dccrn, by what a caller can do about them.
+"""The exceptions of dccrn, organised by what a caller can do about them.
 
 DccrnError
-├── AudioError              one file could not be enhanced; the batch goes on
-│   ├── UnreadableAudio     not audio, damaged, cut off, vanished
-│   ├── UnsupportedFormat   audio that cannot be written back in its own form
+├── AudioError              one file could not be processed; the batch continues
+│   ├── UnreadableAudio     missing, damaged, truncated or not audio
+│   ├── UnsupportedFormat   audio that cannot be written in the required format
 │   └── InvalidSamples      NaN or infinite samples in the signal
-├── MetricError             a measure is not defined for a pair; the table says so and goes on
+├── MetricError             a metric is undefined for a pair; the table says so and continues
 ├── CheckpointError         a model file that is missing, damaged or of another network
-├── OptionError             options or paths that cannot be meant
-├── DataError               training or validation data that cannot be used
-├── StorageError            a model or a state of training that cannot be written
-├── SoundDeviceError        a microphone, loudspeaker or sound system that cannot be used
-└── MissingDependency       an optional package that this feature needs
+├── OptionError             invalid options or paths
+├── DataError               unusable training or validation data
+├── StorageError            a file that cannot be written
+├── SoundDeviceError        an unusable microphone, loudspeaker or sound system
+└── MissingDependency       an optional package that a feature needs
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from os import PathLike
 
 
 class DccrnError(Exception):
-    """Root of all errors that dccrn raises on purpose.
+    """Root of all errors that dccrn raises deliberately.
 
     Args:
-        message: what is wrong, in plain words.
-        path: the file or folder that it is about, shown before the message.
+        message: description of the problem.
+        path: the file or folder concerned, shown before the message.
     """
 
     def __init__(self, message: str, path: str | PathLike[str] | None = None) -> None:
@@ -48,15 +48,15 @@ class UnreadableAudio(AudioError):
 
 
 class UnsupportedFormat(AudioError):
-    """The recording cannot be written in the form asked for."""
+    """The recording cannot be written in the required format."""
 
 
 class InvalidSamples(AudioError):
-    """The signal holds NaN or infinite samples."""
+    """The signal contains NaN or infinite samples."""
 
 
 class MetricError(DccrnError):
-    """A measure is not defined for this pair."""
+    """A metric is undefined for this pair."""
 
 
 class CheckpointError(DccrnError):
@@ -64,7 +64,7 @@ class CheckpointError(DccrnError):
 
 
 class OptionError(DccrnError):
-    """An option or a combination of paths cannot be meant."""
+    """An option, or a combination of options or paths, is invalid."""
 
 
 class DataError(DccrnError):
@@ -72,11 +72,11 @@ class DataError(DccrnError):
 
 
 class StorageError(DccrnError):
-    """A file cannot be written: the disk is full, say."""
+    """A file cannot be written, for example because the disk is full."""
 
 
 class SoundDeviceError(DccrnError):
-    """A microphone, a loudspeaker or the sound system cannot be used."""
+    """A microphone, loudspeaker or sound system cannot be used."""
 
 
 class MissingDependency(DccrnError):
@@ -84,7 +84,7 @@ class MissingDependency(DccrnError):
 
     Args:
         package: name of the missing package.
-        extra: the extra of this project that brings it.
+        extra: the extra of this project that installs it.
     """
 
     def __init__(self, package: str, extra: str) -> None:

@@ -1,6 +1,6 @@
-"""An oracle: the DCCRN as the paper authors' public code computes it, in that code's layout of parameters.
+"""An oracle: the DCCRN as computed by the paper authors' public code, with that code's parameter layout.
 
-Written from its description in the plainest way (four real convolutions for a complex one,
+Written from its description in the simplest way (four real convolutions for a complex one,
 phases by atan2, whole file at once), sharing nothing with the package.
 """
 
@@ -161,7 +161,7 @@ class AuthorsDCCRN(nn.Module):
         return (signal / (weight + 1e-8))[:, 0, 300:-300].clamp(-1, 1)
 
     def randomise(self, seed: int) -> None:
-        """Weights, biases and statistics as a trained network might have them."""
+        """Set weights, biases and statistics to values plausible for a trained network."""
         generator = torch.Generator().manual_seed(seed)
 
         def noise(shape: torch.Size) -> Tensor:
@@ -181,7 +181,7 @@ class AuthorsDCCRN(nn.Module):
 
 
 def authors_model(kind: str, use_cbn: bool, seed: int = 0) -> AuthorsDCCRN:
-    """The network of the paper's table 1 of that kind (r, c, e or cl), with weights as if trained."""
+    """A network from the paper's Table 1 (r, c, e or cl) with plausible trained weights."""
     torch.manual_seed(seed)
     if kind == "cl":
         model = AuthorsDCCRN([32, 64, 128, 256, 256, 256], 256, "E", use_clstm=True, use_cbn=use_cbn)

@@ -14,7 +14,7 @@ WIDE, PHONE = (1280, 900), (390, 844)
 
 
 def find_browser() -> tuple[str, str]:
-    """Chromium and its driver; the test is skipped where there is none."""
+    """Chromium and its driver; the test is skipped without them."""
     pytest.importorskip("selenium", reason="selenium is not installed")
     names = ("chromium", "chromium-browser", "google-chrome")
     browser = next(filter(None, map(shutil.which, names)), None)
@@ -47,11 +47,11 @@ def open_browser(downloads: Path) -> Iterator[Any]:
 
 
 def resize(window: Any, size: tuple[int, int]) -> None:
-    """Set the size of the page itself."""
+    """Set the size of the viewport."""
     metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 600}
     window.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def errors(window: Any) -> list[str]:
-    """What the console has said since it was last asked."""
+    """Console messages since the last call."""
     return [entry["message"] for entry in window.get_log("browser")]

@@ -23,7 +23,7 @@ C = TypeVar("C", bound=NetworkConfig)
 
 
 def lively(config: NetworkConfig, seed: int = 0) -> SpectralNetwork:
-    """An untrained network with biases and statistics as if trained, so that every part matters."""
+    """An untrained network with plausible biases and statistics, so that every part has an effect."""
     torch.manual_seed(seed)
     model = build_network(config)
     with torch.no_grad():
@@ -63,7 +63,7 @@ def tiny_model() -> DCCRN:
 
 @pytest.fixture(scope="session")
 def tiny_model_file(tiny_model: DCCRN, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same as a file."""
+    """The same network as a file."""
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_model(tiny_model, path, {"data": "none"})
     return path
@@ -76,7 +76,7 @@ def rng() -> np.random.Generator:
 
 
 def speechlike(frames: int, sample_rate: int = 16_000, channels: int = 1, seed: int = 0) -> np.ndarray:
-    """Modulated harmonics and noise up to half the rate, float32 `(frames, channels)`."""
+    """Modulated harmonics and noise up to half the sample rate, float32 `(frames, channels)`."""
     rng = np.random.default_rng(seed)
     time = np.arange(frames) / sample_rate
     tone = sum(np.sin(2 * np.pi * 130 * k * time + k) / k for k in range(1, 25))
@@ -86,7 +86,7 @@ def speechlike(frames: int, sample_rate: int = 16_000, channels: int = 1, seed: 
 
 
 def voice(seconds: float, seed: int) -> np.ndarray:
-    """Harmonics in syllables with pauses, `(samples,)`."""
+    """Syllable-like harmonics with pauses, `(samples,)`."""
     size = round(seconds * 16_000)
     time_s = np.arange(size) / 16_000
     rng = np.random.default_rng(seed)

@@ -12,7 +12,7 @@ RATE = 16_000
 
 
 def voice(seed: int = 0, seconds: float = 1.5, rate: int = RATE) -> np.ndarray:
-    """Float32 `(samples,)`; no two of them alike."""
+    """Float32 `(samples,)`, all different."""
     rng = np.random.default_rng(2000 + seed)
     x = speechlike(round(seconds * rate), rate, seed=seed)[:, 0]
     steps = np.repeat(rng.uniform(0.3, 1.0, len(x) // 400 + 1), 400)[: len(x)]

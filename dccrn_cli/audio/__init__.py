@@ -1,1 +1,1 @@
-"""Files to blocks to files: discovery, decoding, resampling, band splitting, encoding."""
+"""Audio files to blocks and back: discovery, decoding, resampling, encoding, metadata."""

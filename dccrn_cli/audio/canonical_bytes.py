@@ -1,6 +1,6 @@
-"""What libsndfile leaves in a file that should not be there: time and chance, a sample too many, text misnamed.
+"""Makes files reproducible, so that equal samples give equal bytes, and fixes some of libsndfile's faults.
 
-So equal samples give equal bytes.
+libsndfile writes times and random numbers to some files, a sample too many, or text with the wrong encoding.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from dccrn_cli.audio.chunks import BLOCK_FORMATS, ORDERS, walk
 
 _OGG_SERIAL = 0
 _POLYNOMIAL = 0x04C11DB7
-_VOC_BLOCK, _VOC_SAMPLES = 26, b"\x09"  # place and type of the first block
+_VOC_BLOCK, _VOC_SAMPLES = 26, b"\x09"  # position and type of the first block
 _MAT5_TEXT, _MAT5_TEXT_BYTES = b"MATLAB 5.0 MAT-file\0", 124
 
 
 def settle(file: BinaryIO, format: str, frames: int = 0) -> None:
-    """Make a finished file depend on its samples and tags only; what it sounds like stays.
+    """Make a finished file depend only on its samples and tags, without changing its audio.
 
-    Ogg: the serial number of the stream, and with it the checksum of each page. WAV and AIFF of
-    floating-point samples: the time in the PEAK chunk. MAT5: the date in its text. VOC: the size of the block
-    of samples, which libsndfile makes one too large. MP3: tags that are UTF-8 are called so. WAV of samples in blocks:
-    the length is that without what fills up the last one. Others are left alone.
+    Ogg: resets the serial number of the stream, and the checksums of its pages. WAV and AIFF with
+    floating-point samples: clears the time in the PEAK chunk. MAT5: clears the date in its text. VOC: corrects the
+    size of the sample block, which libsndfile makes one too large. MP3: marks UTF-8 tags as such. WAV with block
+    formats: sets the length without the padding of the last block. Other files are left alone.
 
     Args:
-        file: as libsndfile left it, opened "r+b".
+        file: as written by libsndfile, opened "r+b".
         format: the container in libsndfile's names.
-        frames: its length in samples; 0 for what libsndfile says.
+        frames: length in samples; 0 for that given by libsndfile.
 
     Raises:
-        OSError: it cannot be read or written.
+        OSError: the file cannot be read or written.
     """
     if format == "OGG":
         _settle_ogg(file)
@@ -53,9 +53,9 @@ def settle(file: BinaryIO, format: str, frames: int = 0) -> None:
 def _settle_peak(file: BinaryIO) -> None:
     for name, at in _chunks(file):
         if name in (b"data", b"SSND"):
-            return  # libsndfile puts PEAK before the samples
+            return  # libsndfile writes PEAK before the samples
         if name == b"PEAK":
-            file.seek(at + 4)  # past the version
+            file.seek(at + 4)  # skip the version
             file.write(bytes(4))
             return
 
@@ -74,7 +74,7 @@ def _settle_length(file: BinaryIO, frames: int) -> None:
 
 
 def _settle_voc(file: BinaryIO) -> None:
-    """The last block ends before the zero byte that ends the file; readers take that for a sample."""
+    """Make the last block end before the terminating zero byte, which readers would take for a sample."""
     end = file.seek(0, os.SEEK_END)
     file.seek(_VOC_BLOCK)
     head = file.read(4)
@@ -84,7 +84,7 @@ def _settle_voc(file: BinaryIO) -> None:
 
 
 def _settle_id3(file: BinaryIO) -> None:
-    """The encoder calls all text Latin-1, and has no name for what it is given: UTF-8, which came with ID3 2.4."""
+    """Mark text as UTF-8 (ID3 2.4), since the encoder labels the UTF-8 it is given as Latin-1."""
     file.seek(0)
     head = file.read(10)
     if head[:4] != b"ID3\x03":
@@ -112,7 +112,7 @@ def _from_syncsafe(digits: bytes) -> int:
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Name and place of content of each chunk."""
+    """Name and position of the content of each chunk."""
     file.seek(0)
     for chunk in walk(file, ORDERS.get(file.read(4), ">")):
         yield chunk.name, chunk.start
@@ -130,7 +130,7 @@ def _settle_ogg(file: BinaryIO) -> None:
         size = 27 + count + sum(head[27 : 27 + count])
         serial, number, crc = struct.unpack_from("<III", head, 14)
         if serial != _OGG_SERIAL:
-            # The checksum is linear: it changes by that of the change, whatever the page holds.
+            # The checksum is linear: it changes by the checksum of the change, whatever the page contains.
             crc ^= _crc_of_change(serial ^ _OGG_SERIAL, size - 18)
             file.seek(at + 14)
             file.write(struct.pack("<III", _OGG_SERIAL, number, crc))
@@ -138,14 +138,14 @@ def _settle_ogg(file: BinaryIO) -> None:
 
 
 def _crc_of_change(change: int, after: int) -> int:
-    """Checksum of the four bytes of `change`, low byte first, and `after` bytes of zero."""
+    """Checksum of the four bytes of `change`, low byte first, followed by `after` zero bytes."""
     crc = int.from_bytes(change.to_bytes(4, "little"), "big")
-    # The remainder of crc · x^32 · x^(8 after): what precedes the change is zero and adds nothing.
+    # The remainder of crc · x^32 · x^(8 after): bytes before the change are zero and add nothing.
     return _product(crc, _power(8 * after + 32))
 
 
 def _product(a: int, b: int) -> int:
-    """Of two polynomials over the field of two elements, modulo the one of the checksum."""
+    """Product of two polynomials over GF(2), modulo the polynomial of the checksum."""
     out = 0
     for bit in range(31, -1, -1):
         out = (out << 1) ^ (_POLYNOMIAL if out >> 31 else 0)
@@ -157,7 +157,7 @@ def _product(a: int, b: int) -> int:
 
 @functools.lru_cache(1 << 12)
 def _power(exponent: int) -> int:
-    """x to this power, modulo the polynomial of the checksum."""
+    """Power of x, modulo the polynomial of the checksum."""
     if exponent == 0:
         return 1
     half = _power(exponent // 2)

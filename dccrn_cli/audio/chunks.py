@@ -1,4 +1,4 @@
-"""Chunks: name, size, content, one after another, of which WAV, AIFF, CAF and W64 files are made."""
+"""Chunks (name, size and content), of which WAV, AIFF, CAF and W64 files consist."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 ORDERS = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">", b"FORM": ">"}
-"""Byte order of files by their first four bytes."""
+"""Byte order by the first four bytes of a file."""
 
 BLOCK_FORMATS = frozenset({0x2, 0x11, 0x31})  # MS and IMA ADPCM, GSM 6.10
-"""Formats in WAV and W64 whose samples come in blocks, of which the last one is filled up."""
+"""Formats in WAV and W64 with samples in blocks, the last of which is padded."""
 
 AFTER_SAMPLES = frozenset(
     (
@@ -19,7 +19,7 @@ AFTER_SAMPLES = frozenset(
         *(b"id3 ", b"ID3 ", b"cue ", b"PAD ", b"(c) "),
     )
 )
-"""Names of chunks that are known to stand behind samples."""
+"""Names of chunks known to follow samples."""
 
 
 NOT_CARRIED = frozenset(
@@ -28,16 +28,16 @@ NOT_CARRIED = frozenset(
         *(b"fmt ", b"PAD ", b"PAD\0"),
     )
 )
-"""Names of chunks that describe the samples, hold them, or hold nothing: a result has its own."""
+"""Names of chunks that describe or contain the samples, or are empty: a result gets its own."""
 
 
 class Chunk(NamedTuple):
-    """Where a chunk is.
+    """Location of a chunk.
 
     Attributes:
         name: four bytes.
-        start: of its content.
-        size: of its content as declared, bytes.
+        start: start of its content.
+        size: declared size of its content in bytes.
     """
 
     name: bytes
@@ -46,17 +46,17 @@ class Chunk(NamedTuple):
 
     @property
     def stop(self) -> int:
-        """Where the next one starts."""
+        """Start of the next chunk."""
         return self.start + self.size + self.size % 2
 
 
 def walk(file: BinaryIO, order: str, start: int = 12) -> Iterator[Chunk]:
-    """Chunks with sizes of four bytes from `start` on.
+    """Iterate over chunks with four-byte sizes from `start` on.
 
     Args:
-        file: seekable.
-        order: of bytes, for `struct`.
-        start: where the first one is.
+        file: seekable file.
+        order: byte order for `struct`.
+        start: position of the first chunk.
     """
     while True:
         file.seek(start)
@@ -70,18 +70,18 @@ def walk(file: BinaryIO, order: str, start: int = 12) -> Iterator[Chunk]:
 
 
 def is_chunk(head: bytes, order: str, left: int | None) -> bool:
-    """Whether a chunk starts here, and not a sample.
+    """Whether a chunk starts here, rather than samples.
 
     Args:
-        head: eight bytes or more.
-        order: of bytes.
-        left: bytes from here to the end of the file; None if that is not known.
+        head: at least eight bytes.
+        order: byte order for `struct`.
+        left: bytes from here to the end of the file; None if unknown.
     """
     if len(head) < 8:
         return False
     name, size = struct.unpack_from(order + "4sI", head)
     if left is None:
         return name in AFTER_SAMPLES and size < 1 << 28
-    if name in ORDERS:  # another file
+    if name in ORDERS:  # another file follows
         return False
     return size <= left - 8 and (name in AFTER_SAMPLES or (name.isascii() and name.decode("ascii").isprintable()))

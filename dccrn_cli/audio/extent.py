@@ -1,4 +1,4 @@
-"""Where the samples of a file lie, by its header and in truth."""
+"""Locates the samples of a file, as declared by its header and as actually present."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dccrn_cli.audio.chunks import BLOCK_FORMATS, ORDERS, is_chunk, walk
 from dccrn_cli.audio.splice import Piece
 
 _OPEN_ENDED = 0x7FFF0000
-"""Sizes from here on are written by recorders that do not know better yet."""
+"""Sizes from this on are placeholders of recorders that do not know the length yet."""
 
 _WRAP = 1 << 32
 _TAIL_BYTES = 129
-"""Fewer bytes than that after the samples may be anything: padding, or a tag of ID3 1."""
+"""Fewer bytes than this after the samples are ignored: padding, or an ID3v1 tag."""
 
 Follows = Callable[[int], bool]
 
@@ -26,19 +26,19 @@ _AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 
 @dataclass(frozen=True)
 class Extent:
-    """The samples of a file.
+    """The location of a file's samples.
 
     Attributes:
-        start: first byte.
-        declared: bytes by the header; None if it leaves that open.
-        held: bytes that are there.
-        frame_bytes: the least that a sample of all channels, or a block of samples, can take.
-        frames: length in samples by the header, for formats of blocks that are filled up; else None.
-        patch: the file with a right header in front of so many bytes; None if there is none to be had.
-        format: of the file, where a patched header is that of another one.
-        beyond: bytes after the end that are neither samples nor anything else that is known.
-        channel_mask, valid_bits: as `AudioInfo` has them.
-        is_odd: libsndfile does not find the samples of such a header, and gets the patched one.
+        start: position of the first byte.
+        declared: bytes declared by the header; None if open.
+        held: bytes actually present.
+        frame_bytes: smallest size of a sample over all channels, or of a block of samples.
+        frames: length in samples declared by the header, for block formats with padding; otherwise None.
+        patch: returns the file with a correct header for a number of sample bytes; None if impossible.
+        format: format of the file, if the patched header has another one.
+        beyond: bytes after the end that are neither samples nor anything else known.
+        channel_mask, valid_bits: speakers of the channels and significant bits; 0 if not given.
+        is_odd: libsndfile cannot find the samples behind this header, and needs the patched one.
     """
 
     start: int
@@ -55,44 +55,44 @@ class Extent:
 
     @property
     def is_true(self) -> bool:
-        """The header says what is there."""
+        """Whether the header matches what is present."""
         return self.declared == self.held
 
     @property
     def note(self) -> str:
-        """What a user should know about the difference, or ""."""
+        """Note on a difference from the header, or ""."""
         if self.beyond:
             return unread(self.beyond)
         if self.declared is None or self.is_true:
             return ""
         if self.declared > self.held:
             return cut_off(self.held, self.declared)
-        return f"the header declares {self.declared:,} bytes of samples; all {self.held:,} that follow are read"
+        return f"the header declares {self.declared:,} bytes of samples; all {self.held:,} present are read"
 
 
 def cut_off(held: int, declared: int) -> str:
-    """The note for a recording of which less is there than it says, in any unit."""
+    """Note for a recording that is shorter than declared, in any unit."""
     share = f"{held / declared:.0%}" if 100 * held >= declared else "less than 1%"
-    return f"the recording is cut off: {share} of the data are there"
+    return f"the recording is cut off: {share} of the data is present"
 
 
 def unread(count: int) -> str:
-    """The note for bytes behind the samples that are nothing known."""
-    return f"{count:,} bytes after the end of the sound by the header are not read"
+    """Note for unknown bytes after the samples."""
+    return f"{count:,} bytes after the declared end of the audio are not read"
 
 
 def find_extent(file: BinaryIO, size: int) -> Extent | None:
-    """The samples of WAV, RF64, AIFF, AU, W64 and CAF files.
+    """Find the samples of WAV, RF64, AIFF, AU, W64 and CAF files.
 
     Args:
-        file: seekable.
-        size: of the file in bytes.
+        file: seekable file.
+        size: size of the file in bytes.
 
     Returns:
-        None for other files, and those without samples.
+        None for other files and for those without samples.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     file.seek(0)
     magic = file.read(16)
@@ -113,7 +113,7 @@ def find_extent(file: BinaryIO, size: int) -> Extent | None:
 
 
 def riff_shortage(file: BinaryIO, size: int) -> str:
-    """The note for a file of the RIFF family that is shorter than its outermost size says, or ""."""
+    """Note for a RIFF file that is shorter than its outermost size, or ""."""
     file.seek(0)
     head = file.read(8)
     if len(head) < 8 or head[:4] != b"RIFF":
@@ -163,7 +163,7 @@ def _wav(file: BinaryIO, kind: bytes, size: int) -> Extent | None:
 
 
 def read_layout(head: bytes, order: str) -> tuple[int, int]:
-    """Channel mask and valid bits by the format chunk of a WAV; 0 where it does not say, or says nothing special."""
+    """Channel mask and valid bits in the format chunk of a WAV; 0 if not given or the default."""
     tag, channels, _, _, frame_bytes, bits = struct.unpack_from(order + "HHIIHH", head)
     mask = 0
     if tag == 0xFFFE and len(head) >= 40:
@@ -181,14 +181,14 @@ def _riff_follows(file: BinaryIO, order: str, size: int) -> Follows:
 
 
 def _held(extent: Extent, size: int, follows: Follows, alignment: int = 2, *, is_open: bool = False) -> Extent:
-    """How many bytes of samples there are where a header gives a size, or none, or a wrong one.
+    """Determine how many bytes of samples are present, whether the header's size is right, wrong or missing.
 
     Args:
-        extent: by the header.
-        size: of the file.
-        follows: whether other contents start at a place.
-        alignment: of what follows.
-        is_open: a size of 0 means that the writer did not know it.
+        extent: extent declared by the header.
+        size: size of the file.
+        follows: tells whether other content starts at a position.
+        alignment: alignment of that content.
+        is_open: whether a size of 0 means that the writer did not know it.
     """
     there, declared = max(size - extent.start, 0), extent.declared
     if declared is None or declared > there:
@@ -260,7 +260,7 @@ def _caf(file: BinaryIO, size: int) -> Extent | None:
         if name == b"desc":
             frame_bytes = max(struct.unpack(">8sIIIIII", file.read(32))[3], 1)
         at += 12 + max(length, 0)
-    start = at + 16  # past the edit count
+    start = at + 16  # skip the edit count
     extent = Extent(start, None if length < 4 else length - 4, 0, frame_bytes)
 
     def follows(at: int) -> bool:

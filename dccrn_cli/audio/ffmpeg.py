@@ -1,4 +1,4 @@
-"""FFmpeg, which comes with the optional package `av`: opening files and finding their sound tracks."""
+"""Opening files and finding their audio tracks with FFmpeg, from the optional package `av`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dccrn_cli.errors import MissingDependency
 
 
 def import_av() -> Any:
-    """The package, told to be quiet.
+    """Import the package `av` with its messages silenced.
 
     Raises:
-        MissingDependency: it is not there.
+        MissingDependency: the package is not installed.
     """
     try:
         import av
@@ -24,22 +24,22 @@ def import_av() -> Any:
 
 
 def open_media(av: Any, file: Any) -> Any:
-    """FFmpeg's view of a file that is open for reading."""
-    # No protocol, so that a playlist in disguise opens no other files.
+    """Open a file, already open for reading, with FFmpeg."""
+    # No protocols, so that a playlist in disguise cannot open other files.
     return av.open(file, "r", options={"protocol_whitelist": "none"}, metadata_errors="replace", buffer_size=1 << 18)
 
 
 def default_track(container: Any) -> int:
-    """Number, from 1 on, of the sound track that players take: the first one marked as default, else the first."""
+    """Number, from 1, of the audio track that players use: the first marked as default, otherwise the first."""
     flagged = (n for n, stream in enumerate(container.streams.audio, 1) if stream.disposition.value & 1)
     return next(flagged, 1)
 
 
 def count_tracks(path: Path) -> int:
-    """How many sound tracks a file has; 1 for what cannot be read, which reading it will say.
+    """Count the audio tracks of a file; 1 for an unreadable file, whose error is reported on reading.
 
     Raises:
-        MissingDependency: no package `av`.
+        MissingDependency: the package `av` is not installed.
     """
     av = import_av()
     try:
@@ -50,12 +50,12 @@ def count_tracks(path: Path) -> int:
 
 
 def no_track(number: int | None, count: int) -> str:
-    """The message where a sound track is asked for that is not there."""
-    return f"there is no sound track {number}; it has {count}"
+    """Message for a missing audio track."""
+    return f"no audio track {number}; the file has {count}"
 
 
 def track_s(stream: Any, origin_s: float) -> float:
-    """What the header says of the length of a track, seconds; 0 where it does not."""
+    """Declared length of a track in seconds; 0 if unknown."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     written = re.fullmatch("([0-9]+):([0-9]+):([0-9.]+)", stream.metadata.get("DURATION", ""))

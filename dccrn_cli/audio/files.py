@@ -1,4 +1,4 @@
-"""Decoding of audio files in blocks, through libsndfile."""
+"""Decodes audio files in blocks through libsndfile."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from dccrn_cli.errors import UnreadableAudio
 
 _EXACT_LENGTH = frozenset({"FLAC"})
 
-# What decoders say of headers that make no sense, as if it were something else.
+# Misleading messages of decoders for nonsensical headers.
 _VAGUE = ("Unspecified internal", "Internal error", "Input/output", "End of file", "File does not exist")
 
 _UNKNOWN_FRAMES = 2**62
 _SHORT = re.compile(r"(?:data|SSND|Data Size|BODY)\s*: (\d+) \(should be (\d+)\)")
 
 _READ_AHEAD = 1 << 16
-"""Bytes that a decoder may have taken beyond what it has given."""
+"""Bytes that a decoder may have read ahead of its output."""
 
 _NEXT_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _PIECE = 1 << 20
 
 _BLOCK_FRAMES = 1 << 16
-"""Samples at most that are left over in a last block."""
+"""Most samples left over in a last block."""
 
 _UNCERTAIN = {"MP3": 2304}
-"""Samples by which a length may be estimated wrongly."""
+"""Samples by which an estimated length may be wrong."""
 
 
 def reason(error: Exception) -> str:
@@ -49,31 +49,31 @@ def reason(error: Exception) -> str:
 
 
 def _native(path: Path) -> str | bytes:
-    # As bytes, since a name on POSIX need not be text, which soundfile takes a str to be.
+    # As bytes, since soundfile expects a str to be valid text, which POSIX names may not be.
     return os.fsencode(path) if os.name == "posix" else os.fspath(path)
 
 
 class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
-    """Read from front to back only: soundfile seeks after each block, which not all files bear."""
+    """Reads strictly sequentially: soundfile seeks after each block, which some files do not tolerate."""
 
     def seekable(self) -> bool:
         return False
 
 
 class AudioReader:
-    """An open audio file, read in blocks, to the end of what is there.
+    """An open audio file, read in blocks up to the end of the data present.
 
     Args:
         path: the file.
 
     Attributes:
-        info: what it is; its frames are those that will be read, as far as can be known before.
+        info: format of the file; its frames are those that will be read, as far as known beforehand.
         frames_read: samples read so far.
-        padding: samples that fill up the last block of the file and are left out.
-        tags: title, artist and so on, where the container has them.
+        padding: samples of padding in the last block, which are dropped.
+        tags: title, artist and so on, if the container has them.
 
     Raises:
-        UnreadableAudio: not there, not audio, damaged.
+        UnreadableAudio: the file is missing, damaged or not audio.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -88,7 +88,7 @@ class AudioReader:
                     raise UnreadableAudio("is not a file", self.path)
                 if status.st_size == 0:
                     raise UnreadableAudio("the file is empty (0 bytes)", self.path)
-                # Opened here, as libsndfile does not say why it cannot.
+                # Opened here, since libsndfile does not report why it cannot.
                 self._source = stack.enter_context(open(self.path, "rb", buffering=0))
                 found = survey(self._source, status.st_size)
                 self._parts, self._notes, self._is_mpeg = list(found.parts), list(found.notes), found.is_mpeg
@@ -109,7 +109,7 @@ class AudioReader:
     def _describe(self, found: Survey) -> None:
         f = self._file
         self.tags: dict[str, str] = f.copy_metadata()
-        if f.format == "XI" and self.tags.get("title") == "Default Name":  # which libsndfile gives
+        if f.format == "XI" and self.tags.get("title") == "Default Name":  # libsndfile's default
             del self.tags["title"]
         if not found.notes:
             self._notes += filter(None, [_cut_short(f.extra_info)])
@@ -129,7 +129,7 @@ class AudioReader:
         try:
             found = read_metadata(self._source, os.fstat(self._source.fileno()).st_size)
         except (OSError, ValueError, struct.error):
-            found = Metadata(notes=["its tags are damaged and left out"])
+            found = Metadata(notes=["damaged tags are omitted"])
         return found.with_strings(self.tags)
 
     def _compare(self, other: SequentialFile, first: SequentialFile | AudioInfo) -> None:
@@ -137,10 +137,10 @@ class AudioReader:
         if other.samplerate != rate:
             self._notes.append(f"a part at {other.samplerate} Hz is resampled to {rate} Hz")
         if other.channels != first.channels:
-            self._notes.append(f"a part of {other.channels} channels is mixed to {first.channels}")
+            self._notes.append(f"a part with {other.channels} channels is mixed to {first.channels}")
 
     def _length(self, file: SequentialFile, part: Part) -> int:
-        """Samples that a part gives, as far as is known."""
+        """Number of samples in a part, as far as known."""
         frames = file.frames if 0 < file.frames < _UNKNOWN_FRAMES else 0
         if part.frames is not None and 0 < frames - part.frames < _BLOCK_FRAMES:
             self.padding = frames - part.frames
@@ -149,18 +149,18 @@ class AudioReader:
 
     @property
     def note(self) -> str:
-        """What a user should know about the file, or ""; all of it is known at its end."""
+        """Notes on the file, or ""; complete only at its end."""
         errors = sum(self._errors)
-        damage = [f"damaged in {errors:,} places, which are heard"] if errors else []
+        damage = [f"damaged in {errors:,} places, with audible errors"] if errors else []
         return "; ".join(dict.fromkeys([*self._notes, *damage]))
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Blocks of at most `frames` samples, float32 `(frames, channels)`, full scale 1.0.
 
         Raises:
-            UnreadableAudio: the data cannot be decoded, or end before the header says.
+            UnreadableAudio: the data cannot be decoded, or end before the declared length.
         """
-        for part in self._parts:  # which grow
+        for part in self._parts:  # grows during iteration
             if part is not self._parts[0]:
                 self._file.close()
                 try:
@@ -182,13 +182,13 @@ class AudioReader:
                 self._notes.append(cut_off(self.frames_read, self.info.frames))
 
     def _conformed(self, part: Part, frames: int) -> Iterator[np.ndarray]:
-        """The samples of a part at the rate and in the channels of the first one."""
+        """Samples of a part, converted to the sample rate and channels of the first one."""
         f, left = self._file, self._length(self._file, part)
         if part.lead:
             yield np.zeros((part.lead, self.info.channels), np.float32)
             left -= part.lead
         resampler = Resampler(f.samplerate, self.info.sample_rate, self.info.channels)
-        # Behind its last sample the FLAC decoder takes another file for damage.
+        # After its last sample the FLAC decoder would report a following file as damage.
         limited = part.frames is not None or (left > 0 and self.info.format in _EXACT_LENGTH)
         while not limited or left > 0:
             try:
@@ -203,7 +203,7 @@ class AudioReader:
         yield from _pieces(resampler.flush(), frames)
 
     def _look_for_more(self) -> None:
-        """Take in another FLAC file that stands behind the one that has been read."""
+        """Add a FLAC file that follows the one just read."""
         assert self._splice is not None
         size, start = os.fstat(self._source.fileno()).st_size, self._parts[-1].start
         end = start + self._splice.tell()
@@ -240,7 +240,7 @@ class AudioReader:
 
 
 def _mixed(block: np.ndarray, channels: int) -> np.ndarray:
-    """The same in so many channels: one in each of them, or their mean."""
+    """Convert to a number of channels by averaging and repeating."""
     if block.shape[1] == channels:
         return block
     return np.repeat(block.mean(axis=1, keepdims=True), channels, axis=1)
@@ -252,7 +252,7 @@ def _pieces(block: np.ndarray, frames: int) -> Iterator[np.ndarray]:
 
 
 def _cut_short(log: str) -> str:
-    """What libsndfile noticed of a file that is shorter than its header says."""
+    """Note from libsndfile's log for a file shorter than declared, or ""."""
     match = _SHORT.search(log)
     return cut_off(int(match[2]), int(match[1])) if match and int(match[2]) < int(match[1]) else ""
 

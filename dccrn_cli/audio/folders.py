@@ -1,4 +1,4 @@
-"""Files in folders, for all commands that take a folder."""
+"""Finds files in folders, for all commands that accept a folder."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 
 def walk(root: Path, on_error: Callable[[Path, str], None], skipped: Sequence[str] = ()) -> Iterator[Path]:
-    """Files below a folder in a fixed order; links are followed, but no folder is entered twice.
+    """Iterate over files below a folder in a fixed order, following links but entering each folder only once.
 
     Args:
         root: the folder.
-        on_error: called with each folder that cannot be read and the reason; it may raise.
-        skipped: real paths of folders below it that are not entered.
+        on_error: called with each unreadable folder and the reason; may raise.
+        skipped: real paths of subfolders not to enter.
     """
     entered: set[str] = set()
-    links = [root]  # followed when the tree itself is done, so that a folder is found under its own name
+    links = [root]  # followed after the tree itself, so that a folder is found under its own name
     stack: list[Iterator[os.DirEntry[str]]] = []
 
     def enter(folder: Path) -> None:
@@ -30,7 +30,7 @@ def walk(root: Path, on_error: Callable[[Path, str], None], skipped: Sequence[st
         except OSError as error:
             on_error(folder, f"the folder cannot be read ({error.strerror})")
 
-    for link in links:  # which grow
+    for link in links:  # grows during iteration
         enter(link)
         while stack:
             entry = next(stack[-1], None)
@@ -48,5 +48,5 @@ def walk(root: Path, on_error: Callable[[Path, str], None], skipped: Sequence[st
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError:  # a circular link
         return False

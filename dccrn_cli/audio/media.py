@@ -1,6 +1,6 @@
-"""The sound of films and of phone recordings, decoded by FFmpeg in blocks.
+"""Decodes the audio of videos and phone recordings in blocks through FFmpeg.
 
-FFmpeg comes with the optional package `av`, which is imported when a file is opened.
+FFmpeg is part of the optional package `av`, which is imported when a file is opened.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MEDIA_SUFFIXES = frozenset(
     .tta .webm .wma .wmv .wv
     """.split()  # noqa: SIM905
 )
-"""Suffixes (lower case) of the files that `MediaReader` is for."""
+"""Suffixes (lower case) of files for `MediaReader`."""
 
 _STRINGS = {
     **{key: key for key in ("title", "artist", "album", "comment", "date", "genre", "copyright", "license")},
@@ -44,7 +44,7 @@ _TECHNICAL = frozenset(
     wm/encodingtime wmfsdkversion wmfsdkneeded isvbr devicemanufacturer encoding_time
     """.split()  # noqa: SIM905
 )
-"""What FFmpeg reports like tags and is about the file."""
+"""Entries that FFmpeg reports as tags but that describe the file."""
 
 _ATTACHED = 0x400
 _PCM = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE"}
@@ -52,46 +52,46 @@ _PCM = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64"
 _TIMED = frozenset({"MOV", "MATROSKA", "MPEGTS", "ASF", "FLV"})
 _EXACT_LENGTH = frozenset({"MOV", "MATROSKA"})
 _KNOWN_LENGTH = frozenset({"ASF", "FLV", "WV", "APE", "TTA", "FLAC"})
-_GAP_S = 0.04  # sound ahead of the picture is noticed from 45 ms (ITU-R BT.1359)
-_JUMP_S = 1.0  # further back, the clock has been set anew
+_GAP_S = 0.04  # audio ahead of the picture is noticeable from 45 ms (ITU-R BT.1359)
+_JUMP_S = 1.0  # a jump further back means that the clock was reset
 _CUT_S = 0.5
 LONGEST_GAP_S = 60.0
-"""Beyond this a jump of the time stamps is no silence; hours of it would go through the network."""
+"""A longer jump of the timestamps is not filled with silence, hours of which would go through the network."""
 AV_CLOCK_HZ = 1_000_000
 
 
 def is_sound(path: Path) -> bool:
-    """Whether the name is that of a recording that can be read: audio, or a film or the like with `av`."""
+    """Whether a file is a readable recording by its name: audio, or media that needs `av`."""
     return is_audio(path) or (path.suffix.lower() in MEDIA_SUFFIXES and not path.name.startswith("._"))
 
 
 def silence(frames: int, channels: int, step: int) -> Iterator[np.ndarray]:
-    """Blocks of zeros `(at most step, channels)`, so many frames in all."""
+    """Blocks of zeros `(at most step, channels)`, `frames` in total."""
     for start in range(0, frames, step):
         yield np.zeros((min(step, frames - start), channels), np.float32)
 
 
 class MediaReader:
-    """A sound track of an open media file, read in blocks, in step with the picture.
+    """An audio track of an open media file, read in blocks and kept in sync with the picture.
 
-    Where packets are missing there is silence, up to a minute; what an encoder added in front is left out.
+    Missing packets are replaced by up to a minute of silence; encoder delay is removed.
 
     Args:
         path: the file.
-        track: number of the sound track, from 1 on; None for the default one.
+        track: number of the audio track, from 1; None for the default track.
 
     Attributes:
-        info: what it is; container and codec in FFmpeg's names, except PCM.
+        info: format of the track; container and codec in FFmpeg's names, except PCM.
         frames_read: samples read so far.
-        track: number of the track that is read.
-        gaps: where time stamps jump too far for silence: samples before each jump, and its seconds.
-        tags: what is said about the recording, by libsndfile's names: title, artist, tracknumber...
-        start_s: where the sound starts, seconds after the container does.
-        layout: which channels there are, in FFmpeg's words.
+        track: number of the track being read.
+        gaps: timestamp jumps too long for silence: samples before each jump, and its seconds.
+        tags: tags of the recording by libsndfile's names: title, artist, tracknumber...
+        start_s: start of the audio in seconds after the start of the container.
+        layout: channel layout in FFmpeg's notation.
 
     Raises:
-        MissingDependency: no package `av`.
-        UnreadableAudio: not there, not media, without sound or without this track, damaged.
+        MissingDependency: the package `av` is not installed.
+        UnreadableAudio: the file is missing, damaged, not media, or lacks audio or this track.
     """
 
     def __init__(self, path: str | os.PathLike[str], track: int | None = None) -> None:
@@ -107,9 +107,9 @@ class MediaReader:
                     raise UnreadableAudio("is not a file", self.path)
                 if status.st_size == 0:
                     raise UnreadableAudio("the file is empty (0 bytes)", self.path)
-                # Opened here, as FFmpeg takes names for addresses and knows no names that are not text.
+                # Opened here, since FFmpeg treats names as URLs and cannot handle names that are not text.
                 file = stack.enter_context(open(self.path, "rb"))
-                self._notes = [riff_shortage(file, status.st_size)]  # of an AVI, whose length FFmpeg corrects
+                self._notes = [riff_shortage(file, status.st_size)]  # for AVI, whose length FFmpeg corrects
                 file.seek(0)
                 self._container = stack.enter_context(open_media(self._av, file))
                 self._start()
@@ -126,7 +126,7 @@ class MediaReader:
         frames = self._decode(container.demux(stream))
         first = next(frames, None)
         if first is None:
-            raise UnreadableAudio("its sound cannot be decoded", self.path)
+            raise UnreadableAudio("its audio cannot be decoded", self.path)
         self._frames = chain([first], frames)
         self.layout: str = first.layout.name
 
@@ -148,33 +148,33 @@ class MediaReader:
             _PCM.get(pcm[1], codec.upper()) if pcm else codec.upper(),
             "FILE",
         )
-        self._said = {key.lower(): value for key, value in [*stream.metadata.items(), *container.metadata.items()]}
-        self.tags = {ours: self._said[key] for key, ours in _STRINGS.items() if self._said.get(key)}
+        self._all_tags = {key.lower(): value for key, value in [*stream.metadata.items(), *container.metadata.items()]}
+        self.tags = {ours: self._all_tags[key] for key, ours in _STRINGS.items() if self._all_tags.get(key)}
 
     def _choose_track(self) -> Any:
         tracks = self._container.streams.audio
         if not tracks:
-            raise UnreadableAudio("there is no sound in it", self.path)
+            raise UnreadableAudio("contains no audio", self.path)
         if self._wanted is not None and not 1 <= self._wanted <= len(tracks):
             raise UnreadableAudio(no_track(self._wanted, len(tracks)), self.path)
         self.track = self._wanted or default_track(self._container)
         stream = tracks[self.track - 1]
         if len(tracks) > 1:
             language = stream.metadata.get("language", "und")
-            told = "" if language == "und" else f" ({language})"
-            self._notes.append(f"sound track {self.track} of {len(tracks)}{told}")
+            suffix = "" if language == "und" else f" ({language})"
+            self._notes.append(f"audio track {self.track} of {len(tracks)}{suffix}")
         return stream
 
     @property
     def note(self) -> str:
-        """What a user should know about the file, or ""; all of it is known at its end."""
+        """Notes on the file, or ""; complete only at its end."""
         return "; ".join(filter(None, self._notes))
 
     def metadata(self) -> Metadata:
-        """Tags, cover art and chapters, read anew from the file."""
+        """Tags, cover art and chapters, read from the file again."""
         comments = [
             (_COMMENTS.get(key, key.upper()), value)
-            for key, value in self._said.items()
+            for key, value in self._all_tags.items()
             if key not in _TECHNICAL and not key.startswith("_") and not key.startswith("number_of_")
         ]
         chapters = [
@@ -199,17 +199,17 @@ class MediaReader:
         return pictures
 
     def check_alone(self) -> None:
-        """Refuse a file that holds other sound tracks too.
+        """Check that the file has no other audio tracks.
 
         Raises:
-            UnreadableAudio: there are several.
+            UnreadableAudio: there are several tracks.
         """
         count = len(self._container.streams.audio)
         if count > 1:
-            raise UnreadableAudio(f"holds {count} sound tracks, which one file of sound does not hold", self.path)
+            raise UnreadableAudio(f"has {count} audio tracks, too many for a single audio file", self.path)
 
     def _decode(self, packets: Iterable[Any]) -> Iterator[Any]:
-        """Frames; a packet may be cut at both ends of a recording, but not in between."""
+        """Decode frames; packets may be truncated at either end of a recording, but not in between."""
         begun, error = False, None
         for packet in packets:
             try:
@@ -228,7 +228,7 @@ class MediaReader:
         """Blocks of at most `frames` samples, float32 `(frames, channels)`, full scale 1.0.
 
         Raises:
-            UnreadableAudio: the data cannot be decoded, or end before the header says.
+            UnreadableAudio: the data cannot be decoded, or end before the declared length.
         """
         block, filled = np.empty((frames, self.info.channels), np.float32), 0
         for piece in self._pieces():
@@ -251,7 +251,7 @@ class MediaReader:
             raise UnreadableAudio(f"cut off: it ends at {self._time_s():.2f} of {self._track_s:.2f} s", self.path)
 
     def _pieces(self) -> Iterator[np.ndarray]:
-        """The signal as it comes, gaps filled."""
+        """The signal as decoded, with gaps filled."""
         try:
             for frame, samples in self._converted():
                 for piece in chain(self._gap(frame), [samples]):
@@ -261,7 +261,7 @@ class MediaReader:
             raise UnreadableAudio(f"damaged at {self._time_s():.2f} s ({reason(error)})", self.path) from None
 
     def _converted(self) -> Iterator[tuple[Any, np.ndarray]]:
-        """Frames, and their samples at the rate and in the channels of the first one."""
+        """Frames, and their samples converted to the sample rate and channels of the first one."""
         kind, resampler = None, self._av.AudioResampler()
         for frame in chain(self._frames, [None]):
             now = frame and (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -274,17 +274,17 @@ class MediaReader:
                     yield frame, out.to_ndarray().reshape(-1, self.info.channels)
 
     def _gap(self, frame: Any) -> Iterator[np.ndarray]:
-        """Silence before a frame that is later than the samples so far."""
+        """Silence before a frame that is later than the samples read so far."""
         if frame is None or frame.time is None or self.info.format not in _TIMED:
             return iter(())
         late_s = frame.time - self._origin_s - self._time_s()
-        anew = late_s < -_JUMP_S or frame.time > self._end_s + _JUMP_S
+        clock_reset = late_s < -_JUMP_S or frame.time > self._end_s + _JUMP_S
         if late_s > LONGEST_GAP_S:
-            self._notes.append(f"the time stamps jump by {late_s:,.0f} s at {self._time_s():.2f} s: no silence for it")
-            if not anew:
+            self._notes.append(f"timestamps jump by {late_s:,.0f} s at {self._time_s():.2f} s, not filled with silence")
+            if not clock_reset:
                 self.gaps.append((self._position, late_s))
-            anew = True
-        if anew:
+            clock_reset = True
+        if clock_reset:
             self._origin_s += late_s
             late_s = 0.0
         missing = round(late_s * self.info.sample_rate) if late_s > _GAP_S else 0

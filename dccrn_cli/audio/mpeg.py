@@ -1,7 +1,7 @@
-"""MP3 files frame by frame: how long they really are.
+"""Determines the true length of MP3 files frame by frame.
 
-A length that is not in the file is guessed by the decoder from the first frame, which is wrong where the bit
-rate varies, and a length in the file need not be true. Here frames are counted, and the decoder is told.
+If the file gives no length, the decoder guesses it from the first frame, which is wrong for variable bit rates; a
+length in the file may be wrong too. So frames are counted here and the count is passed to the decoder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FEWEST_FRAMES = 3  # fewer may be chance
 
 
 class Frame(NamedTuple):
-    """What a frame's header says."""
+    """Contents of a frame header."""
 
     sample_rate: int
     channels: int
@@ -40,12 +40,12 @@ class Frame(NamedTuple):
     samples: int
     size: int
     side_info: int
-    """Bytes between the header and what follows the side information in layer III."""
+    """Bytes between the header and the end of the side information in layer III."""
 
 
 @functools.lru_cache(1 << 12)
 def parse_frame(head: bytes) -> Frame | None:
-    """The header of a frame by its four bytes; None if they are none."""
+    """Parse the four bytes of a frame header; None if they are not one."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
@@ -63,13 +63,13 @@ def parse_frame(head: bytes) -> Frame | None:
 
 @dataclass
 class Link:
-    """Frames of one rate and number of channels that were encoded as one.
+    """Frames with one sample rate and number of channels that were encoded together.
 
     Attributes:
-        kind: what the first frame is.
-        count: frames, that of the Xing or Info header not counted.
-        declared: frames as that header has them; 0 if it does not say.
-        runs: where they lie in the file.
+        kind: header of the first frame.
+        count: number of frames, excluding that of the Xing or Info header.
+        declared: number of frames given by that header; 0 if not given.
+        runs: their positions in the file.
         bit_rates: whether more than one was seen.
     """
 
@@ -85,13 +85,13 @@ class Link:
 
     @property
     def is_as_declared(self) -> bool:
-        """A decoder that knows nothing but the file finds the right length."""
+        """Whether a decoder finds the right length from the file alone."""
         if self.has_header and self.declared:
             return self.declared == self.count
         return not self.varies
 
     def add(self, start: int, size: int) -> None:
-        """Take a frame."""
+        """Add a frame."""
         if self.runs and self.runs[-1][1] == start:
             self.runs[-1] = (self.runs[-1][0], start + size)
         else:
@@ -99,16 +99,16 @@ class Link:
 
     @property
     def lead(self) -> int:
-        """Samples that the decoder leaves out behind a header which `pieces` makes."""
+        """Samples that the decoder drops after a header made by `pieces`."""
         return 0 if self.has_count or self.kind.layer != 3 else _DECODER_DELAY
 
     @property
     def has_count(self) -> bool:
-        """There is a header with a number of frames in it."""
+        """Whether there is a header with a frame count."""
         return self.has_header and bool(self.flags & _FRAMES_FLAG)
 
     def pieces(self) -> list[Piece]:
-        """The frames behind a header with their true number."""
+        """The frames, preceded by a header with their true count."""
         if self.kind.layer != 3 or (self.has_header and self.declared == self.count):
             return list(self.runs)
         size = sum(stop - start for start, stop in self.runs)
@@ -119,7 +119,7 @@ class Link:
         pieces: list[Piece] = [(start, at), struct.pack(">I", self.count)]
         if self.flags & _BYTES_FLAG:
             pieces.append(struct.pack(">I", size))
-        # What the encoder added at its end is not at this one.
+        # The encoder's padding is not at this end.
         padding = at + _padding_offset(self.flags)
         at += 4 + (4 if self.flags & _BYTES_FLAG else 0)
         if padding + 2 <= start + self.kind.size:
@@ -129,7 +129,7 @@ class Link:
 
 
 def _info_frame(head: bytes, count: int, size: int) -> bytes:
-    """A silent frame with the number of frames and bytes that follow it."""
+    """A silent frame with the count of following frames and bytes."""
     for index in range(1, 15):
         header = bytes([0xFF, head[1] | 1, index << 4 | head[2] & 0x0C, head[3]])
         frame = parse_frame(header)
@@ -141,7 +141,7 @@ def _info_frame(head: bytes, count: int, size: int) -> bytes:
 
 
 def links(file: BinaryIO, size: int) -> list[Link]:
-    """The parts of an MP3 file, of which there are several where files were joined."""
+    """The parts of an MP3 file; several if files were concatenated."""
     found: list[Link] = []
     bit_rate = 0
     for start, frame, data in _frames(file, size):
@@ -166,7 +166,7 @@ def links(file: BinaryIO, size: int) -> list[Link]:
 
 
 def declared_whole(file: BinaryIO, size: int) -> bool:
-    """The header says how many bytes there are, and so many there are: nothing needs to be counted."""
+    """Whether the header's byte count matches the file, so that frames need not be counted."""
     first = next(_frames(file, size), None)
     if first is None:
         return False
@@ -184,7 +184,7 @@ def _at(file: BinaryIO, start: int, count: int) -> bytes:
 
 
 def _xing(data: bytes, frame: Frame) -> tuple[int, int, int] | None:
-    """Flags and number of frames in a Xing or Info header, and the byte between the encoder's delay and padding."""
+    """Flags and frame count in a Xing or Info header, and the byte shared by the encoder's delay and padding."""
     at = 4 + frame.side_info
     if frame.layer != 3 or data[at : at + 4] not in (b"Xing", b"Info") or len(data) < at + 16:
         return None
@@ -194,12 +194,12 @@ def _xing(data: bytes, frame: Frame) -> tuple[int, int, int] | None:
 
 
 def _padding_offset(flags: int) -> int:
-    """From the first field after the flags to the second byte of delay and padding."""
+    """Offset from the first field after the flags to the second byte of delay and padding."""
     return sum(size for bit, size in enumerate((4, 4, _CONTENTS_BYTES, 4)) if flags >> bit & 1) + 22
 
 
 def _frames(file: BinaryIO, size: int) -> Iterator[tuple[int, Frame, bytes]]:
-    """Place, header and first bytes of all whole frames; what lies between is passed over."""
+    """Position, header and first bytes of all complete frames; anything between is skipped."""
     data, base, at, in_step = b"", 0, 0, False
     while at + 4 <= size:
         if at < base or at + 4096 > base + len(data):
@@ -230,7 +230,7 @@ def _ahead(file: BinaryIO, data: bytes, offset: int, base: int, size: int) -> by
 
 
 def tag_size(head: bytes) -> int:
-    """Bytes of a tag (ID3, APE) that starts with these; 0 if none does."""
+    """Size of an ID3 or APE tag that starts with these bytes; 0 if none does."""
     if head[:3] == b"ID3" and len(head) >= 10 and max(head[6:10]) < 128:
         size = sum(digit << shift for digit, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
         return 10 + size + (10 if head[5] & 0x10 else 0)

@@ -1,4 +1,4 @@
-"""What libraries in C print on standard error, caught."""
+"""Captures what C libraries print to standard error."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _lock = threading.RLock()
 
 @contextlib.contextmanager
 def decoder_messages(counted: list[int]) -> Iterator[None]:
-    """Keep the lines that libmpg123 writes from standard error; others that come meanwhile are passed on.
+    """Filter libmpg123's lines out of standard error; other lines are passed on.
 
     Args:
-        counted: gets the number of errors among them.
+        counted: receives the number of errors among them.
     """
     with _lock, contextlib.ExitStack() as stack:
         try:
             held = stack.enter_context(tempfile.TemporaryFile(buffering=0))
             saved = os.dup(_STDERR)
-        except OSError:  # closed, or no place for it
+        except OSError:  # closed, or no temporary file possible
             yield
             return
         stack.callback(os.close, saved)
@@ -50,7 +50,7 @@ def decoder_messages(counted: list[int]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Nothing that a library in C prints on standard error."""
+    """Suppress everything that C libraries print to standard error."""
     with _lock, contextlib.ExitStack() as stack:
         try:
             saved = os.dup(_STDERR)

@@ -1,4 +1,4 @@
-"""Ogg files page by page: which streams follow each other, and whether the last one has an end."""
+"""Scans Ogg files page by page for consecutive streams and a missing end."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _HEAD_BYTES = 27 + 255
 
 
 class Pages(NamedTuple):
-    """What an Ogg file holds.
+    """Streams of an Ogg file.
 
     Attributes:
-        links: where each of the streams that follow each other starts and stops.
-        has_end: the last page says that it is the last, and is whole.
+        links: start and end of each consecutive stream.
+        has_end: whether the last page is complete and marked as last.
     """
 
     links: list[tuple[int, int]]
@@ -22,10 +22,10 @@ class Pages(NamedTuple):
 
 
 def read_pages(file: BinaryIO, size: int) -> Pages:
-    """Go through an Ogg file; what lies between pages is passed over.
+    """Scan an Ogg file, skipping anything between pages.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     links: list[tuple[int, int]] = []
     data, base, at, before, whole = b"", 0, 0, _FIRST, False

@@ -1,4 +1,4 @@
-"""Samples without a header."""
+"""Headerless samples."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ _WIDE = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64
 _NARROW = {"u8": "PCM_U8", "s8": "PCM_S8", "mulaw": "ULAW", "alaw": "ALAW"}
 
 SAMPLE_FORMATS = (*(name + order for name in _WIDE for order in ("le", "be")), *_NARROW)
-"""Names of sample formats, as other programs use them."""
+"""Names of sample formats, as used by other programs."""
 
 SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8} | dict.fromkeys(_NARROW.values(), 1)
-"""Bytes per sample by libsndfile's names of the same."""
+"""Bytes per sample by libsndfile's names of sample formats."""
 
 MAX_CHANNELS = 1024
 
 
 @dataclass(frozen=True)
 class RawFormat:
-    """Interleaved samples without a header.
+    """Format of interleaved samples without a header.
 
     Args:
         sample_format: one of `SAMPLE_FORMATS`.
-        sample_rate: Hz.
-        channels: count.
+        sample_rate: sample rate in Hz.
+        channels: number of channels.
 
     Raises:
-        OptionError: an unknown sample format, or numbers that cannot be meant.
+        OptionError: unknown sample format, or invalid sample rate or number of channels.
     """
 
     sample_format: str
@@ -42,32 +42,32 @@ class RawFormat:
 
     def __post_init__(self) -> None:
         if self.sample_format not in SAMPLE_FORMATS:
-            raise OptionError(f"unknown sample format {self.sample_format!r}: one of {', '.join(SAMPLE_FORMATS)}")
+            raise OptionError(f"unknown sample format {self.sample_format!r}; choose from {', '.join(SAMPLE_FORMATS)}")
         if not 1 <= self.sample_rate < 1 << 31:
-            raise OptionError(f"a sample rate of {self.sample_rate} Hz cannot be meant")
+            raise OptionError(f"invalid sample rate of {self.sample_rate} Hz")
         if not 1 <= self.channels <= MAX_CHANNELS:
-            raise OptionError(f"{self.channels} channels cannot be meant")
+            raise OptionError(f"invalid number of channels: {self.channels}")
 
     @property
     def info(self) -> AudioInfo:
-        """The same in the terms of files; the length is not known."""
+        """The format as for files; the length is unknown."""
         name = self.sample_format
         subtype = _NARROW.get(name) or _WIDE[name[:3]]
         return AudioInfo(self.sample_rate, self.channels, 0, "RAW", subtype, byte_order(subtype, name.endswith("be")))
 
 
 def byte_order(subtype: str, big: bool) -> str:
-    """libsndfile's name for it; it wants none named for samples of one byte."""
+    """libsndfile's name of a byte order, which must not be given for one-byte samples."""
     if SAMPLE_BYTES[subtype] == 1:
         return "FILE"
     return "BIG" if big else "LITTLE"
 
 
-# Both through libsndfile, so that samples are rounded as they are in files.
+# Both use libsndfile, so that samples are rounded as in files.
 
 
 def decode(data: bytes, info: AudioInfo) -> np.ndarray:
-    """Whole sample frames as float32 `(frames, channels)`, full scale 1.0; of `info`, the container is ignored."""
+    """Decode complete frames to float32 `(frames, channels)`, full scale 1.0; the container in `info` is ignored."""
     samples: np.ndarray = soundfile.read(
         io.BytesIO(data),
         dtype="float32",
@@ -82,7 +82,7 @@ def decode(data: bytes, info: AudioInfo) -> np.ndarray:
 
 
 def encode(block: np.ndarray, info: AudioInfo) -> bytes:
-    """Inverse of `decode`, for samples within full scale."""
+    """Encode samples within full scale; the inverse of `decode`."""
     data = io.BytesIO()
     order = byte_order(info.subtype, info.endian == "BIG")
     soundfile.write(data, block, info.sample_rate, info.subtype, order, "RAW")

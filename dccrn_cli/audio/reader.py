@@ -1,4 +1,4 @@
-"""One door to all readers."""
+"""Opens any audio or media file with the right reader."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dccrn_cli.errors import DccrnError, MissingDependency, UnreadableAudio
 
 
 class Reader(Protocol):
-    """What all readers have; `AudioReader` says what it means."""
+    """Interface of all readers."""
 
     info: AudioInfo
     frames_read: int
@@ -28,13 +28,13 @@ class Reader(Protocol):
 
     @property
     def note(self) -> str:
-        """What a user should know, or ""; all of it is known at the end."""
+        """Notes on the source, or ""; complete only at its end."""
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
-        """Float32 `(n, channels)`, n at most `frames`."""
+        """Blocks of float32 `(n, channels)`, n at most `frames`."""
 
     def metadata(self) -> Metadata:
-        """What stands beside the sound, for its result."""
+        """Metadata to carry over to the result."""
 
     def close(self) -> None:
         """Close the source."""
@@ -50,32 +50,32 @@ _PROBES = 8
 
 
 class Probe(NamedTuple):
-    """Length and channels of a file by its header."""
+    """Length, sample rate and channels declared by the header of a file."""
 
     seconds: float
     channels: int
 
     @property
     def work_s(self) -> float:
-        """Seconds of audio that the network will hear."""
+        """Seconds of audio to process, over all channels."""
         return self.seconds * self.channels
 
 
 def open_sound(path: Path, track: int | None = None) -> Reader:
-    """A reader for a file, by its content; the suffix says only which one is tried first.
+    """Open a file by content; the suffix only decides which reader is tried first.
 
     Args:
         path: the file.
-        track: which sound track, from 1 on; None for the default one.
+        track: number of the audio track, from 1; None for the default track.
 
     Raises:
-        UnreadableAudio: not there, not audio, without this track, damaged.
-        MissingDependency: the package that reads such names is not installed.
+        UnreadableAudio: the file is missing, damaged, not audio, or lacks this track.
+        MissingDependency: the package for files of this kind is not installed.
     """
     kind = media_kind(path)
     plain = kind in ("", PLAIN, UNCOMMON_WAV) or kind.startswith("CAF")
     if path.suffix.lower() in MEDIA_SUFFIXES:
-        # What is no film may be plain audio under a wrong name, which needs no further package.
+        # A file with a media suffix may be plain audio, which needs no further package.
         return _plain(path, track) if kind and plain else MediaReader(path, track)
     try:
         if plain:
@@ -90,7 +90,7 @@ def open_sound(path: Path, track: int | None = None) -> Reader:
     except MissingDependency as missing:
         raise UnreadableAudio(f"is {kind}: {missing.message}", path) from None
     except UnreadableAudio as error:
-        raise UnreadableAudio(f"{why if plain else error.message}; it seems to be {kind}", path) from None
+        raise UnreadableAudio(f"{why if plain else error.message}; it appears to be {kind}", path) from None
 
 
 def _plain(path: Path, track: int | None) -> AudioReader:
@@ -100,7 +100,7 @@ def _plain(path: Path, track: int | None) -> AudioReader:
 
 
 def probe(paths: Sequence[Path]) -> list[Probe]:
-    """What the headers of files say, several read at once; zeros for those that say nothing."""
+    """Read the headers of files, several at once; zeros for unreadable ones."""
     with concurrent.futures.ThreadPoolExecutor(_PROBES) as pool:
         return list(pool.map(_probe, paths, chunksize=64))
 

@@ -1,4 +1,4 @@
-"""Videos with cleaned sound tracks: the picture is copied, the sound encoded anew."""
+"""Writes videos with enhanced audio tracks: the picture is copied and the audio re-encoded."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _MUXERS = {
     ".ts": ("mpegts", "aac"), ".mts": ("mpegts", "aac"), ".m2ts": ("mpegts", "aac"), ".flv": ("flv", "aac"),
     ".mpg": ("mpeg", "mp2"), ".mpeg": ("mpeg", "mp2"), ".wmv": ("asf", "wmav2"), ".asf": ("asf", "wmav2"),
 }  # fmt: skip
-"""FFmpeg's names of the container and of the encoder of its sound, where that is not PCM before."""
+"""FFmpeg's names of the container and of its audio encoder, unless the source is PCM."""
 
 _PCM_MUXERS = frozenset({"mov", "matroska", "avi"})
 _RATES = {("webm", "libopus"): [48_000], ("flv", "aac"): [44_100, 22_050, 11_025]}
 
 
 class CleanTrack(NamedTuple):
-    """A cleaned sound track.
+    """An enhanced audio track.
 
     Attributes:
-        audio: what `MediaReader` gave of the track, cleaned, at any rate, in a file that libsndfile reads.
-        gaps: of the reader, at its end.
-        rate: of the reader, Hz.
+        audio: the enhanced audio of the track at any sample rate, in a file that libsndfile reads.
+        gaps: gaps of the reader, at its end.
+        rate: sample rate of the reader in Hz.
     """
 
     audio: Path
@@ -48,7 +48,7 @@ class CleanTrack(NamedTuple):
 
 
 class _Sound(NamedTuple):
-    """What is encoded for a track: its samples, layout of channels, and start after the container's."""
+    """Audio to encode for a track: samples, channel layout, and start relative to the container."""
 
     reader: AudioReader
     layout: str
@@ -62,29 +62,29 @@ def can_remux(path: Path) -> bool:
 
 
 def remux(video: Path, tracks: Mapping[int, CleanTrack], target: Path) -> str:
-    """Write a copy of a video with other sound in place of some of its sound tracks.
+    """Write a copy of a video with some of its audio tracks replaced.
 
-    Pictures, subtitles, other sound tracks, attachments, chapters and tags are copied as they are. PCM
-    stays PCM in MOV, MKV and AVI; other sound is encoded as AAC (MP4, MOV, 3GP, FLV, MPEG-TS), FLAC (MKV), Opus
-    (WebM), PCM (AVI), MP2 (MPEG) or WMA (WMV), in step with the picture.
+    Pictures, subtitles, other audio tracks, attachments, chapters and tags are copied unchanged. PCM stays PCM
+    in MOV, MKV and AVI; other audio is encoded as AAC (MP4, MOV, 3GP, FLV, MPEG-TS), FLAC (MKV), Opus (WebM),
+    PCM (AVI), MP2 (MPEG) or WMA (WMV), in sync with the picture.
 
     Args:
-        video: the video; its suffix says which container is written.
-        tracks: the new sound by the numbers of its tracks, from 1 on.
-        target: the file to write, whatever its suffix. What is there is overwritten, and an error leaves
-            a part of the new file.
+        video: the video; its suffix sets the container to write.
+        tracks: the new audio by track number, from 1.
+        target: the file to write, whatever its suffix. An existing file is overwritten, and an error leaves
+            a partial file.
 
     Returns:
-        What could not be carried over, in plain words, or "".
+        A note on what could not be carried over, or "".
 
     Raises:
-        MissingDependency: no package `av`.
-        UnreadableAudio: the video or the sound cannot be read.
+        MissingDependency: the package `av` is not installed.
+        UnreadableAudio: the video or the audio cannot be read.
         UnsupportedFormat: the container cannot be written, or not with these streams.
         AudioError: the target cannot be written.
     """
     if not can_remux(video):
-        raise UnsupportedFormat(f"sound cannot be put into {video.suffix or 'a file without suffix'}", video)
+        raise UnsupportedFormat(f"audio cannot be replaced in {video.suffix or 'a file without a suffix'}", video)
     if target.exists() and target.samefile(video):
         raise AudioError("the result would overwrite the video", target)
     av = import_av()
@@ -102,7 +102,7 @@ def remux(video: Path, tracks: Mapping[int, CleanTrack], target: Path) -> str:
                 copies, left_out = _copy_streams(av, source, out, sounds, codec)
                 out.start_encoding()
             except (av.error.FFmpegError, ValueError) as error:
-                raise UnsupportedFormat(f"cannot be written with another sound ({reason(error)})", video) from None
+                raise UnsupportedFormat(f"cannot be written with new audio ({reason(error)})", video) from None
             start = (source.start_time or 0) / AV_CLOCK_HZ
             packets = [_encoded(av, copies.pop(stream), sound, start) for stream, sound in sounds.items()]
             if copies:
@@ -124,14 +124,14 @@ def _open(stack: contextlib.ExitStack, video: Path, number: int, track: CleanTra
 def _copy_streams(
     av: Any, source: Any, out: Any, sounds: Mapping[Any, _Sound], codec: str
 ) -> tuple[dict[Any, Any], list[str]]:
-    """Add a stream for each one of the source; gives new ones by old ones, and notes on what changes."""
+    """Add a stream for each one of the source; returns new streams by old ones, and notes on changes."""
     copies: dict[Any, Any] = {}
     left_out, notes = set(), []
     out.metadata.update(source.metadata)
     out.set_chapters(source.chapters())
     for stream in source.streams:
         if stream.type == "data":
-            if not source.chapters():  # which are data in MP4
+            if not source.chapters():  # chapters are data streams in MP4
                 left_out.add("data")
             continue
         try:
@@ -148,18 +148,18 @@ def _copy_streams(
         new.metadata.update({key: value for key, value in stream.metadata.items() if key != "DURATION"})
         new.disposition = stream.disposition.value
         copies[stream] = new
-    return copies, [*filter(None, notes), *([f"left out: {', '.join(sorted(left_out))}"] if left_out else [])]
+    return copies, [*filter(None, notes), *([f"omitted: {', '.join(sorted(left_out))}"] if left_out else [])]
 
 
 def _add_copy(out: Any, stream: Any) -> Any:
     new = out.add_stream_from_template(stream, opaque=True)
     if stream.type == "video" and stream.codec_context.name == "hevc" and stream.codec_context.codec_tag == "hvc1":
-        new.codec_context.codec_tag = "hvc1"  # Apple plays no hev1, which is the default
+        new.codec_context.codec_tag = "hvc1"  # Apple does not play the default, hev1
     return new
 
 
 def _add_encoder(av: Any, out: Any, stream: Any, codec: str, sound: _Sound) -> tuple[Any, str]:
-    """A stream for a new sound in place of this one, and what a user should know about it, or ""."""
+    """Add a stream to replace an audio track, with a note on it, or ""."""
     before = stream.codec_context.codec.canonical_name
     if before.startswith("pcm_") and out.format.name in _PCM_MUXERS and before in av.codec.codecs_available:
         codec = before
@@ -170,11 +170,11 @@ def _add_encoder(av: Any, out: Any, stream: Any, codec: str, sound: _Sound) -> t
         layout = {1: "mono", 2: "stereo"}.get(info.channels, f"{info.channels} channels")
     new = out.add_stream(codec, rate=rate, layout=layout, bit_rate=64_000 * (info.channels + 1))
     after = new.codec_context.codec.canonical_name
-    return new, "" if after == before else f"{before.upper()} sound becomes {after.upper()}"
+    return new, "" if after == before else f"{before.upper()} audio re-encoded as {after.upper()}"
 
 
 def _encoded(av: Any, encoder: Any, sound: _Sound, start: float) -> Iterator[Any]:
-    """Packets of the sound; the clock of the container begins at `start` seconds."""
+    """Encode the audio to packets; the clock of the container starts at `start` seconds."""
     reader, silence_s = sound.reader, sound.start_s
     rate, channels, step = reader.info.sample_rate, reader.info.channels, reader.info.sample_rate
     if silence_s > LONGEST_GAP_S:
@@ -184,7 +184,7 @@ def _encoded(av: Any, encoder: Any, sound: _Sound, start: float) -> Iterator[Any
     jumps = [(first + round((silence_s + at_s) * encoder.rate), late_s) for at_s, late_s in sound.jumps]
 
     def jumped(packets: Iterable[Any]) -> Iterator[Any]:
-        # Encoders take no jumps of the clock, so it is set on what they give.
+        # Encoders do not accept jumps of the clock, so it is set on their output.
         for packet in packets:
             late_s = sum(seconds for at, seconds in jumps if packet.pts * packet.time_base * encoder.rate >= at)
             if late_s:
@@ -204,7 +204,7 @@ def _encoded(av: Any, encoder: Any, sound: _Sound, start: float) -> Iterator[Any
 
 def _copied(packets: Iterable[Any], copies: dict[Any, Any]) -> Iterator[Any]:
     for packet in packets:
-        if packet.size or packet.dts is not None:  # else it ends a stream
+        if packet.size or packet.dts is not None:  # an empty packet ends a stream
             packet.stream = copies[packet.stream]
             yield packet
 

@@ -1,4 +1,4 @@
-"""Resampling as a stage."""
+"""Resampling as a streaming stage."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import soxr
 QUALITY = "HQ"
 
 PASSBAND, STOPBAND_DB = 0.913, 125.0
-"""Of the filter for whole ratios: edge of the pass band, the lower rate's half being 1, and rejection from there on."""
+"""Filter for integer ratios: passband edge relative to half the lower rate, and stopband rejection."""
 
 MAX_FACTOR, MAX_LOW_HZ = 8, 12_000
-"""Whole ratios up to this one, from or to rates up to this one, have a filter of their own."""
+"""Integer ratios up to this, from or to rates up to this, use their own filter."""
 
 
 class Resampler:
-    """Streaming resampler; outputs joined equal the resampling of the inputs joined.
+    """Streaming resampler: the concatenated output equals the resampled concatenated input.
 
-    Blocks are float32 `(frames, channels)`. The output is aligned with the input. soxr keeps back
-    so many samples of the lower rate that at 8 kHz the delay would be heard in a call: such ratios
-    go through a plain filter, which keeps back a tenth of it.
+    Blocks are float32 `(frames, channels)`. The output is aligned with the input. soxr holds back so many
+    samples of the lower rate that at 8 kHz the delay would be noticeable in a call, so such ratios use a
+    plain filter with a tenth of the delay.
 
     Args:
-        source_hz, target_hz: sample rates; equal rates pass blocks through.
-        channels: of every block.
-        low_latency: the plain filter for all whole ratios up to 8.
+        source_hz, target_hz: sample rates in Hz; equal rates pass blocks through.
+        channels: number of channels of every block.
+        low_latency: use the plain filter for all integer ratios up to 8.
     """
 
     def __init__(self, source_hz: int, target_hz: int, channels: int, *, low_latency: bool = False) -> None:
@@ -40,7 +40,7 @@ class Resampler:
 
     @property
     def latency(self) -> int:
-        """Samples at the source rate by which the output lags behind at most."""
+        """Largest delay of the output, in samples at the source rate."""
         return 0 if self._stage is None else self._stage.lag
 
     def reset(self) -> None:
@@ -48,11 +48,11 @@ class Resampler:
         self._stage = _stage(self.source_hz, self.target_hz, self.channels, low_latency=self._low_latency)
 
     def process(self, block: np.ndarray) -> np.ndarray:
-        """Resample a block; gives what is ready."""
+        """Resample a block; returns the output that is ready."""
         return block if self._stage is None else self._stage.process(block)
 
     def flush(self) -> np.ndarray:
-        """The rest, at the end of the signal; the next block starts a new one."""
+        """Return the rest of the output at the end of the signal; the next block starts a new one."""
         rest = np.zeros((0, self.channels), np.float32) if self._stage is None else self._stage.flush()
         self.reset()
         return rest
@@ -77,7 +77,7 @@ def _stage(source_hz: int, target_hz: int, channels: int, *, low_latency: bool) 
 
 
 class _Soxr:
-    """Any ratio."""
+    """Resampling at any ratio, by soxr."""
 
     def __init__(self, source_hz: int, target_hz: int, channels: int) -> None:
         self._rates = source_hz, target_hz
@@ -101,9 +101,9 @@ class _Soxr:
 
 @functools.cache
 def _soxr_lag(source_hz: int, target_hz: int) -> int:
-    """The most that soxr keeps back, which it does not say: found by feeding it silence in small steps."""
+    """Most samples that soxr holds back, which it does not report: measured by feeding silence in small steps."""
     stage = _Soxr(source_hz, target_hz, 1)
-    seconds = max(2.0, 16_000 / min(source_hz, target_hz))  # the blocks of its inner stages beat
+    seconds = max(2.0, 16_000 / min(source_hz, target_hz))  # block sizes of its inner stages interfere
     step = math.ceil(seconds * source_hz / 4000)
     silence = np.zeros((step, 1), np.float32)
     received, emitted, most = 0, 0, 0.0
@@ -116,12 +116,12 @@ def _soxr_lag(source_hz: int, target_hz: int) -> int:
 
 _TRANSITION = math.pi * (1 - PASSBAND)
 _HALF = math.ceil((STOPBAND_DB - 7.95) / (2.285 * _TRANSITION) / 2)
-"""Half the length of the filter in samples of the lower rate, by Kaiser's rule."""
+"""Half the filter length in samples of the lower rate, by Kaiser's formula."""
 
 
 @functools.cache
 def _phases(factor: int) -> np.ndarray:
-    """Low-pass at the higher rate, float32 `(factor, 2 _HALF + 1)`: row p has every factor-th tap from p on."""
+    """Polyphase low-pass filter at the higher rate, float32 `(factor, 2 _HALF + 1)`; row p has every factor-th tap."""
     edge = (1 + PASSBAND) / 2
     at = np.arange(-_HALF * factor, _HALF * factor + 1)
     window = np.kaiser(len(at), 0.1102 * (STOPBAND_DB - 8.7))
@@ -131,7 +131,7 @@ def _phases(factor: int) -> np.ndarray:
 
 
 class _Up:
-    """To a whole multiple of the rate."""
+    """Resampling to an integer multiple of the rate."""
 
     lag = _HALF
 
@@ -155,7 +155,7 @@ class _Up:
 
 
 class _Down:
-    """To a whole fraction of the rate."""
+    """Resampling to an integer fraction of the rate."""
 
     def __init__(self, factor: int, channels: int) -> None:
         self.lag = (_HALF + 1) * factor - 1

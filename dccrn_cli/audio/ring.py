@@ -1,4 +1,4 @@
-"""Samples between two threads."""
+"""Passes samples between two threads."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 
 class SampleRing:
-    """A ring buffer without locks, for one thread that writes and one that reads.
+    """A lock-free ring buffer for one writing and one reading thread.
 
-    Two counters only grow, and each belongs to one thread: the writer advances its own after the samples are in
-    place, the reader its own after it has copied them.
+    Two monotonic counters each belong to one thread: the writer advances its own after the samples are in place,
+    the reader its own after copying them.
 
     Args:
         frames: capacity.
-        channels: of every block.
+        channels: number of channels of every block.
     """
 
     def __init__(self, frames: int, channels: int) -> None:
@@ -32,10 +32,10 @@ class SampleRing:
         return len(self._samples) - self.available
 
     def write(self, block: np.ndarray) -> int:
-        """Append float32 `(frames, channels)`, as far as there is room.
+        """Append float32 `(frames, channels)` as far as there is room.
 
         Returns:
-            frames taken.
+            Number of frames written.
         """
         count = min(len(block), self.free)
         start = self._written % len(self._samples)
@@ -46,10 +46,10 @@ class SampleRing:
         return count
 
     def read_into(self, out: np.ndarray) -> int:
-        """Fill the beginning of `(frames, channels)` with what there is.
+        """Fill the beginning of `(frames, channels)` with the frames available.
 
         Returns:
-            frames given.
+            Number of frames read.
         """
         count = min(len(out), self.available)
         start = self._read % len(self._samples)
@@ -60,15 +60,15 @@ class SampleRing:
         return count
 
     def read(self, frames: int) -> np.ndarray:
-        """At most so many frames, copied."""
+        """Copy at most `frames` frames."""
         out = np.empty((min(frames, self.available), self._samples.shape[1]), np.float32)
         return out[: self.read_into(out)]
 
     def skip(self, frames: int) -> int:
-        """Drop what could be read.
+        """Drop readable frames.
 
         Returns:
-            frames dropped, at most `frames`.
+            Number of frames dropped, at most `frames`.
         """
         count = min(frames, self.available)
         self._read += count

@@ -1,4 +1,4 @@
-"""Samples that wait."""
+"""A queue of samples."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 
 class SampleQueue:
-    """First in, first out, for blocks `(frames, channels)` of any length.
+    """A FIFO for blocks `(frames, channels)` of any length.
 
     Args:
-        channels: of every block.
+        channels: number of channels of every block.
     """
 
     def __init__(self, channels: int) -> None:
@@ -24,7 +24,7 @@ class SampleQueue:
             self._blocks.append(block)
 
     def pop(self, frames: int) -> np.ndarray:
-        """The first `frames` samples, or what there is if that is less."""
+        """Remove and return the first `frames` samples, or all if there are fewer."""
         taken = []
         while frames > 0 and self._blocks:
             block = self._blocks.popleft()

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, where its name says something else."""
+"""Identifies files by their first bytes, for names that are misleading."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from dccrn_cli.audio.mpeg import tag_size
 
 PLAIN = "plain"
-"""A container that libsndfile reads, and FFmpeg too."""
+"""A container that both libsndfile and FFmpeg read."""
 
 UNCOMMON_WAV = "WAV of an uncommon kind"
-"""What a WAV is that libsndfile does not read."""
+"""A WAV that libsndfile does not read."""
 
 _HEAD_BYTES = 512
 
@@ -21,16 +21,16 @@ _STARTS = {
     b"\x00\x00\x01\xba": "MPEG video", b"\x00\x00\x01\xb3": "MPEG video",
 }  # fmt: skip
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide")
-_IN_OGG = {b"\x7fFLAC": "FLAC in Ogg", b"Speex": "Speex", b"\x80theora": "a film in Ogg"}
+_IN_OGG = {b"\x7fFLAC": "FLAC in Ogg", b"Speex": "Speex", b"\x80theora": "a video in Ogg"}
 _PLAIN_STARTS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"fLaC", b"riff")
 _PACKET_BYTES = 188  # of an MPEG transport stream
 
 
 def media_kind(path: Path) -> str:
-    """What a file is that FFmpeg may read and libsndfile may not.
+    """Identify a file that FFmpeg may read but libsndfile may not.
 
     Returns:
-        a name for people; `PLAIN` for containers of libsndfile's; "" for what is not known.
+        A display name; `PLAIN` for containers of libsndfile; "" if unknown.
     """
     try:
         with open(path, "rb") as file:

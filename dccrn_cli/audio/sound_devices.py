@@ -19,19 +19,19 @@ FULL_BAND_HZ = 48_000
 Kind = Literal["input", "output"]
 
 Exchange = Callable[[np.ndarray, np.ndarray, bool], None]
-"""Takes what was heard, fills what is to be played, both float32 `(frames, channels)`, and whether sound was lost."""
+"""Receives the input, fills the output, both float32 `(frames, channels)`, and is told whether audio was lost."""
 
 
 @dataclass(frozen=True)
 class SoundDevice:
-    """A device as PortAudio sees it.
+    """A device as reported by PortAudio.
 
     Attributes:
-        index: its number, which stands for it as its name does.
-        name, host: what it is called, and by which system of sound.
-        inputs, outputs: channels at most.
-        sample_rate: its own, Hz.
-        is_default_input, is_default_output: taken where none is named.
+        index: its number, which may be used instead of its name.
+        name, host: its name, and its audio system.
+        inputs, outputs: largest number of channels.
+        sample_rate: its default sample rate in Hz.
+        is_default_input, is_default_output: whether it is used by default.
     """
 
     index: int
@@ -45,14 +45,14 @@ class SoundDevice:
 
 
 def _portaudio() -> Any:
-    """The package `sounddevice`.
+    """Import the package `sounddevice`.
 
     Raises:
-        MissingDependency: it is not installed.
-        SoundDeviceError: PortAudio is not.
+        MissingDependency: the package is not installed.
+        SoundDeviceError: PortAudio is not installed.
     """
     try:
-        with silent_stderr():  # ALSA tells of every device that is not there
+        with silent_stderr():  # ALSA complains about every missing device
             return importlib.import_module("sounddevice")
     except ImportError:
         raise MissingDependency("sounddevice", "live") from None
@@ -61,11 +61,11 @@ def _portaudio() -> Any:
 
 
 def sound_devices() -> list[SoundDevice]:
-    """All sound devices.
+    """List all audio devices.
 
     Raises:
         MissingDependency: `sounddevice` is not installed.
-        SoundDeviceError: PortAudio is not, or fails.
+        SoundDeviceError: PortAudio is not installed, or fails.
     """
     portaudio = _portaudio()
     try:
@@ -93,14 +93,15 @@ def sound_devices() -> list[SoundDevice]:
 
 
 def find_device(wanted: str | int | None, kind: Kind) -> SoundDevice:
-    """A device by number, name or part of a name.
+    """Find a device by number, name or part of a name.
 
     Args:
-        wanted: None for the default one.
-        kind: what it is to do.
+        wanted: number, name or part of a name; None for the default device.
+        kind: direction of use.
 
     Raises:
-        MissingDependency, SoundDeviceError: as for `sound_devices`; none or several fit.
+        MissingDependency: `sounddevice` is not installed.
+        SoundDeviceError: no device or several devices match, or PortAudio is not installed or fails.
     """
     able = [d for d in sound_devices() if (d.inputs if kind == "input" else d.outputs)]
     if wanted is None:
@@ -115,14 +116,14 @@ def find_device(wanted: str | int | None, kind: Kind) -> SoundDevice:
         return fit[0]
     if len(fit) > 1:
         names_found = ", ".join(f"{d.index} {d.name} ({d.host})" for d in fit)
-        raise SoundDeviceError(f"{wanted!r} fits several {kind} devices: {names_found}; give the number")
+        raise SoundDeviceError(f"{wanted!r} matches several {kind} devices: {names_found}; give the number")
     if wanted is None:
-        raise SoundDeviceError(f"there is no {kind} device" + ("" if able else " on this machine"))
-    raise SoundDeviceError(f"no {kind} device {wanted!r}; `dccrn live --list-devices` lists them")
+        raise SoundDeviceError(f"no {kind} device" + ("" if able else " on this machine"))
+    raise SoundDeviceError(f"no {kind} device {wanted!r}; use `dccrn live --list-devices` to list them")
 
 
 def default_rate(source: SoundDevice, target: SoundDevice, channels: int) -> int:
-    """48 kHz where both devices take it, else the rate of the source, Hz."""
+    """48 kHz if both devices support it, otherwise the sample rate of the source, in Hz."""
     portaudio = _portaudio()
     try:
         with silent_stderr():
@@ -134,17 +135,17 @@ def default_rate(source: SoundDevice, target: SoundDevice, channels: int) -> int
 
 
 class DuplexStream:
-    """Sound in and out at once, as long as it is entered.
+    """Simultaneous input and output, while entered.
 
     Args:
         source, target: devices.
-        sample_rate: Hz.
+        sample_rate: sample rate in Hz.
         block: frames per call of `exchange`.
-        channels: to hear; one is played on two where the target has them.
-        exchange: called from PortAudio's own thread; it must not wait for anything.
+        channels: number of input channels; mono is played on two if the target has them.
+        exchange: called from PortAudio's thread; it must never block.
 
     Raises:
-        SoundDeviceError: a device does not take this form, or is busy.
+        SoundDeviceError: a device does not support this format, or is busy.
     """
 
     def __init__(
@@ -187,12 +188,12 @@ class DuplexStream:
 
     @property
     def latency_s(self) -> float:
-        """Of the devices and the system of sound, in and out, as they state it."""
+        """Input and output latency as reported by the devices and the audio system."""
         return float(sum(self._stream.latency))
 
     @property
     def is_active(self) -> bool:
-        """False once a device has gone."""
+        """Whether both devices are still connected."""
         return bool(self._stream.active)
 
     def __enter__(self) -> DuplexStream:
@@ -213,7 +214,7 @@ class DuplexStream:
 
 
 _LATENCY_BLOCKS = 2
-"""What the system of sound may hold back, asked of it in blocks: fewer make it lose sound."""
+"""Latency requested from the audio system, in blocks; with fewer it drops audio."""
 
 
 def _reason(error: Exception) -> str:

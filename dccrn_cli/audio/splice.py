@@ -1,4 +1,4 @@
-"""A file as a decoder should see it: stretches of the real one, with other bytes in between."""
+"""Presents a modified view of a file to a decoder: parts of the real file with other bytes in between."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from itertools import accumulate
 from typing import BinaryIO
 
 Piece = bytes | tuple[int, int]
-"""Bytes as they are, or where a stretch of the file starts and stops."""
+"""Literal bytes, or the start and end of a part of the file."""
 
 
 class Splice(io.RawIOBase):
-    """Pieces in a row, read as one file; nothing of them is held in memory.
+    """Consecutive pieces, read as one file without loading them into memory.
 
     Args:
-        file: seekable; it is left open.
-        pieces: literal bytes, and stretches of the file.
+        file: seekable file, left open.
+        pieces: literal bytes and parts of the file.
     """
 
     def __init__(self, file: BinaryIO, pieces: Sequence[Piece]) -> None:
@@ -36,17 +36,17 @@ class Splice(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Bytes before the next one."""
+        """Current position."""
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go elsewhere; before the start there is nothing."""
+        """Change the position, but never to before the start."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._starts[-1]}[whence]
         self._at = max(base + offset, 0)
         return self._at
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Fill as much as there is; less at the end, or where the file has become shorter."""
+        """Read into a buffer; less at the end, or if the file has become shorter."""
         view = memoryview(buffer).cast("B")
         filled = 0
         while filled < len(view) and self._at < self._starts[-1]:

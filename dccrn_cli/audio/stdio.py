@@ -1,6 +1,6 @@
-"""WAV and headerless samples from and to pipes, which libsndfile cannot serve since it seeks.
+"""Reads and writes WAV and headerless samples through pipes, for which libsndfile is unsuitable since it seeks.
 
-On Windows, standard input and output must have been put into binary mode.
+On Windows, standard input and output must be in binary mode.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ _PAUSE_S, _GRACE_S = 0.2, 1.0
 
 
 class StreamReader:
-    """Audio from a pipe as it arrives; used like `AudioReader`.
+    """Reads audio from a pipe as it arrives; used like `AudioReader`.
 
     Args:
         stream: a binary file from which nothing has been read; it is left open.
-        raw: what the samples are; None if there is a WAV header.
-        stop: asked while nothing comes; True ends the stream, as soon as what has been sent is read.
+        raw: format of headerless samples; None for a WAV header.
+        stop: polled while nothing arrives; True ends the stream once everything sent has been read.
 
     Attributes:
-        info: what it is; frames are 0 if the length is not known.
+        info: format of the stream; frames are 0 if the length is unknown.
         frames_read: samples read so far.
-        note: something that a user should know about the stream, or ""; known at its end.
-        tags: none.
+        note: note on the stream, or ""; complete only at its end.
+        tags: empty.
 
     Raises:
-        UnreadableAudio: nothing there, no WAV, or one of another kind than PCM, float, A-law and µ-law.
+        UnreadableAudio: the stream is empty, or not a WAV of PCM, float, A-law or µ-law samples.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class StreamReader:
         self._rest = self._some(_PIECE) if raw else b""
         if raw and not self._rest:
             raise UnreadableAudio("is empty (0 bytes)", STDIN)
-        self._size: int | None = None  # of the samples in bytes, if known
+        self._size: int | None = None  # bytes of samples, if known
         if raw:
             self.info = raw.info
             return
@@ -90,7 +90,7 @@ class StreamReader:
             wanted = frames * frame_bytes - len(self._rest)
             if self._size is not None:
                 wanted = min(wanted, self._size - self._read)
-            # No waiting for more while there is something to give.
+            # Do not wait for more while there is something to return.
             more = self._some(wanted) if wanted > 0 and len(self._rest) < frame_bytes else b""
             self._read += len(more)
             data = self._rest + more
@@ -104,9 +104,9 @@ class StreamReader:
         if self._size is not None and self._read < self._size:
             self.note = cut_off(self._read, self._size)
         elif self._size and self._has_more():
-            self.note = "what comes after the end of the sound by the header is not read"
+            self.note = "data after the declared end of the audio is not read"
         elif self._rest:
-            self.note = "an incomplete sample at the end is left out"
+            self.note = "an incomplete sample at the end is dropped"
 
     def metadata(self) -> Metadata:
         """The chunks before the samples."""
@@ -116,7 +116,7 @@ class StreamReader:
         return is_chunk(head, ">" if self.info.endian == "BIG" else "<", None)
 
     def _has_more(self) -> bool:
-        """Something other than a chunk has come after the samples; for what may still come there is no waiting."""
+        """Whether something other than a chunk has arrived after the samples, without waiting for more."""
         if self._descriptor is not None and os.name == "posix":
             if not select.select([self._descriptor], [], [], 0)[0]:
                 return False
@@ -126,7 +126,7 @@ class StreamReader:
         return len(tail) > _CHUNK_HEAD and not self._is_chunk(tail) and not self._is_chunk(tail[1:])
 
     def close(self) -> None:
-        """For likeness only."""
+        """Do nothing; for compatibility with other readers."""
 
     def __enter__(self) -> StreamReader:
         return self
@@ -135,7 +135,7 @@ class StreamReader:
         self.close()
 
     def _some(self, count: int) -> bytes:
-        """At most `count` bytes of what is there; nothing at the end only."""
+        """At most `count` of the bytes available; empty only at the end."""
         try:
             if self._descriptor is None:
                 data: bytes = getattr(self._stream, "read1", self._stream.read)(count)
@@ -154,7 +154,7 @@ class StreamReader:
             raise UnreadableAudio(f"cannot be read ({error})", STDIN) from None
 
     def _is_over(self) -> bool:
-        """The stream was asked to end a while ago, and whoever sends it goes on all the same."""
+        """Whether the stream was asked to end a while ago but the sender continues."""
         if self._stop() and self._deadline == math.inf:
             self._deadline = time.monotonic() + _GRACE_S
         return time.monotonic() > self._deadline
@@ -167,32 +167,32 @@ class StreamReader:
 
 
 class StreamWriter:
-    """Audio to a pipe, sent on with each block; used like `AudioWriter`.
+    """Writes audio to a pipe, flushing each block; used like `AudioWriter`.
 
-    A WAV says its length if `info` does; else its sizes are 0xFFFFFFFF, which readers take for "until
-    the end". If the stream turns out to be a file, the sizes are set right at the end.
+    A WAV declares its length if `info` has one; otherwise its sizes are 0xFFFFFFFF, which readers interpret
+    as "until the end". If the stream turns out to be a file, the sizes are corrected at the end.
 
     Args:
         stream: a binary file; it is left open.
-        info: rate, channels and sample format; 16-bit PCM takes the place of those that WAV has not.
-        raw: what to write without a header; None for WAV.
-        metadata: of the original; a WAV gets the chunks of one.
+        info: sample rate, channels and sample format; formats that WAV lacks are replaced by 16-bit PCM.
+        raw: format of headerless samples; None for WAV.
+        metadata: metadata of the source; a WAV gets the chunks of a WAV.
 
     Attributes:
-        info: what is written.
-        clipped: samples cut at full scale.
-        note: something that a user should know about what was written, or ""; known at its end.
+        info: format written.
+        clipped: number of samples clipped at full scale.
+        note: note on the output, or ""; complete only at its end.
 
     Raises:
-        OptionError: rate or channels of `raw` are not those of `info`.
-        AudioError: the stream cannot be written; BrokenPipeError passes as it is.
+        OptionError: sample rate or channels of `raw` differ from those of `info`.
+        AudioError: the stream cannot be written; BrokenPipeError is passed on.
     """
 
     def __init__(
         self, stream: BinaryIO, info: AudioInfo, raw: RawFormat | None = None, metadata: Metadata | None = None
     ) -> None:
         if raw and (raw.sample_rate, raw.channels) != (info.sample_rate, info.channels):
-            raise OptionError(f"the audio has {info.sample_rate} Hz and {info.channels} channels, not those of {raw}")
+            raise OptionError(f"the audio has {info.sample_rate} Hz and {info.channels} channels, unlike {raw}")
         self._stream = stream
         self._has_header = raw is None
         self.info = raw.info if raw else as_wav(info)
@@ -211,13 +211,13 @@ class StreamWriter:
             self.note = left_out(metadata.common(), container=STDOUT)
 
     def write(self, block: np.ndarray) -> None:
-        """Send float `(frames, channels)`; beyond full scale, integer formats clip and are counted.
+        """Write float `(frames, channels)`; in integer formats, samples beyond full scale are clipped and counted.
 
         Raises:
-            AudioError: the block is not finite, or cannot be written; BrokenPipeError passes as it is.
+            AudioError: the block is not finite or cannot be written; BrokenPipeError is passed on.
         """
         if not np.isfinite(block).all():
-            raise AudioError("the result is not finite", STDOUT)
+            raise AudioError("the result contains NaN or infinite samples", STDOUT)
         if not self.info.is_float:
             self.clipped += int(np.count_nonzero(np.abs(block) > 1.0))
             block = np.clip(block, -1.0, 1.0)
@@ -230,7 +230,7 @@ class StreamWriter:
         """Complete the WAV.
 
         Raises:
-            AudioError: as for `write`.
+            AudioError: the stream cannot be written; BrokenPipeError is passed on.
         """
         if not self._has_header:
             return
@@ -239,8 +239,8 @@ class StreamWriter:
         if self._start is not None and self._written != self._declared:
             self._send(wav_header(self.info, self._written, self._extra), at=self._start)
         elif self._declared and self._written != self._declared:
-            told = f"the header that was sent declares {self._declared:,} bytes; {self._written:,} were written"
-            self.note = "; ".join(filter(None, [self.note, told]))
+            mismatch = f"the header that was sent declares {self._declared:,} bytes; {self._written:,} were written"
+            self.note = "; ".join(filter(None, [self.note, mismatch]))
 
     def _send(self, data: bytes, at: int | None = None) -> None:
         try:
@@ -264,7 +264,7 @@ class StreamWriter:
 
 
 def _position(stream: BinaryIO) -> int | None:
-    """Where the stream stands, if what is written now can be replaced later."""
+    """Position of the stream, if data written now can be replaced later."""
     try:
         if not stream.seekable():
             return None

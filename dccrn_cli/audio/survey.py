@@ -1,4 +1,4 @@
-"""Which sound a file holds, whatever its header says of it."""
+"""Finds the audio that a file actually contains, whatever its header declares."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dccrn_cli.audio.splice import Piece
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of sound that is decoded as one.
+    """A part of a file that is decoded as one.
 
     Attributes:
-        pieces: what the decoder gets; None for the file as it is.
-        frames: length in samples, for formats of blocks that are filled up; None for all that the decoder gives.
-        lead: samples of silence before what the decoder gives.
+        pieces: input for the decoder; None for the unmodified file.
+        frames: length in samples, for block formats with padding; None for all decoded samples.
+        lead: samples of silence before the decoded ones.
     """
 
     pieces: tuple[Piece, ...] | None = None
@@ -27,20 +27,20 @@ class Part:
 
     @property
     def start(self) -> int:
-        """Where its first stretch of the file starts, bytes."""
+        """Position of its first byte in the file."""
         return next((piece[0] for piece in self.pieces or () if not isinstance(piece, bytes)), 0)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The sound of a file.
+    """The audio of a file.
 
     Attributes:
-        parts: one after another; several where files were joined.
-        notes: what a user should know about the difference between file and header.
-        format: of the file in libsndfile's names; empty for what the decoder calls it.
-        is_mpeg: it may be MP3.
-        channel_mask, valid_bits: as `AudioInfo` has them.
+        parts: consecutive parts; several if files were concatenated.
+        notes: notes on differences between file and header.
+        format: format of the file in libsndfile's names; empty for that reported by the decoder.
+        is_mpeg: whether it may be MP3.
+        channel_mask, valid_bits: speakers of the channels and significant bits; 0 if not given.
     """
 
     parts: tuple[Part, ...] = (Part(),)
@@ -52,18 +52,18 @@ class Survey:
 
 
 def survey(file: BinaryIO, size: int) -> Survey:
-    """Look a file through as far as its kind makes it necessary.
+    """Scan a file as far as its format requires.
 
-    WAV, RF64, AIFF, AU, W64 and CAF: the size of the samples by the header is held against the file. MP3: frames are
-    counted, unless the header knows the bytes. Ogg: streams that follow each other are found, and a missing end.
-    FLAC: joined files come up while it is read.
+    WAV, RF64, AIFF, AU, W64 and CAF: the declared size of the samples is compared with the file. MP3: frames are
+    counted, unless the header's byte count matches. Ogg: consecutive streams and a missing end are found. FLAC:
+    concatenated files are found while reading.
 
     Args:
-        file: opened for reading, seekable.
-        size: in bytes.
+        file: seekable file, open for reading.
+        size: size in bytes.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     file.seek(0)
     head = file.read(10)
@@ -87,7 +87,7 @@ def survey(file: BinaryIO, size: int) -> Survey:
     found = Survey(notes=notes, channel_mask=extent.channel_mask, valid_bits=extent.valid_bits)
     if extent.patch is None or not extent.held or (extent.is_true and not extent.beyond and not extent.is_odd):
         return replace(found, parts=(Part(frames=extent.frames),))
-    # What the header says of the length is wrong, or is that of more than there is.
+    # The declared length is wrong, or exceeds the data present.
     return replace(found, parts=(Part(tuple(extent.patch(extent.held))),), format=extent.format)
 
 
@@ -112,10 +112,10 @@ def _of_mpeg(file: BinaryIO, size: int) -> Survey:
         if link.count < link.declared:
             notes.append(cut_off(link.count, link.declared))
         elif link.declared and link.count > link.declared:
-            notes.append(f"the header declares {link.declared:,} frames; all {link.count:,} that are there are read")
+            notes.append(f"the header declares {link.declared:,} frames; all {link.count:,} present are read")
     return Survey(tuple(Part(tuple(link.pieces()), lead=link.lead) for link in links), tuple(notes), is_mpeg=True)
 
 
 def joined(count: int) -> str:
-    """The note for files that were joined."""
-    return f"{count} recordings joined in one file; all are read"
+    """Note for concatenated files."""
+    return f"{count} recordings concatenated in one file; all are read"

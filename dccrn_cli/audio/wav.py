@@ -1,4 +1,4 @@
-"""The header of WAV files: RIFF, RIFX and RF64 read, RIFF and RIFX written."""
+"""WAV headers: reads RIFF, RIFX and RF64, writes RIFF and RIFX."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _LONGEST_CHUNK = 1 << 20
 
 
 def _is_endless(size: int) -> bool:
-    """What programs write as a size that do not know it, or hope to fill it in later."""
+    """Whether a size is a placeholder of programs that do not know it or fill it in later."""
     return size == 0 or 0x7FFF0000 <= size <= 0x80000000 or size >= _MAX_SIZE
 
 
 def as_wav(info: AudioInfo) -> AudioInfo:
-    """The kind of WAV for this audio; 16-bit PCM takes the place of samples that are not for WAV."""
+    """The WAV format for this audio; sample formats that WAV lacks are replaced by 16-bit PCM."""
     container = "WAVEX" if info.format == "WAVEX" or info.channels > 2 else "WAV"
     subtype = info.subtype if info.subtype in _TAGS else "PCM_16"
     endian = info.endian if info.format in ("WAV", "WAVEX") else "FILE"
@@ -43,13 +43,13 @@ def as_wav(info: AudioInfo) -> AudioInfo:
 
 
 class WavHeader(NamedTuple):
-    """What comes before the first sample.
+    """Everything before the first sample.
 
     Attributes:
-        info: what it is; frames are 0 if not known.
-        size: of the samples in bytes, None if not known.
-        is_zero: the size is given as 0, which is right or means that it is not known.
-        chunks: what else stands before the samples, names with contents.
+        info: format; frames are 0 if unknown.
+        size: bytes of samples, None if unknown.
+        is_zero: whether the size is given as 0, which may mean that it is unknown.
+        chunks: other chunks before the samples, names with contents.
     """
 
     info: AudioInfo
@@ -62,10 +62,10 @@ def read_wav_header(read: Callable[[int], bytes]) -> WavHeader:
     """Read up to the first sample.
 
     Args:
-        read: gives the next so many bytes, fewer at the end only.
+        read: returns the given number of bytes, fewer only at the end.
 
     Raises:
-        UnreadableAudio: no WAV, or one of another kind than PCM, float, A-law and µ-law.
+        UnreadableAudio: not a WAV of PCM, float, A-law or µ-law samples.
     """
 
     def exactly(count: int) -> bytes:
@@ -79,7 +79,7 @@ def read_wav_header(read: Callable[[int], bytes]) -> WavHeader:
     if not start:
         raise UnreadableAudio("is empty (0 bytes)")
     if kind not in _BYTE_ORDERS or start[8:] != b"WAVE":
-        raise UnreadableAudio("is not WAV, which it must be here; samples without a header need --raw")
+        raise UnreadableAudio("is not WAV; use --raw for samples without a header")
     order = _BYTE_ORDERS[kind]
     info, long_size = None, 0
     chunks: list[tuple[bytes, bytes]] = []
@@ -96,7 +96,7 @@ def read_wav_header(read: Callable[[int], bytes]) -> WavHeader:
         if rest is not None and name not in NOT_CARRIED:
             chunks.append((name, (chunk + rest)[:size]))
     if info is None:
-        raise UnreadableAudio("a WAV whose samples come before their format")
+        raise UnreadableAudio("a WAV with samples before their format")
     if kind in (b"RF64", b"BW64"):
         info = replace(info, format="RF64")
     known, is_zero = not _is_endless(size), size == 0
@@ -132,16 +132,17 @@ def _parse_format(chunk: bytes, order: str) -> AudioInfo:
         (tag,) = struct.unpack_from(order + "I", chunk, 24)
     subtype = _SUBTYPES.get((tag, frame_bytes // max(channels, 1)))
     if subtype is None or not 1 <= channels <= MAX_CHANNELS or not rate or frame_bytes % channels:
-        raise UnreadableAudio(f"a WAV of kind {tag:#x}, which cannot be read from a pipe; PCM and --raw can")
+        raise UnreadableAudio(f"a WAV of format {tag:#x} cannot be read from a pipe; use PCM or --raw")
     return AudioInfo(rate, channels, 0, container, subtype, "BIG" if order == ">" else "FILE", mask)
 
 
 def wav_header(info: AudioInfo, size: int | None, extra: bytes = b"") -> bytes:
-    """Everything before the samples, of which there are `size` bytes; None if that is not known.
+    """Everything before the samples.
 
     Args:
-        info: a kind of WAV that `as_wav` gives.
-        extra: further chunks, as they are.
+        info: a WAV format from `as_wav`.
+        size: bytes of samples; None if unknown.
+        extra: further chunks, unchanged.
     """
     order, kind = (">", b"RIFX") if info.endian == "BIG" else ("<", b"RIFF")
     tag, width = _TAGS[info.subtype], SAMPLE_BYTES[info.subtype]

@@ -1,4 +1,4 @@
-"""Encoding of audio files in blocks, through libsndfile."""
+"""Encodes audio files in blocks through libsndfile."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from dccrn_cli.errors import AudioError, UnreadableAudio, UnsupportedFormat
 from dccrn_cli.utils.atomic import AtomicFile, BusyError, is_nearly_full
 
 _TAG_BYTES, _TAGS_BYTES = 8000, 32_000
-"""The longest tag that is taken over, and all of them together."""
+"""Size limits of a single tag and of all tags together."""
 
-_RATE_ROUNDING = 0.02  # HTK and SDS hold the time between samples as a whole number
+_RATE_ROUNDING = 0.02  # HTK and SDS store the sample period as a whole number
 
 _IN_BLOCKS = frozenset({"IMA_ADPCM", "MS_ADPCM", "GSM610"})
 
@@ -32,14 +32,14 @@ _CHECK_FRAMES = 1 << 16
 
 
 class _Unsynced(soundfile.SoundFile):  # type: ignore[misc]
-    """Written without waiting for the disk: soundfile does so on closing, before the header is complete."""
+    """Written without syncing to disk, which soundfile does on closing, before the header is complete."""
 
     def flush(self) -> None:
         pass
 
 
 def _bearable(tags: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Tags that do not break the file: libsndfile writes some headers wrongly when these are long."""
+    """Tags short enough for libsndfile, which writes some headers incorrectly with long ones."""
     left = _TAGS_BYTES
     for name, text in tags.items():
         size = len(text.encode(errors="replace"))
@@ -49,31 +49,30 @@ def _bearable(tags: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _of_valid_bits(block: np.ndarray, bits: int) -> np.ndarray:
-    """The same as int32, in which no more than the upper `bits` are used."""
+    """Convert to int32 using only the upper `bits`."""
     full = 1 << (bits - 1)
     whole = np.clip(np.rint(block.astype(np.float64) * full), -full, full - 1)
     return np.asarray(whole, np.int32) << (32 - bits)
 
 
 class AudioWriter:
-    """Writes a file in blocks beside its target and puts it in place when all is well.
+    """Writes a file in blocks to a temporary file, which is moved to its target when complete.
 
     Used as a context manager: an exception inside leaves neither target nor temporary file.
 
     Args:
         path: the target.
-        info: rate, channels and format to write.
-        tags: title, artist and so on, of which the container gets what it takes; or all that stands beside the
-            sound of the original.
-        mtime_ns: time of modification for the finished file; None for now.
-        keep: False for a file that is needed until this is closed only, as `temporary`, and never gets its name.
-        other_rate: the original has another sample rate.
+        info: sample rate, channels and format to write.
+        tags: title, artist and so on, as far as the container supports them; or all metadata of the source.
+        mtime_ns: modification time of the finished file; None for now.
+        keep: False for a file that is only needed, as `temporary`, until this is closed.
+        other_rate: whether the source has another sample rate.
 
     Attributes:
-        info: what is written.
-        clipped: samples cut at full scale.
-        frames_written: samples so far.
-        note: something that a user should know about what was written, or ""; known at its end.
+        info: format written.
+        clipped: number of samples clipped at full scale.
+        frames_written: samples written so far.
+        note: note on the result, or ""; complete only at its end.
 
     Raises:
         UnsupportedFormat: libsndfile cannot write this combination.
@@ -131,13 +130,13 @@ class AudioWriter:
             raise AudioError(f"cannot be written ({reason(error)})", self.path) from None
 
     def write(self, block: np.ndarray) -> None:
-        """Append float `(frames, channels)`; beyond full scale, integer formats clip and are counted.
+        """Append float `(frames, channels)`; in integer formats, samples beyond full scale are clipped and counted.
 
         Raises:
-            AudioError: the block is not finite, or cannot be written.
+            AudioError: the block is not finite or cannot be written.
         """
         if not np.isfinite(block).all():
-            raise AudioError("the result is not finite", self.path)
+            raise AudioError("the result contains NaN or infinite samples", self.path)
         if not self.info.is_float:
             self.clipped += int(np.count_nonzero(np.abs(block) > 1.0))
             block = np.clip(block, -1.0, 1.0)
@@ -151,14 +150,14 @@ class AudioWriter:
 
     @property
     def temporary(self) -> Path:
-        """Where the file is until it has its name."""
+        """Path of the file until it is committed."""
         return self._atomic.temporary
 
     def finish(self) -> None:
         """Complete the file, which stays locked under its temporary name.
 
         Raises:
-            AudioError: it cannot be written to its end.
+            AudioError: the file cannot be completed.
         """
         try:
             self._file.close()
@@ -169,15 +168,15 @@ class AudioWriter:
             self._check_header()
             self.note = "; ".join(filter(None, [self.note, *notes]))
             if is_nearly_full(self.path, _NEARLY_FULL_BYTES) and not self._is_complete():
-                raise AudioError("cannot be written to its end: the disk is full", self.path)
+                raise AudioError("cannot be completed: the disk is full", self.path)
         except (soundfile.SoundFileError, OSError) as problem:
             raise AudioError(self._why_not(problem), self.path) from None
 
     def commit(self) -> None:
-        """Put the file in place.
+        """Move the file to its target.
 
         Raises:
-            AudioError: it cannot be written to its end.
+            AudioError: the file cannot be completed.
         """
         self.finish()
         try:
@@ -194,12 +193,12 @@ class AudioWriter:
         return write_metadata(file, self._metadata, info.format, info.endian, other_rate=self._other_rate)
 
     def _why_not(self, error: Exception) -> str:
-        # libsndfile does not say.
+        # libsndfile does not report the reason.
         full = is_nearly_full(self.path, _NEARLY_FULL_BYTES)
         return f"cannot be written: {'the disk is full' if full else reason(error)}"
 
     def _check_header(self) -> None:
-        """What libsndfile wrote is what was asked for: it does not say where a container cannot hold that."""
+        """Check that the header matches the request, since libsndfile does not report what a container lacks."""
         if self.frames_written == 0 or self.info.format == "RAW":
             return
         kind = f"{self.info.format} with {self.info.subtype} samples"
@@ -209,14 +208,14 @@ class AudioWriter:
         except UnreadableAudio as error:
             raise AudioError(f"{kind} cannot be written here: {error.message}", self.path) from None
         if abs(got.sample_rate / self.info.sample_rate - 1) > _RATE_ROUNDING:
-            raise UnsupportedFormat(f"{kind} does not hold {self.info.sample_rate} Hz", self.path)
+            raise UnsupportedFormat(f"{kind} does not support {self.info.sample_rate} Hz", self.path)
         if padding and self.info.subtype in _IN_BLOCKS:
-            self.note = f"{self.info.subtype} holds whole blocks: {padding} samples of silence follow the end"
+            self.note = f"{self.info.subtype} stores whole blocks: {padding} samples of silence are appended"
         if 0 < got.frames < self.frames_written:
-            raise AudioError(f"{kind} loses the last {self.frames_written - got.frames:,} samples", self.path)
+            raise AudioError(f"{kind} would lose the last {self.frames_written - got.frames:,} samples", self.path)
 
     def _is_complete(self) -> bool:
-        """All samples can be read back. libsndfile says nothing of failures while it closes a file."""
+        """Whether all samples can be read back, since libsndfile does not report failures on closing a file."""
         try:
             with AudioReader(self._atomic.temporary) as reader:
                 frames = sum(len(block) for block in reader.blocks(_CHECK_FRAMES))

@@ -1,1 +1,1 @@
-"""The command line. Parses, calls the library, prints."""
+"""The command line: parses options, calls the library and prints results."""

@@ -15,14 +15,14 @@ from dccrn_cli.cli.console import set_debug
 
 
 class _Command(TyperCommand):
-    """A command whose help names no type beside a flag: `--overwrite <bool>` reads as if it took a value."""
+    """A command whose help shows no type beside flags: `--overwrite <bool>` reads as if it took a value."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types_of_flags(super().get_params(ctx))
 
 
 class _Group(TyperGroup):
-    """The same for the options that stand before the name of a command."""
+    """The same for options before the name of a command."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types_of_flags(super().get_params(ctx))
@@ -73,7 +73,7 @@ def root(
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
     ),
-    debug: bool = typer.Option(False, "--debug", help="On an error, show where in the code it arose."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks of errors."),
 ) -> None:
     """Remove noise from recordings of speech."""
     set_debug(debug)
@@ -82,7 +82,7 @@ def root(
 def main() -> None:
     """Entry point."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A character that the terminal's encoding has not is no reason to stop.
+        # A character missing from the terminal's encoding is no reason to stop.
         sys.stdout.reconfigure(errors="replace")
     app(prog_name="dccrn")
 

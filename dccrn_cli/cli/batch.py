@@ -1,4 +1,4 @@
-"""What a batch says while it runs and when it ends."""
+"""Output of a batch while it runs and when it ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REASONS = 10
 
 
 def show_dry_run(batch: FileBatch, as_json: bool) -> None:
-    """Say what would be done, and how long it takes."""
+    """Show what would be done, and how long it would take."""
     seconds = batch.estimate_s()
     for path, reason in batch.plan.unusable:
         error_line(f"FAILED {path}: {reason}")
@@ -38,7 +38,7 @@ def show_dry_run(batch: FileBatch, as_json: bool) -> None:
 
 
 def run_batch(batch: FileBatch, report: Path | None, as_json: bool, quiet: bool, listen: Path | None = None) -> None:
-    """Do it, telling how it goes; then write the listening page, if one is wanted.
+    """Run the batch and report on it; then write the listening page, if requested.
 
     Raises:
         typer.Exit: interrupted, or some files failed.
@@ -59,13 +59,13 @@ def run_batch(batch: FileBatch, report: Path | None, as_json: bool, quiet: bool,
 
 
 class BatchLog:
-    """Tells of results as they come: errors and notes on stderr, events on stdout, rows in a report.
+    """Reports results as they arrive: errors and notes on stderr, events on stdout, rows in a report.
 
     Args:
-        batch: what there is to do.
-        report: table of one row per file; None for none.
-        events: one JSON object per line on stdout, in place of the summary.
-        quiet: errors only.
+        batch: the batch.
+        report: table with one row per file; None for none.
+        events: print one JSON object per line on stdout instead of the summary.
+        quiet: print errors only.
     """
 
     def __init__(self, batch: FileBatch, report: Path | None, events: bool, quiet: bool) -> None:
@@ -89,11 +89,11 @@ class BatchLog:
 
     @property
     def incomplete(self) -> bool:
-        """The report could not be written to its end."""
+        """Whether the report could not be completed."""
         return self._report is not None and self._report.incomplete
 
     def start(self) -> None:
-        """Before the first file."""
+        """Report the start of the batch."""
         batch = self._batch
         files, skipped, seconds = len(batch.plan.jobs), len(batch.skipped), round(batch.seconds, 3)
         self._event("start", files=files, skipped=skipped, seconds=seconds)
@@ -101,7 +101,7 @@ class BatchLog:
             self.add(result)
 
     def add(self, result: FileResult) -> None:
-        """A file is done, skipped or failed."""
+        """Report a file that is done, skipped or failed."""
         self.done[result.status] += 1
         if result.status == "done":
             self.seconds += result.seconds
@@ -116,7 +116,7 @@ class BatchLog:
         if self._report is not None:
             try:
                 self._report.add(result)
-            except StorageError as error:  # costs no result
+            except StorageError as error:  # the results are unaffected
                 error_line(f"FAILED the report is incomplete: {error}")
 
     def _event(self, event: str, **values: Any) -> None:
@@ -124,7 +124,7 @@ class BatchLog:
             typer.echo(json.dumps(plain_data({"event": event, **values})))
 
     def finish(self, elapsed_s: float, interrupted: bool) -> None:
-        """After the last file: the summary."""
+        """Print the summary after the last file."""
         self._event("end", **self.done, seconds=round(self.seconds, 3), elapsed_s=round(elapsed_s, 3),
                     interrupted=interrupted)  # fmt: skip
         if self._events or self._quiet:
@@ -135,20 +135,20 @@ class BatchLog:
             audio = f"{duration(self.seconds)} of audio in {duration(elapsed_s)}{speed}"
             table.add_row(f"{count(self.done['done'], 'file')} enhanced", audio)
         if skipped := self.done["skipped"] - self.busy:
-            table.add_row(f"{skipped:,} skipped", "done already (--overwrite redoes them)")
+            table.add_row(f"{skipped:,} skipped", "already done (use --overwrite to redo them)")
         if self.busy:
-            table.add_row(f"{self.busy:,} skipped", "another run is at work on them or has just written them")
+            table.add_row(f"{self.busy:,} skipped", "in progress in another run, or just written by it")
         if self.done["failed"]:
             table.add_row(f"{self.done['failed']:,} failed", self._reasons())
         if ignored := self._batch.plan.ignored:
-            table.add_row(f"{ignored:,} left alone", "not audio, or not asked for")
+            table.add_row(f"{ignored:,} ignored", "not audio, or not selected")
         if interrupted:
-            table.add_row("interrupted", "the same command goes on")
+            table.add_row("interrupted", "rerun the same command to resume")
         Console(highlight=False, markup=False).print(table)
 
     def _reasons(self) -> str:
         if self.done["failed"] <= 1:
-            return "named above"
+            return "listed above"
         common = [f"{number:,} × {printable(reason)}" for reason, number in self.reasons.most_common(_REASONS)]
         if len(self.reasons) > _REASONS:
             common.append(f"and {len(self.reasons) - _REASONS:,} other reasons")
@@ -156,7 +156,7 @@ class BatchLog:
 
 
 def _show_plan(batch: FileBatch, estimate_s: float) -> None:
-    """What would be done."""
+    """Print what would be done."""
     jobs, skipped, ignored, processes = batch.jobs, batch.skipped, batch.plan.ignored, batch.processes
     for job, found in list(zip(jobs, batch.probes, strict=True))[:_LISTED]:
         length = duration(found.seconds) if found.channels else "unreadable"
@@ -165,9 +165,9 @@ def _show_plan(batch: FileBatch, estimate_s: float) -> None:
     if len(jobs) > _LISTED:
         typer.echo(f"{'':12}  … and {len(jobs) - _LISTED:,} more (--json lists all)")
     if skipped:
-        typer.echo(f"{count(len(skipped), 'file')} would be skipped: done already")
+        typer.echo(f"{count(len(skipped), 'file')} would be skipped: already done")
     if ignored:
-        typer.echo(f"{count(ignored, 'file')} would be left alone: not audio, or not asked for")
+        typer.echo(f"{count(ignored, 'file')} would be ignored: not audio, or not selected")
     seconds, workers = duration(batch.seconds), f" with {processes:,} processes" if processes > 1 else ""
     typer.echo(
         f"{count(len(jobs), 'file')} would be enhanced: {seconds} of audio, about {duration(estimate_s)} here{workers}"
@@ -175,7 +175,7 @@ def _show_plan(batch: FileBatch, estimate_s: float) -> None:
 
 
 def _plan_events(batch: FileBatch, estimate_s: float) -> None:
-    """The same as JSON lines."""
+    """Print what would be done as JSON Lines."""
     for job, found in zip(batch.jobs, batch.probes, strict=True):
         noise = None if job.noise_target is None else str(job.noise_target)
         row = {"source": str(job.source), "target": str(job.target), "noise_target": noise, "action": "enhance"}

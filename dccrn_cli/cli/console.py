@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, errors in one line, units for people."""
+"""Shared by all commands: exit codes, one-line errors, human-readable units."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dccrn_cli.errors import AudioError, DccrnError, StorageError
 OK, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 STANDARD = "-"
-"""Standard input or output in place of a file."""
+"""Stands for standard input or output instead of a file."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,27 +24,27 @@ _debug = False
 
 
 def set_debug(on: bool) -> None:
-    """Let errors through with their traceback."""
+    """Let errors through with their tracebacks."""
     global _debug
     _debug = on
 
 
 def printable(text: str) -> str:
-    """Text with control characters, and bytes of file names that are no text, shown as escapes."""
+    """Escape control characters, and bytes of file names that are not text."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def error_line(message: str) -> None:
-    """One line on stderr."""
+    """Print a line on stderr."""
     shown = printable(message)
     encoding = sys.stderr.encoding or "utf-8"
     typer.echo(shown.encode(encoding, "replace").decode(encoding, "replace"), err=True)
 
 
 def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """A command whose errors end in one line.
+    """Make a command report errors in one line.
 
-    Exit code 2; 1 for audio, what cannot be written and the unforeseen; 130 for Ctrl-C.
+    The exit code is 2; 1 for audio errors, failures to write and unexpected errors; 130 for Ctrl-C.
     """
 
     @functools.wraps(command)
@@ -60,7 +60,7 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
             error_line("Interrupted.")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            # Whoever read our output has gone; keep Python from complaining at exit.
+            # The reader of our output has gone; keep Python from complaining at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(SOME_FAILED) from None
         except (typer.Exit, typer.Abort):
@@ -68,14 +68,14 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
         except Exception as error:
             if _debug:
                 raise
-            error_line(f"Error: {type(error).__name__}: {error} (dccrn --debug shows where)")
+            error_line(f"Error: {type(error).__name__}: {error} (run dccrn --debug for a traceback)")
             raise typer.Exit(SOME_FAILED) from None
 
     return wrapped
 
 
 def duration(seconds: float) -> str:
-    """`3.2 s`, `4 min 05 s`, `2 h 03 min`."""
+    """Format a duration: `3.2 s`, `4 min 05 s`, `2 h 03 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -85,5 +85,5 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
+    """Format a count: `1 file`, `2 files`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

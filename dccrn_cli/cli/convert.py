@@ -15,16 +15,16 @@ from dccrn_cli.cli.options import OverwriteFile, option
 def convert(
     reference: Annotated[Path, typer.Argument(help="State dict saved with the paper authors' public code (.pth).")],
     output: Annotated[Path, option("Model file to write (.safetensors).", "-o", "--output")],
-    preset: Annotated[str, option("Kind of network: dccrn-r, dccrn-c, dccrn-e or dccrn-cl.")] = "dccrn-e",
+    preset: Annotated[str, option("Preset of the network: dccrn-r, dccrn-c, dccrn-e or dccrn-cl.")] = "dccrn-e",
     half: Annotated[
-        bool, option("Half-precision weights: half the size, and the output no longer quite the same.", "--half")
+        bool, option("Store half-precision weights: half the size, but slightly different output.", "--half")
     ] = False,
     overwrite: OverwriteFile = False,
 ) -> None:
-    """Read a model made with the DCCRN authors' public code.
+    """Convert a model made with the DCCRN authors' public code.
 
-    The preset tells what a state dict does not, the kind of mask; channels, LSTM sizes and the
-    complex variants are read off the weights. The same weights give the same output.
+    The preset supplies the kind of mask, which a state dict does not record; channels, LSTM sizes
+    and complex variants are inferred from the weights. The same weights give the same output.
     """
     from dccrn_cli.errors import OptionError
     from dccrn_cli.nn.authors_checkpoint import read_reference
@@ -34,12 +34,12 @@ def convert(
     from dccrn_cli.nn.cost import count_parameters
 
     if output.exists() and not overwrite:
-        raise OptionError("exists already (--overwrite replaces it)", output)
+        raise OptionError("already exists (use --overwrite to replace it)", output)
     if output.exists() and reference.exists() and output.samefile(reference):
         raise OptionError("would overwrite the reference", output)
     config = preset_named(preset)
     if not isinstance(config, DCCRNConfig):
-        raise OptionError(f"the authors' code makes DCCRNs only, not {preset!r}")
+        raise OptionError(f"the authors' code only makes DCCRNs, not {preset!r}")
     model = read_reference(reference, config)
     save_model(model, output, {"data": "not stated", "converted_from": reference.name}, half=half)
     kind = f"mask {model.config.mask}" + (", complex LSTM" if model.config.complex_rnn else "")

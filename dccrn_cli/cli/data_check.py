@@ -14,16 +14,16 @@ WORST = 3
 
 
 def tell_data(report: DataReport, but: frozenset[str] = frozenset()) -> list[str]:
-    """Name the worst on stderr.
+    """Name the worst clips on stderr.
 
     Args:
-        but: kinds of errors that do not end it here.
+        but: kinds of errors that are reported as warnings instead.
 
     Returns:
-        what is wrong of these kinds.
+        Messages of the errors of these kinds.
 
     Raises:
-        DataError: training on these makes no sense.
+        DataError: the data have other errors.
     """
     from dccrn_cli.data.check import KINDS
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dccrn_cli.engine.enhance_options import EnhanceOptions
     from dccrn_cli.engine.files.plan import PlanOptions
 
-SOUND, PIPES = "Sound", "Raw samples on standard input and output"
+SOUND, PIPES = "Enhancement", "Raw samples on standard input and output"
 
 
 @plain_errors
@@ -38,15 +38,15 @@ def enhance(
         list[str] | None,
         typer.Argument(
             metavar="PATH...",
-            help="Files, folders (with all below them) and glob patterns; - for standard input. "
-            "A name that begins with a dash: ./-a.wav",
+            help="Files, folders (searched recursively) and glob patterns; - for standard input. "
+            "Write names that start with a dash as ./-a.wav",
             show_default=False,
         ),
     ] = None,
     output: Annotated[
         str | None,
         option(
-            "Folder for the results; for one file also a file name, or - for standard output.",
+            "Folder for the results; for a single file also a file name, or - for standard output.",
             "-o",
             "--output",
             metavar="OUT",
@@ -54,26 +54,26 @@ def enhance(
         ),
     ] = None,
     include: Annotated[
-        list[str] | None, option("Take only what matches; may be repeated.", panel=FILES, metavar="GLOB")
+        list[str] | None, option("Only process files that match; may be repeated.", panel=FILES, metavar="GLOB")
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        option("Leave out files and folders that match; may be repeated.", panel=FILES, metavar="GLOB"),
+        option("Skip files and folders that match; may be repeated.", panel=FILES, metavar="GLOB"),
     ] = None,
     input_list: Annotated[
         str | None,
         option(
-            "Take the files named in this list, one per line (or separated by NUL); - for standard input.",
+            "Process the files in this list, one per line (or separated by NUL); - for standard input.",
             panel=FILES,
             metavar="FILE",
         ),
     ] = None,
     overwrite: OverwriteResults = False,
-    suffix: Annotated[str, option("Add this to the names: a.wav → a_clean.wav.", panel=RESULTS, metavar="TEXT")] = "",
+    suffix: Annotated[str, option("Append this to names: a.wav → a_clean.wav.", panel=RESULTS, metavar="TEXT")] = "",
     name: Annotated[
         str | None,
         option(
-            "Names from {stem}, {ext} (with its dot) and {folder}.",
+            "Template for names with {stem}, {ext} (including its dot) and {folder}.",
             panel=RESULTS,
             metavar="TEMPLATE",
             show_default="{stem}{ext}",
@@ -82,40 +82,40 @@ def enhance(
     container: Annotated[
         str | None,
         option(
-            "Write wav, flac, ogg, opus, mp3, aiff, caf, w64 …",
+            "Output container: wav, flac, ogg, opus, mp3, aiff, caf, w64 …",
             "--format",
             panel=RESULTS,
             metavar="NAME",
-            show_default="that of the original",
+            show_default="same as the original",
         ),
     ] = None,
     sample_format: Annotated[
         str | None,
         option(
-            "s16, s24, s32, f32, u8, ulaw, vorbis …", panel=RESULTS, metavar="NAME", show_default="that of the original"
+            "s16, s24, s32, f32, u8, ulaw, vorbis …", panel=RESULTS, metavar="NAME", show_default="same as the original"
         ),
     ] = None,
     sample_rate: Annotated[
         int | None,
         option(
-            "Rate of the results.",
+            "Sample rate of the results.",
             panel=RESULTS,
             min=1000,
             max=768_000,
             metavar="HZ",
-            show_default="that of the original",
+            show_default="same as the original",
         ),
     ] = None,
     noise_out: Annotated[
-        Path | None, option("Also write what was removed: original minus result.", panel=RESULTS, metavar="FOLDER")
+        Path | None, option("Also write the removed noise: original minus result.", panel=RESULTS, metavar="FOLDER")
     ] = None,
     keep_mtime: Annotated[
-        bool, option("Results get the time of their originals.", "--keep-mtime", panel=RESULTS)
+        bool, option("Give results the modification time of their originals.", "--keep-mtime", panel=RESULTS)
     ] = False,
     keep_video: Annotated[
         bool,
         option(
-            "A video stays a video: its picture is copied, its sound cleaned. Else the sound alone is written.",
+            "Keep videos as videos: copy the picture, enhance the audio. Otherwise only the audio is written.",
             "--keep-video",
             panel=RESULTS,
         ),
@@ -123,7 +123,7 @@ def enhance(
     track: Annotated[
         str | None,
         option(
-            "Of several sound tracks, the one to enhance; all: each of them.",
+            "Number of the audio track to enhance, or all for every track.",
             panel=RESULTS,
             metavar="N|all",
             show_default="the default track",
@@ -132,16 +132,16 @@ def enhance(
     model: Annotated[
         str | None,
         option(
-            "A bundled model (see `dccrn models`) or a model file.",
+            "Bundled model (see `dccrn models`) or model file.",
             panel=SOUND,
             metavar="NAME|PATH",
-            show_default="the best",
+            show_default="dccrn",
         ),
     ] = None,
     attenuation_limit: Annotated[
         float | None,
         option(
-            "Make nothing fainter by more than this: 12 leaves some of the room's life.",
+            "Limit attenuation to this; 12 leaves some natural ambience.",
             panel=SOUND,
             min=0.0,
             metavar="DB",
@@ -149,7 +149,13 @@ def enhance(
         ),
     ] = None,
     mix: Annotated[
-        float, option("From 0, the original alone, to 1, the result alone.", panel=SOUND, min=0.0, max=1.0)
+        float,
+        option(
+            "Share of the enhanced signal, from 0 (only the original) to 1 (only the result).",
+            panel=SOUND,
+            min=0.0,
+            max=1.0,
+        ),
     ] = 1.0,
     purpose: Annotated[
         Purpose,
@@ -174,31 +180,33 @@ def enhance(
         option("Limit to that gain.", panel=SOUND, min=-70.0, max=0.0, metavar="DBTP", show_default="-1"),
     ] = None,
     high_band: Annotated[
-        HighBand, option("Above 8 kHz: gate with the network's gain, keep as it is, or drop.", panel=SOUND)
+        HighBand, option("Band above 8 kHz: gate with the network's gain, keep unchanged, or drop.", panel=SOUND)
     ] = "gate",
     jobs: Jobs = None,
     threads: Annotated[
-        int, option("CPU threads for each file. More help only large models, on idle cores.", panel=WORK, min=1)
+        int,
+        option("CPU threads per file. More than one only helps with large models on idle cores.", panel=WORK, min=1),
     ] = 1,
     device: Device = "auto",
     precision: Annotated[
         Precision,
         option(
-            "Of the network's convolutions; bf16 where the processor multiplies it faster, fp32 elsewhere.", panel=WORK
+            "Precision of the network's convolutions; auto is bf16 if the processor supports it natively.", panel=WORK
         ),
     ] = "auto",
     backend: Annotated[
         Literal["local", "dask"],
-        option("This machine, or a dask cluster whose machines all see the same files.", panel=WORK),
+        option("This machine, or a dask cluster with a shared file system.", panel=WORK),
     ] = "local",
     scheduler: Annotated[
-        str | None, option("Of the dask scheduler: tcp://host:8786.", panel=WORK, metavar="ADDRESS")
+        str | None, option("Address of the dask scheduler: tcp://host:8786.", panel=WORK, metavar="ADDRESS")
     ] = None,
     dry_run: Annotated[
-        bool, option("Only say what would be done and how long it takes.", "-n", "--dry-run", panel=WORK)
+        bool, option("Only show what would be done and how long it would take.", "-n", "--dry-run", panel=WORK)
     ] = False,
     report: Annotated[
-        Path | None, option("Write a table of all files as .jsonl or .csv, row by row.", panel=MESSAGES, metavar="FILE")
+        Path | None,
+        option("Write a table of all files to a .jsonl or .csv file, row by row.", panel=MESSAGES, metavar="FILE"),
     ] = None,
     listen: Listen = None,
     as_json: AsJson = False,
@@ -206,16 +214,18 @@ def enhance(
     raw: Annotated[
         str | None, option("s16le, s24le, f32le, mulaw …", panel=PIPES, metavar="FORMAT", show_default="WAV")
     ] = None,
-    rate: Annotated[int | None, option("Rate of raw samples.", panel=PIPES, metavar="HZ", show_default="16000")] = None,
+    rate: Annotated[
+        int | None, option("Sample rate of raw samples.", panel=PIPES, metavar="HZ", show_default="16000")
+    ] = None,
     channels: Annotated[int | None, option("Channels of raw samples.", panel=PIPES, min=1, show_default="1")] = None,
 ) -> None:
     """Remove noise from speech recordings.
 
-    The results have the names, tree, format, sample rate, channels and length of the originals,
-    which are never changed. A file that cannot be used is named and the rest goes on. A run that
-    was stopped, in whatever way, goes on with the same command.
+    Results keep the names, folder structure, format, sample rate, channels and length of the
+    originals, which are never modified. Files that fail are reported and the rest continues.
+    Rerun the same command to resume a stopped run.
 
-    Exit code: 0 all done, 1 some files failed, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all done, 1 some files failed, 2 invalid usage, 130 interrupted.
     """
     from dccrn_cli.audio.formats import container_suffix
     from dccrn_cli.audio.formats import sample_format as find_sample_format
@@ -294,5 +304,5 @@ def _pipe(
     from dccrn_cli.errors import OptionError
 
     if raw is not None and options.sample_format is not None:
-        raise OptionError("--raw says the sample format; --sample-format is for files")
+        raise OptionError("--raw sets the sample format; --sample-format is for files")
     run_pipe(paths, output, options, naming.suffix, raw, quiet)

@@ -1,4 +1,4 @@
-"""What the options of `dccrn enhance` mean together: values, contradictions, and the files they name."""
+"""Options of `dccrn enhance` taken together: values, contradictions, and the files they name."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 
 def check_fit(naming: PlanOptions, workers: Workers, raw: str | None, container: str | None) -> None:
-    """Options that contradict each other are refused.
+    """Reject contradictory options.
 
     Raises:
-        OptionError: they do.
+        OptionError: options contradict each other.
     """
     from dccrn_cli.errors import OptionError
 
     if raw is not None:
-        raise OptionError("--raw is for standard input and output, each written as -")
+        raise OptionError("--raw is only for standard input and output (-)")
     if workers.scheduler is not None and workers.backend != "dask":
-        raise OptionError("--scheduler is for --backend dask")
+        raise OptionError("--scheduler requires --backend dask")
     if naming.keep_video and container is not None:
-        raise OptionError("--keep-video keeps the container and --format changes it; use one")
+        raise OptionError("--keep-video and --format cannot be combined: one keeps the container, the other changes it")
     if naming.keep_video and naming.all_tracks and naming.noise_output is not None:
-        raise OptionError("--noise-out writes one track of a video; name it with --track N")
+        raise OptionError("--noise-out supports a single track of a video; choose it with --track N")
 
 
 def refuse(options: Mapping[str, object], where: str) -> None:
-    """Options that would have no effect are refused.
+    """Reject options that would have no effect.
 
     Raises:
         OptionError: one of them is given.
@@ -53,7 +53,7 @@ def parse_loudness(text: str | None) -> Loudness | None:
     try:
         return float(text)
     except ValueError:
-        raise OptionError(f"--loudness takes LUFS, as -16, or keep; not {text!r}") from None
+        raise OptionError(f"--loudness must be a level in LUFS, such as -16, or keep, not {text!r}") from None
 
 
 def parse_track(text: str | None) -> Track:
@@ -62,7 +62,7 @@ def parse_track(text: str | None) -> Track:
     if text in (None, "all"):
         return text  # type: ignore[return-value]
     if not (text.isascii() and text.isdecimal() and int(text)):
-        raise OptionError(f"--track takes a number from 1 on, or all; not {text!r}")
+        raise OptionError(f"--track must be a number from 1, or all, not {text!r}")
     return int(text)
 
 
@@ -71,7 +71,7 @@ def name_template(name: str | None, suffix: str) -> str:
     from dccrn_cli.errors import OptionError
 
     if name is not None and suffix:
-        raise OptionError("--name and --suffix both name the results; use one")
+        raise OptionError("--name and --suffix cannot be combined: both set the names of results")
     literal = suffix.replace("{", "{{").replace("}", "}}")
     return name or KEEP_NAME.replace("{ext}", f"{literal}{{ext}}")
 
@@ -81,14 +81,14 @@ def plan_files(paths: list[str], output: str | None, naming: PlanOptions, input_
     from dccrn_cli.errors import OptionError
 
     if not paths and input_list is None:
-        raise OptionError("name files or folders to enhance, or an --input-list")
+        raise OptionError("give files or folders to enhance, or an --input-list")
     if output is None and naming.name == KEEP_NAME:
-        raise OptionError("say where the results go: -o OUT, or --suffix TEXT for beside the originals")
+        raise OptionError("specify where to write results: -o OUT, or --suffix TEXT for beside the originals")
     plan = make_plan(paths, output, naming, [] if input_list is None else _read_list(input_list))
     if not plan.jobs:
         for path, reason in plan.unusable:
             error_line(f"FAILED {path}: {reason}")
-        left = f"; {count(plan.ignored, 'other file')} left alone" if plan.ignored else ""
+        left = f"; {count(plan.ignored, 'other file')} ignored" if plan.ignored else ""
         error_line(f"Error: no audio files found{left}")
         raise typer.Exit(USAGE)
     return plan

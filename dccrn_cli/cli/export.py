@@ -13,15 +13,13 @@ from dccrn_cli.cli.options import OverwriteFile, option
 
 @plain_errors
 def export(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A bundled model (see `dccrn models`) or a model file.")
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Bundled model (see `dccrn models`) or model file.")],
     output: Annotated[Path, option("The file to write (.onnx).", "-o", "--output", metavar="FILE")],
     block: Annotated[
         int | None,
         option(
-            "Samples that go in and out at once, a multiple of the network's hop. Short blocks answer "
-            "sooner, long ones take less time in all.",
+            "Samples per block, a multiple of the network's hop. Short blocks respond sooner, long ones "
+            "take less time overall.",
             metavar="SAMPLES",
             show_default="16 hops",
         ),
@@ -30,11 +28,11 @@ def export(
 ) -> None:
     """Write a model as an ONNX file, for programs in any language, without Python or PyTorch.
 
-    Such a program feeds 16 kHz samples block by block to an ONNX runtime and gets enhanced ones, late by a number of
-    samples that the file states. What the network remembers goes in and comes out with each block: zeros at first,
-    then what came out of the block before. examples/stream_onnx.py shows all of it in 40 lines.
+    Such a program feeds 16 kHz samples block by block to an ONNX runtime and gets enhanced ones, delayed by a number
+    of samples given in the file. The states of the network are passed in and out with each block: zeros at first,
+    then the output of the previous block. examples/stream_onnx.py shows this in 40 lines.
 
-    `dccrn enhance --model FILE` takes the file as well. Both need: pip install 'dccrn-cli[onnx]'
+    `dccrn enhance --model FILE` accepts the file as well. Both need: pip install 'dccrn-cli[onnx]'
     """
     from dccrn_cli.engine.onnx.export import export_onnx
     from dccrn_cli.errors import OptionError
@@ -43,7 +41,7 @@ def export(
     from dccrn_cli.nn.models import find_model
 
     if output.exists() and not overwrite:
-        raise OptionError("exists already (--overwrite replaces it)", output)
+        raise OptionError("already exists (use --overwrite to replace it)", output)
     path = find_model(model)
     if output.exists() and output.samefile(path):
         raise OptionError("would overwrite the model", output)
@@ -51,6 +49,7 @@ def export(
     written = export_onnx(network, output, block, name=path.stem, provenance=provenance)
     ms = [1000 * samples / SAMPLE_RATE for samples in (written.block, written.latency)]
     typer.echo(
-        f"{output}: {path.stem} in blocks of {written.block} samples ({ms[0]:.4g} ms), output {written.latency} "
-        f"samples ({ms[1]:.4g} ms) late, {len(written.states)} states, {output.stat().st_size / 1e6:.1f} MB"
+        f"{output}: {path.stem} in blocks of {written.block} samples ({ms[0]:.4g} ms), output delayed by "
+        f"{written.latency} samples ({ms[1]:.4g} ms), {len(written.states)} states, "
+        f"{output.stat().st_size / 1e6:.1f} MB"
     )

@@ -29,34 +29,37 @@ def finetune(
     pairs: Annotated[
         tuple[Path, Path] | None,
         option(
-            "Recorded pairs: a folder of noisy and one of clean speech, with the same file names.",
+            "Recorded pairs: a folder of noisy and a folder of clean speech with the same file names.",
             panel=DATA,
             metavar="NOISY CLEAN",
         ),
     ] = None,
     rooms: Rooms = None,
     output: Annotated[Path, option("The model file to write.", "-o", "--output")] = Path("finetuned.safetensors"),
-    model: Annotated[str | None, option("Start from this model: bundled name or file.", show_default="dccrn")] = None,
-    minutes: Annotated[float, option("How long to train, about.", panel=WORK, min=0.01)] = 10.0,
-    steps: Annotated[int | None, option("Steps in place of minutes.", panel=WORK, min=1, show_default=False)] = None,
+    model: Annotated[str | None, option("Bundled model or model file to start from.", show_default="dccrn")] = None,
+    minutes: Annotated[float, option("Approximate training time in minutes.", panel=WORK, min=0.01)] = 10.0,
+    steps: Annotated[
+        int | None, option("Number of training steps, instead of --minutes.", panel=WORK, min=1, show_default=False)
+    ] = None,
     lr: Annotated[
-        float | None, option("Peak learning rate.", panel=WORK, show_default="that of the recipe finetune")
+        float | None, option("Peak learning rate.", panel=WORK, show_default="from the recipe finetune")
     ] = None,
     general: Annotated[
         float,
-        option("Share of examples with noise that is not yours, against forgetting.", panel=WORK, min=0.0, max=0.9),
+        option("Share of examples with general noise, to prevent forgetting.", panel=WORK, min=0.0, max=0.9),
     ] = 0.3,
-    seed: Annotated[int, option("Sets the examples.", panel=WORK, min=0)] = 0,
+    seed: Annotated[int, option("Random seed of the examples.", panel=WORK, min=0)] = 0,
     device: Device = "auto",
     threads: AllThreads = 0,
     check: CheckData = True,
     as_json: AsJson = False,
 ) -> None:
-    """Make a model better on your own noise, or keep the one you have.
+    """Adapt a model to your own noise, or keep the one you have.
 
-    A fifth of the recordings is set aside. On mixtures of these, and on general noise that comes
-    with dccrn, the model is compared before and after. If it is not better on your noise, or worse
-    elsewhere, nothing is written and the exit code is 1. A stopped run goes on with the same command.
+    A fifth of the recordings is held out. The model is compared before and after, on mixtures of
+    these and on general noise included in dccrn. If it is not better on your noise, or is worse
+    elsewhere, nothing is written and the exit code is 1. Rerun the same command to resume a
+    stopped run.
 
     Example:  dccrn finetune --clean speech/ --noise fan/ -o fan.safetensors
     """
@@ -85,8 +88,8 @@ def finetune(
         if result.written:
             say(f"Wrote {output}; use it with  dccrn enhance --model {output} …")
         else:
-            error_line(f"Nothing was written; {result.model} stays the better model.")
-        say(f"Took {duration(run.spent_s)} in all")
+            error_line(f"Nothing was written; {result.model} is still the better model.")
+        say(f"Took {duration(run.spent_s)} in total")
     if not result.written:
         raise typer.Exit(SOME_FAILED)
 
@@ -96,31 +99,31 @@ def _quiet(_: object) -> None:
 
 
 def _expected(spent_s: float, training_s: float | None, scoring_s: float) -> str:
-    """How long all of it will take, as far as that is known before the first step."""
+    """Estimate of the total time, as far as known before the first step."""
     if training_s is None:
-        return f"{duration(spent_s)} so far; after the training about {duration(scoring_s)} of scoring"
+        return f"{duration(spent_s)} so far; after training about {duration(scoring_s)} of scoring"
     parts = f"{duration(spent_s)} so far, {duration(training_s)} of training, about {duration(scoring_s)} of scoring"
-    return f"About {duration(spent_s + training_s + scoring_s)} in all: {parts}"
+    return f"About {duration(spent_s + training_s + scoring_s)} in total: {parts}"
 
 
 def _train(run: FineTuneRun, say: Callable[[str], None]) -> None:
-    """Train to the end, showing how it goes.
+    """Train to the end, showing progress.
 
     Raises:
         typer.Exit: stopped by a signal.
     """
     from dccrn_cli.utils.interrupt import Interrupt
 
-    trainer, told = run.trainer, set[str]()
+    trainer, reported = run.trainer, set[str]()
     steps = trainer.options.steps
     if trainer.progress.step:
-        say(f"Going on after step {trainer.progress.step:,} of {steps:,}")
+        say(f"Resuming after step {trainer.progress.step:,} of {steps:,}")
     with Interrupt() as interrupt, TrainingProgress(steps, trainer.progress.step, say) as shown:
         for progress in run.steps(lambda: interrupt.requested):
             shown.take(progress)
-            tell_unreadable(trainer.unreadable, told)
+            tell_unreadable(trainer.unreadable, reported)
     if interrupt.requested:
-        error_line(f"Stopped after step {trainer.progress.step:,} of {steps:,}; the same command goes on.")
+        error_line(f"Stopped after step {trainer.progress.step:,} of {steps:,}; rerun the same command to resume.")
         raise typer.Exit(INTERRUPTED)
     seen, loss = duration(trainer.progress.seconds_seen), trainer.progress.loss
     say(f"Trained on {seen} of audio in {steps:,} steps; loss {loss:.4f}")
@@ -135,7 +138,7 @@ def _digits(name: str) -> int:
 
 
 def _print_table(comparison: Comparison) -> None:
-    """Before and after, by SNR, on the user's noise and elsewhere."""
+    """Print the scores before and after, by SNR, on the user's noise and elsewhere."""
     from rich.console import Console
     from rich.table import Table
 
@@ -154,7 +157,7 @@ def _print_table(comparison: Comparison) -> None:
         table.add_row(f"{where}, all", *_cells(before.mean, after.mean), style="bold", end_section=True)
     Console(width=None if Console().is_terminal else 120).print(table)
     before_clean, after_clean = comparison.elsewhere_before.clean, comparison.elsewhere_after.clean
-    typer.echo(f"Speech without noise: SI-SNR {before_clean:.1f} → {after_clean:.1f} dB")
+    typer.echo(f"Clean speech: SI-SNR {before_clean:.1f} → {after_clean:.1f} dB")
     typer.echo(f"{comparison.strength:.0%} of the way from the start model to the tuned one, to forget less elsewhere")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Keys:
-    """Single keys from the terminal as long as it is entered; none where standard input is no terminal."""
+    """Reads single keys from the terminal while entered; none if standard input is not a terminal."""
 
     def __init__(self) -> None:
         self._terminal = sys.stdin is not None and sys.stdin.isatty()
@@ -32,7 +32,7 @@ class Keys:
         self._stack.__exit__(*error)
 
     def pressed(self) -> str:
-        """What has been pressed since the last call."""
+        """Keys pressed since the last call."""
         if not self._terminal:
             return ""
         if os.name == "posix":

@@ -34,24 +34,26 @@ def listen(
         typer.Argument(
             metavar="NOISY CLEAN...",
             help="The noisy folder or file, then one or more folders or files of results. "
-            "With --collect: the JSON files that listeners have saved.",
+            "With --collect: the JSON files saved by listeners.",
             show_default=False,
         ),
     ] = None,
-    output: Annotated[Path, option("The page to write.", "-o", "--output", metavar="PAGE.html")] = Path(PLAIN_NAME),
+    output: Annotated[Path, option("Page to write.", "-o", "--output", metavar="PAGE.html")] = Path(PLAIN_NAME),
     reference: Annotated[
         Path | None,
-        option("Clean recordings: played too, and results are scored.", "--ref", metavar="PATH", show_default=False),
+        option(
+            "Clean recordings, played too and used to score the results.", "--ref", metavar="PATH", show_default=False
+        ),
     ] = None,
     collect: Annotated[
-        bool, option("Join the results of blind tests: means with intervals, p-values.", "--collect")
+        bool, option("Combine the results of blind tests: means with intervals, p-values.", "--collect")
     ] = False,
-    files: Annotated[int, option("Recordings on the page, at most.", panel=FILES, min=1)] = 12,
+    files: Annotated[int, option("Largest number of recordings on the page.", panel=FILES, min=1)] = 12,
     pick: Annotated[
         Literal["most", "worst", "best", "random", "all"],
         option(
-            "Which ones: those changed most; worst or best by --by or, without --ref, by how much is removed; "
-            "a random choice, the same every time; all.",
+            "Recordings to show: those changed most; worst or best by --by or, without --ref, by how much is "
+            "removed; a reproducible random choice; all.",
             panel=FILES,
         ),
     ] = "most",
@@ -61,10 +63,10 @@ def listen(
     ] = None,
     seconds: Annotated[
         float,
-        option("Most that is taken of each recording, from where most is changed.", panel=PAGE, min=0.5),
+        option("Longest excerpt of each recording, from where it changes most.", panel=PAGE, min=0.5),
     ] = 30.0,
     quality: Annotated[
-        Literal["flac", "opus"], option("Sound in the page: lossless, or about a fifth as large.", panel=PAGE)
+        Literal["flac", "opus"], option("Audio in the page: lossless, or about a fifth of the size.", panel=PAGE)
     ] = "flac",
     metrics: Annotated[
         list[str] | None,
@@ -72,20 +74,20 @@ def listen(
     ] = None,
     jobs: Jobs = None,
     no_cache: Annotated[
-        bool, option("Keep no scores, and use none of earlier runs.", "--no-cache", panel=WORK)
+        bool, option("Store no scores, and reuse none from earlier runs.", "--no-cache", panel=WORK)
     ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a page to compare recordings by ear.
+    """Write a page for comparing recordings by ear.
 
-    One file that plays noisy recordings, results and references in lockstep: switching
-    between them goes on at the same moment, at matched loudness, over spectrograms of one
-    scale. It needs no network and no server. Files pair as in dccrn score. A page
+    A single file that plays noisy recordings, results and references in lockstep: switching
+    between them continues at the same moment, at matched loudness, with spectrograms on a
+    common scale. It needs no network or server. Files are paired as in dccrn score. A page
     of more than 80 MB becomes a folder.
 
-    The page also has blind tests (preference, ABX, ratings), whose results listeners save
-    as JSON or CSV; --collect joins them.
+    The page also offers blind tests (preference, ABX, ratings), whose results listeners save
+    as JSON or CSV; --collect combines them.
 
     Examples:  dccrn listen noisy/ clean/ -o page.html
 
@@ -99,7 +101,7 @@ def listen(
         from dccrn_cli.report.listening.results import collect_results
 
         if not paths:
-            raise OptionError("--collect needs the JSON files that listeners have saved")
+            raise OptionError("--collect needs the JSON files saved by listeners")
         results = collect_results(paths)
         if as_json:
             typer.echo(json.dumps(results.as_data()))
@@ -107,7 +109,7 @@ def listen(
             _show(results)
         return
     if len(paths or ()) < 2:
-        raise OptionError("name the noisy folder and at least one folder of results")
+        raise OptionError("give the noisy folder and at least one folder of results")
     assert paths is not None
     from dccrn_cli.report.listening.page import ListenOptions, write_page
     from dccrn_cli.scoring.pairing import label_folders, pair_paths
@@ -127,21 +129,21 @@ def listen(
 
 
 def check_page(path: Path) -> None:
-    """Find out before the work that a page can be written.
+    """Check before any work that a page can be written.
 
     Raises:
-        OptionError: its name is none for a page, or it cannot be written there.
+        OptionError: the name does not end in .html, or the page cannot be written there.
     """
     from dccrn_cli.errors import OptionError
     from dccrn_cli.utils.storage import check_writable
 
     if path.suffix.lower() not in (".html", ".htm"):
-        raise OptionError("a listening page ends in .html", path)
+        raise OptionError("the name of a listening page must end in .html", path)
     check_writable(path)
 
 
 def batch_page(batch: FileBatch, output: Path, quiet: bool) -> None:
-    """The page of what a batch has made, now or before."""
+    """Write the page for the results of a batch, from this run or before."""
     from dccrn_cli.report.listening.page import ListenOptions, write_page
     from dccrn_cli.scoring.pairing import FilePair
     from dccrn_cli.utils.paths import is_file
@@ -161,26 +163,26 @@ def batch_page(batch: FileBatch, output: Path, quiet: bool) -> None:
 def score_page(
     pairs: Sequence[FilePair], systems: Sequence[str], records: Sequence[Record], output: Path, quiet: bool
 ) -> None:
-    """The page of what was scored, with its scores."""
+    """Write the page for scored files, with their scores."""
     from dccrn_cli.report.listening.page import ListenOptions, write_page
 
     with page_progress(quiet) as (on_size, advance):
         page = write_page(pairs, systems, output, ListenOptions(), records=records, on_size=on_size, advance=advance)
     for note in page.notes:
         error_line(f"Note: {note}")
-    if not quiet:  # standard output has the table, perhaps as JSON
+    if not quiet:  # standard output is used for the table, possibly as JSON
         error_line(f"{page.path}: {count(len(page.files), 'recording')}, {megabytes(page.size)}")
 
 
 def split_names(names: list[str] | None) -> tuple[str, ...] | None:
-    """Names out of lists with commas; None for none."""
+    """Split comma-separated names; None for none."""
     found = tuple(name.strip() for given in names or () for name in given.split(",") if name.strip())
     return found or None
 
 
 @contextmanager
 def page_progress(quiet: bool) -> Iterator[tuple[Callable[[int, int], None], Callable[[], None]]]:
-    """What `write_page` calls: one that tells the size beforehand, and one that keeps a spinner turning."""
+    """Callbacks for `write_page`: one to announce the size beforehand, and one to keep a spinner turning."""
     console = Console(stderr=True)
 
     def on_size(files: int, size: int) -> None:
@@ -197,12 +199,12 @@ def _nothing() -> Iterator[None]:
 
 
 def megabytes(size: int) -> str:
-    """`0.4 MB`, `38 MB`."""
+    """Format a size: `0.4 MB`, `38 MB`."""
     return f"{size / 1e6:.1f} MB" if size < 10e6 else f"{size / 1e6:.0f} MB"
 
 
 def tell_page(page: ListeningPage, *, quiet: bool) -> None:
-    """What was written, and what could not be used."""
+    """Report what was written and what could not be used."""
     for note in page.notes:
         error_line(f"Note: {note}")
     if not quiet:
@@ -210,7 +212,7 @@ def tell_page(page: ListeningPage, *, quiet: bool) -> None:
 
 
 def _show(results: ListeningResults) -> None:
-    """Tables of what was answered, one for each method."""
+    """Print a table of answers for each method."""
     if results.ratings:
         ratings = [
             (it.system, f"{it.mean:.1f}", _interval(it.interval, 1), str(it.answers), str(it.listeners))

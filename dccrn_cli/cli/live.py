@@ -25,24 +25,24 @@ _METER_DB, _METER_WIDTH = (-70.0, 0.0), 30
 @plain_errors
 def live(
     source: Annotated[
-        str | None, option("Where sound comes from: number, name or part of it.", "--input", metavar="DEVICE")
+        str | None, option("Input device: number, name or part of a name.", "--input", metavar="DEVICE")
     ] = None,
     target: Annotated[
-        str | None, option("Where the result goes: a loudspeaker or a virtual device.", "--output", metavar="DEVICE")
+        str | None, option("Output device: a loudspeaker or a virtual device.", "--output", metavar="DEVICE")
     ] = None,
-    list_devices: Annotated[bool, option("List the devices and stop.", "--list-devices")] = False,
+    list_devices: Annotated[bool, option("List the devices and exit.", "--list-devices")] = False,
     model: Annotated[
         str | None,
         option(
-            "A bundled model (see `dccrn models`) or a model file.",
+            "Bundled model (see `dccrn models`) or model file.",
             metavar="NAME|PATH",
-            show_default="the one with the lowest latency of those that keep up",
+            show_default="lowest latency among those that keep up",
         ),
     ] = None,
     block: Annotated[
         float,
         option(
-            "Sound that the network takes at once. The delay holds two blocks; longer ones take less time in all.",
+            "Audio per call of the network. The delay includes two blocks; longer ones take less time overall.",
             metavar="MS",
             min=1.0,
             max=1000.0,
@@ -51,37 +51,40 @@ def live(
     sample_rate: Annotated[
         int | None,
         option(
-            "Rate of the devices; 16000 has the least delay.",
+            "Sample rate of the devices; 16000 has the least delay.",
             min=8000,
             max=192_000,
             metavar="HZ",
-            show_default="48000 if they take it",
+            show_default="48000 if supported",
         ),
     ] = None,
-    channels: Annotated[int, option("1, or 2 for stereo, which takes twice the time.", min=1, max=2)] = 1,
+    channels: Annotated[int, option("1, or 2 for stereo, which takes twice as long.", min=1, max=2)] = 1,
     attenuation_limit: Annotated[
         float | None,
-        option("Make nothing fainter by more than this.", min=0.0, metavar="DB", show_default="no limit"),
+        option("Limit attenuation to this.", min=0.0, metavar="DB", show_default="no limit"),
     ] = None,
-    mix: Annotated[float, option("From 0, the original alone, to 1, the result alone.", min=0.0, max=1.0)] = 1.0,
+    mix: Annotated[
+        float,
+        option("Share of the enhanced signal, from 0 (only the original) to 1 (only the result).", min=0.0, max=1.0),
+    ] = 1.0,
     high_band: Annotated[
-        HighBand, option("Above 8 kHz: gate with the network's gain, keep as it is, or drop.")
+        HighBand, option("Band above 8 kHz: gate with the network's gain, keep unchanged, or drop.")
     ] = "gate",
     record: Annotated[
         Path | None,
-        option("Write both sides into one file: channels of the original first, then the result.", metavar="FILE"),
+        option("Record to a file: channels of the original first, then those of the result.", metavar="FILE"),
     ] = None,
     seconds: Annotated[
-        float | None, option("Stop after this time.", min=0.0, metavar="S", show_default="with q or Ctrl-C")
+        float | None, option("Stop after this many seconds.", min=0.0, metavar="S", show_default="with q or Ctrl-C")
     ] = None,
     overwrite: OverwriteFile = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Remove noise from a microphone as it happens.
+    """Remove noise from a microphone in real time.
 
-    What comes in at --input goes out at --output without its noise: a loudspeaker, or a virtual device
-    that other programs take for a microphone. While it runs, the space bar plays the original and back, q stops.
+    Audio from --input is enhanced and played to --output: a loudspeaker, or a virtual device that other
+    programs use as a microphone. While it runs, the space bar toggles between original and result, and q stops.
 
     Needs: pip install 'dccrn-cli[live]'
     """
@@ -122,7 +125,7 @@ def _list_devices(as_json: bool) -> None:
             f"{device.index:3}  {printable(device.name)}  ({', '.join(filter(None, [device.host, form, *marks]))})"
         )
     if not devices:
-        typer.echo("There are no sound devices here.")
+        typer.echo("No audio devices found.")
 
 
 def _started(running: LiveEnhancer) -> dict[str, Any]:
@@ -154,18 +157,18 @@ def _say(event: dict[str, Any], as_json: bool) -> None:
         typer.echo(
             f"{printable(event['input'])} → {event['model']} → {printable(event['output'])}: "
             f"{event['sample_rate']} Hz, {event['latency_ms']:.0f} ms from end to end, "
-            f"{event['load']:.2f} s of work for a second of sound"
+            f"{event['load']:.2f} s of processing per second of audio"
         )
     else:
         typer.echo(
-            f"{event['seconds']:.1f} s played; {event['xruns']} xruns; silence for {event['silence_ms']:.0f} ms where "
-            f"the network was late; {event['lost_ms']:.0f} ms lost"
+            f"{event['seconds']:.1f} s played; {event['xruns']} xruns; {event['silence_ms']:.0f} ms of silence "
+            f"since the network was late; {event['lost_ms']:.0f} ms lost"
         )
 
 
 @contextlib.contextmanager
 def _display(running: LiveEnhancer, hidden: bool) -> Iterator[Callable[[LiveStatus], bool]]:
-    """Meters and keys, where there is a terminal; gives what `wait` calls."""
+    """Show meters and read keys if there is a terminal; yields the callback for `wait`."""
     from dccrn_cli.cli.keys import Keys
 
     with contextlib.ExitStack() as stack:

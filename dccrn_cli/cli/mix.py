@@ -26,17 +26,17 @@ def mix(
     output: Annotated[Path, option("Folder for the test set.", "-o", "--output", metavar="OUT")],
     rooms: Rooms = None,
     unseen_noise: Annotated[
-        list[Path] | None, option("Noise that no training has heard; --noise is then the seen one. May be repeated.")
+        list[Path] | None, option("Noise unseen in training; --noise is then the seen noise. May be repeated.")
     ] = None,
     repeat: Annotated[
-        Path | None, option("Make the set of this metadata.csv again, bit for bit.", "--from", metavar="CSV")
+        Path | None, option("Reproduce the set described by this metadata.csv, bit for bit.", "--from", metavar="CSV")
     ] = None,
     protocol: Annotated[
         str | None,
         option(
-            "Take what is not given from dccrn-wsj0 (0 to 20 dB by 5, whole utterances), losses (-10 to 20 "
-            "dB by 5, 3 s, seen and unseen noise), crn (-5, 0, 5 dB) or dns (-5 to 20 dB at random, 10 s, "
-            "half in rooms, the names of the DNS challenge).",
+            "Defaults for options not given: dccrn-wsj0 (0 to 20 dB in steps of 5, whole utterances), losses "
+            "(-10 to 20 dB in steps of 5, 3 s, seen and unseen noise), crn (-5, 0, 5 dB) or dns (-5 to 20 dB at "
+            "random, 10 s, half in rooms, DNS challenge file names).",
             panel=MIXTURES,
             metavar="NAME",
         ),
@@ -44,7 +44,7 @@ def mix(
     snr: Annotated[
         str | None,
         option(
-            "Classes, each used equally often, such as 0,5,10; or a range to draw from, such as -5:20.",
+            "SNR classes, each used equally often, such as 0,5,10; or a range to draw from, such as -5:20.",
             panel=MIXTURES,
             metavar="DB",
             show_default="0,5,10,15,20",
@@ -53,7 +53,7 @@ def mix(
     snr_on: Annotated[
         SnrOn | None,
         option(
-            "Measure speech where it is active (20 ms frames within 40 dB of the loudest) or as a whole.",
+            "Measure the SNR on active speech (20 ms frames within 40 dB of the loudest) or on the whole clip.",
             panel=MIXTURES,
             show_default="active",
         ),
@@ -61,26 +61,26 @@ def mix(
     number: Annotated[
         int | None,
         option(
-            "Mixtures in all. A larger count later adds to the set.",
+            "Number of mixtures. A larger count later adds to the set.",
             "--count",
             panel=MIXTURES,
             min=1,
-            show_default="one for each recording of speech",
+            show_default="one per speech recording",
         ),
     ] = None,
     seconds: Annotated[
         float | None,
         option(
-            "Length; after short utterances come others of their folder.",
+            "Length of a mixture; short utterances are followed by others from their folder.",
             panel=MIXTURES,
             min=0.1,
-            show_default="that of the utterance",
+            show_default="length of the utterance",
         ),
     ] = None,
     level: Annotated[
         str | None,
         option(
-            "Range of the level of active speech. What would clip is lowered, speech and noise alike.",
+            "Range of the level of active speech. Mixtures that would clip are attenuated as a whole.",
             panel=MIXTURES,
             metavar="DBFS",
             show_default="-35:-15",
@@ -89,18 +89,18 @@ def mix(
     reverb: Annotated[
         float | None,
         option(
-            "Share of mixtures whose speech is in a room: of --rooms, else simulated.",
+            "Share of mixtures with speech in a room: from --rooms, otherwise simulated.",
             panel=MIXTURES,
             min=0.0,
             max=1.0,
             metavar="SHARE",
-            show_default="1 with --rooms, else 0",
+            show_default="1 with --rooms, otherwise 0",
         ),
     ] = None,
     target: Annotated[
         MixtureTarget | None,
         option(
-            "In rooms, the clean file keeps the room or holds the direct sound only.",
+            "For speech in rooms, whether the clean file keeps the reverberation or only the direct sound.",
             panel=MIXTURES,
             show_default="reverberant",
         ),
@@ -108,8 +108,8 @@ def mix(
     unseen_share: Annotated[
         float | None,
         option(
-            "Take this share of the --noise files as unseen; which ones hangs on their names. With 0.2 it is "
-            "those that dccrn finetune with this --noise sets aside.",
+            "Share of the --noise files to treat as unseen, chosen by their names. With 0.2 these are the "
+            "files that dccrn finetune holds out for the same --noise.",
             panel=MIXTURES,
             min=0.0,
             max=1.0,
@@ -122,7 +122,7 @@ def mix(
         option(
             "Use seen noise, unseen noise, or both equally often.",
             panel=MIXTURES,
-            show_default="both where they are told apart",
+            show_default="both if distinguished",
         ),
     ] = None,
     sample_rate: Annotated[
@@ -138,13 +138,13 @@ def mix(
 ) -> None:
     """Mix clean speech and noise into a test set.
 
-    OUT gets noisy/NAME.wav, clean/NAME.wav and metadata.csv with a row for each:
-    SNR, recordings, offsets, room, level. The same recordings and options give the
-    same bytes on every run. With --from, metadata.csv gives them elsewhere too, or
-    names what differs. A run that was stopped goes on with the same command.
-    `dccrn score --by` can group on any column of metadata.csv.
+    Writes noisy/NAME.wav and clean/NAME.wav to OUT, and metadata.csv with a row for
+    each mixture: SNR, recordings, offsets, room, level. The same recordings and
+    options give the same bytes on every run. With --from, metadata.csv reproduces
+    them elsewhere too, or reports what differs. Rerun the same command to resume a
+    stopped run. `dccrn score --by` can group by any column of metadata.csv.
 
-    Exit code: 0 all done, 1 some failed, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all done, 1 some failed, 2 invalid usage, 130 interrupted.
 
     Example:  dccrn mix --clean speech/ --noise noise/ -o test/ --snr -5,0,5
     """
@@ -167,7 +167,7 @@ def mix(
 
 
 def _run(plan: MixPlan, quiet: bool) -> None:
-    """Make it, telling how it goes.
+    """Make the test set, reporting progress.
 
     Raises:
         typer.Exit: interrupted, or some mixtures failed.
@@ -175,7 +175,7 @@ def _run(plan: MixPlan, quiet: bool) -> None:
     from dccrn_cli.cli.progress import file_bar
     from dccrn_cli.utils.interrupt import Interrupt
 
-    done, seconds, started, told = Counter[str](), 0.0, time.monotonic(), set[str]()
+    done, seconds, started, reported = Counter[str](), 0.0, time.monotonic(), set[str]()
     with Interrupt() as interrupt, file_bar(len(plan.steps), enabled=not quiet) as advance:
         for result in plan.run(interrupt):
             done[result.status] += 1
@@ -184,13 +184,13 @@ def _run(plan: MixPlan, quiet: bool) -> None:
                 error_line(f"FAILED {result.reason}")
             else:
                 advance()
-            for problem in sorted(plan.unusable - told):
-                told.add(problem)
-                error_line(f"Note: {problem}; left out")
+            for problem in sorted(plan.unusable - reported):
+                reported.add(problem)
+                error_line(f"Note: {problem}; skipped")
     if not quiet:
         _summary(plan.output, done, seconds, time.monotonic() - started)
     if interrupt.requested:
-        error_line("Interrupted; the same command goes on.")
+        error_line("Interrupted; rerun the same command to resume.")
         raise typer.Exit(INTERRUPTED)
     if done["failed"]:
         raise typer.Exit(SOME_FAILED)
@@ -198,6 +198,6 @@ def _run(plan: MixPlan, quiet: bool) -> None:
 
 def _summary(output: Path, done: Counter[str], seconds: float, elapsed_s: float) -> None:
     parts = [f"{count(done['made'], 'mixture')} made, {duration(seconds)} of audio in {duration(elapsed_s)}"]
-    parts += [f"{done['skipped']:,} skipped, which exist (--overwrite redoes them)"] if done["skipped"] else []
+    parts += [f"{done['skipped']:,} skipped, already done (use --overwrite to redo them)"] if done["skipped"] else []
     parts += [f"{done['failed']:,} failed"] if done["failed"] else []
     typer.echo(printable(f"{output}: {'; '.join(parts)}"))

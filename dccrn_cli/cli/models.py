@@ -20,9 +20,7 @@ FIGURES = {"si_snr": ("SI-SNR dB", ".2f"), "pesq_wb": ("PESQ-WB", ".2f"), "stoi"
 
 @plain_errors
 def models(
-    presets: Annotated[
-        bool, option("List the networks that `dccrn train --preset` makes instead.", "--presets")
-    ] = False,
+    presets: Annotated[bool, option("List the presets for `dccrn train --preset` instead.", "--presets")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the bundled models: size, cost, latency, data, licence, validation figures."""

@@ -19,15 +19,15 @@ _MAX_NAME = 40
 
 
 class BatchProgress:
-    """Bar in seconds of audio with speed, time left and the last file; silent without a terminal.
+    """Progress bar in seconds of audio with speed, time left and the last file; hidden without a terminal.
 
     Args:
-        files: how many.
+        files: number of files.
         total_s: seconds of audio in all of them.
-        enabled: show it if stderr is a terminal.
+        enabled: show the bar if stderr is a terminal.
 
     Attributes:
-        board: where the work notes how far it is; None without a bar.
+        board: receives progress from processes; None without a bar.
     """
 
     def __init__(self, files: int, total_s: float, enabled: bool) -> None:
@@ -44,7 +44,7 @@ class BatchProgress:
             try:
                 self._folder = tempfile.TemporaryDirectory(prefix="dccrn-", ignore_cleanup_errors=True)
                 self.board = ProgressBoard(Path(self._folder.name) / "progress", files, create=True)
-            except OSError:  # the disk of temporary files is full: the work goes on without a bar
+            except OSError:  # the disk for temporary files is full: continue without a bar
                 return
             self._bar = _Bar(self, console)
 
@@ -54,13 +54,13 @@ class BatchProgress:
         return time.monotonic() - self._started
 
     def finish(self, source: Path) -> None:
-        """A file is done, skipped or failed."""
+        """Count a file that is done, skipped or failed."""
         self._done += 1
         name = printable(source.name)
         self._name = name if len(name) <= _MAX_NAME else f"…{name[1 - _MAX_NAME :]}"
 
     def shown(self) -> dict[str, str | float]:
-        """The state, for the bar."""
+        """State to show in the bar."""
         assert self.board is not None
         done_s = self.board.total_s
         return {
@@ -87,7 +87,7 @@ class BatchProgress:
 
 
 class _Bar(Progress):
-    """Asks for the state each time it is drawn, since other processes change it."""
+    """A bar that queries the state whenever it is drawn, since other processes change it."""
 
     def __init__(self, state: BatchProgress, console: Console) -> None:
         self._state = state
@@ -109,7 +109,7 @@ class _Bar(Progress):
 
 @contextmanager
 def file_bar(total: int, enabled: bool) -> Iterator[Callable[[], None]]:
-    """A plain bar that counts files, on stderr if that is a terminal; gives what advances it."""
+    """A plain bar that counts files, on stderr if that is a terminal; yields a function to advance it."""
     console = Console(stderr=True)
     columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
     with Progress(*columns, console=console, transient=True, disable=not (enabled and console.is_terminal)) as bar:

@@ -17,19 +17,24 @@ if TYPE_CHECKING:
     from dccrn_cli.scoring.measurement import Record
     from dccrn_cli.scoring.run import ScorePlan
 
-MEASURES, TABLE, PICTURES = "Measures", "Table", "Pictures"
+MEASURES, TABLE, PICTURES = "Metrics", "Table", "Pictures"
 
 
 @plain_errors
 def score(
     reference: Annotated[
         Path | None,
-        option("Folder of clean files, or one file. DNSMOS needs none.", "--ref", metavar="PATH", show_default=False),
+        option(
+            "Folder of clean files, or a single file. Not needed for DNSMOS.",
+            "--ref",
+            metavar="PATH",
+            show_default=False,
+        ),
     ] = None,
     estimates: Annotated[
         list[Path] | None,
         option(
-            "Folder of results, or one file; repeat it to compare systems, the first being the baseline.",
+            "Folder of results, or a single file; repeat to compare systems, with the first as the baseline.",
             "--est",
             "--compare",
             metavar="PATH",
@@ -37,13 +42,14 @@ def score(
         ),
     ] = None,
     noisy: Annotated[
-        Path | None, option("What the results were made from: shown beside them.", metavar="PATH", show_default=False)
+        Path | None,
+        option("Noisy files from which the results were made, scored too.", metavar="PATH", show_default=False),
     ] = None,
     pairs: Annotated[
         Path | None,
         option(
-            "Pairs as a table with the columns ref, est and perhaps noisy; its names start from --ref, --est "
-            "and --noisy, or from its own folder.",
+            "Table of pairs with the columns ref, est and optionally noisy; names are relative to --ref, --est "
+            "and --noisy, or to the table's folder.",
             panel=FILES,
             metavar="FILE.csv",
         ),
@@ -52,21 +58,21 @@ def score(
         list[str] | None,
         option(
             "si_snr, si_snr_improvement, snr, segmental_snr, pesq_wb, pesq_nb, pesq_raw, stoi, estoi, lsd, "
-            "pause_attenuation, csig, cbak, covl, dnsmos_sig, dnsmos_bak, dnsmos_ovrl (dnsmos for these "
-            "three); or all, which leaves out what needs files not given. May be repeated.",
+            "pause_attenuation, csig, cbak, covl, dnsmos_sig, dnsmos_bak, dnsmos_ovrl (dnsmos for all "
+            "three); or all, for every metric the given files allow. May be repeated.",
             panel=MEASURES,
             metavar="A,B,…",
-            show_default="si_snr,pesq_wb,stoi; with --noisy si_snr_improvement too; without --ref dnsmos",
+            show_default="si_snr,pesq_wb,stoi; with --noisy also si_snr_improvement; without --ref dnsmos",
         ),
     ] = None,
     align: Annotated[
         bool,
-        option("Find and remove a constant delay of each result, up to 1 s to both sides.", "--align", panel=MEASURES),
+        option("Find and remove a constant delay of each result, up to ±1 s.", "--align", panel=MEASURES),
     ] = False,
     max_length_difference: Annotated[
         float,
         option(
-            "Cut the end of the longer signal by at most this; beyond it the file fails.",
+            "Trim the end of the longer signal by at most this; files that differ more fail.",
             panel=MEASURES,
             min=0.0,
             metavar="SECONDS",
@@ -78,13 +84,13 @@ def score(
             "Microsoft's sig_bak_ovr.onnx.",
             panel=MEASURES,
             metavar="FILE.onnx",
-            show_default="that of an installed speechmos",
+            show_default="from an installed speechmos",
         ),
     ] = None,
     by: Annotated[
         list[str] | None,
         option(
-            "Group by snr, folder, or a column of the metadata; repeat it for groups within groups.",
+            "Group by snr, folder, or a column of the metadata; repeat for nested groups.",
             panel=TABLE,
             metavar="COLUMN",
         ),
@@ -92,20 +98,20 @@ def score(
     metadata: Annotated[
         Path | None,
         option(
-            "Table of what is known of each file, by the column name, file or filename.",
+            "Table with metadata of each file, found by the column name, file or filename.",
             panel=TABLE,
             metavar="FILE.csv",
             show_default="metadata.csv beside or above --noisy or --ref",
         ),
     ] = None,
     long: Annotated[
-        bool, option("A line for each mean, with interval, median and counts.", "--long", panel=TABLE)
+        bool, option("Print one line per mean, with interval, median and counts.", "--long", panel=TABLE)
     ] = False,
     as_json: AsJson = False,
-    as_latex: Annotated[bool, option("Print the table in LaTeX.", "--latex", panel=TABLE)] = False,
-    as_markdown: Annotated[bool, option("Print the table in Markdown.", "--markdown", panel=TABLE)] = False,
+    as_latex: Annotated[bool, option("Print the table as LaTeX.", "--latex", panel=TABLE)] = False,
+    as_markdown: Annotated[bool, option("Print the table as Markdown.", "--markdown", panel=TABLE)] = False,
     csv: Annotated[
-        Path | None, option("Also write one row for each file.", "--csv", panel=TABLE, metavar="FILE")
+        Path | None, option("Also write a table with one row per file.", "--csv", panel=TABLE, metavar="FILE")
     ] = None,
     plot: Annotated[
         Path | None,
@@ -117,14 +123,14 @@ def score(
     ] = None,
     spectrograms: Annotated[
         Path | None,
-        option("Draw noisy, clean and result of each file above each other.", panel=PICTURES, metavar="FOLDER"),
+        option("Draw spectrograms of noisy, clean and result of each file, stacked.", panel=PICTURES, metavar="FOLDER"),
     ] = None,
     listen: Listen = None,
     jobs: Jobs = None,
     no_cache: Annotated[
         bool,
         option(
-            "Measure everything, and keep nothing for the next run; else values are kept for 90 days.",
+            "Measure everything again and store nothing; otherwise values are kept for 90 days.",
             "--no-cache",
             panel=WORK,
         ),
@@ -134,20 +140,23 @@ def score(
     """Score results against clean references.
 
     The table has the mean of each metric over files with its 95 % interval (BCa
-    bootstrap, Student's t below 15 files): a row for each group, and the row "all". With --noisy, the noisy
-    files have rows of their own. Files pair by relative path, by that without
-    suffix, by name alone, by the name with a mark before or after it
-    (talk_enhanced.wav, enhanced_talk.wav, and what dccrn enhance --suffix or --name
-    makes), or by the fileid_N of the DNS challenge. Originals that lie beside such
-    results are left out. Signals that do
-    not fit are repaired where that is honest (rate, a small difference in length,
-    mono against stereo, with --align a delay), and every repair is said. A metric
-    that is not defined for a file stays empty, with its reason, and out of the
-    mean. Several systems are compared over the files that all have, with Wilcoxon's
-    signed-rank test of their differences; with --by also group by group.
+    bootstrap, Student's t below 15 files): one row per group, and a row "all". With
+    --noisy, the noisy files have their own rows.
 
-    Exit code: 0 all scored, 1 some files not scored or without partner, 2 wrong
-    usage, 130 interrupted.
+    Files are paired by relative path, with or without suffix, by name, by a name
+    with a mark before or after it (talk_enhanced.wav, enhanced_talk.wav, or the
+    names made by dccrn enhance --suffix and --name), or by the fileid_N of the DNS
+    challenge. Originals beside such results are skipped.
+
+    Mismatched signals are repaired where that is legitimate (sample rate, a small
+    difference in length, mono against stereo, a delay with --align), and every
+    repair is reported. A metric that is undefined for a file stays empty, with the
+    reason, and is excluded from the mean. Several systems are compared over the
+    files that all have, with Wilcoxon's signed-rank test of their differences, and
+    with --by also per group.
+
+    Exit codes: 0 all scored, 1 some files not scored or without a partner,
+    2 invalid usage, 130 interrupted.
 
     Example:  dccrn score --ref clean/ --est out/ --noisy noisy/ --by snr
     """
@@ -158,12 +167,12 @@ def score(
     from dccrn_cli.scoring.run import plan_scores
 
     if as_json + as_latex + as_markdown > 1:
-        raise OptionError("--json, --latex and --markdown are different forms of one table; choose one")
+        raise OptionError("--json, --latex and --markdown cannot be combined")
     check_places(csv, plot, spectrograms)
     if listen is not None:
         check_page(listen)
         if noisy is None and pairs is None:
-            raise OptionError("--listen compares with the noisy files; name them with --noisy")
+            raise OptionError("--listen needs the noisy files; give them with --noisy")
     asked = _split(metrics)
     plan = plan_scores(
         reference, estimates or [], noisy, asked, pairs=pairs, by=by or (), metadata=metadata, align=align,
@@ -173,12 +182,12 @@ def score(
         _tell_aliases(asked or ())
     if not plan.pairing.pairs:
         tell_unmatched(plan.pairing)
-        raise OptionError("no estimate matches a reference; --pairs FILE.csv says what belongs together")
+        raise OptionError("no estimate matches a reference; use --pairs FILE.csv to pair them")
     records = plan.arranged(_measure(plan, quiet, keeps=not no_cache))
     tell(records, plan.pairing, plan.columns, quiet)
     form: Form = "json" if as_json else "latex" if as_latex else "markdown" if as_markdown else "screen"
     show(records, plan.metrics, plan.columns, form, long)
-    if csv is not None:  # after the table, which stays if this fails
+    if csv is not None:  # after the table, which is printed even if this fails
         write_csv(csv, records, plan.columns)
     draw(records, plan.metrics, plot, spectrograms)
     if listen is not None:
@@ -188,7 +197,7 @@ def score(
 
 
 def _measure(plan: ScorePlan, quiet: bool, *, keeps: bool) -> list[Record]:
-    """Measure, telling how far it is.
+    """Measure, showing progress.
 
     Raises:
         typer.Exit: interrupted.
@@ -203,13 +212,13 @@ def _measure(plan: ScorePlan, quiet: bool, *, keeps: bool) -> list[Record]:
             if record["status"] != "unmatched":
                 advance()
     if interrupt.requested:
-        error_line("Interrupted; the same command goes on." if keeps else "Interrupted.")
+        error_line("Interrupted; rerun the same command to resume." if keeps else "Interrupted.")
         raise typer.Exit(INTERRUPTED)
     return found
 
 
 def _one_thread_each() -> None:
-    """Threads inside numpy wait more than they work on signals of seconds; processes share better."""
+    """Limit numpy to one thread, since processes scale better than threads for signals of a few seconds."""
     if "numpy" not in sys.modules:
         for library in ("OMP", "OPENBLAS", "MKL"):
             os.environ[f"{library}_NUM_THREADS"] = "1"

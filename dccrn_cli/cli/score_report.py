@@ -1,4 +1,4 @@
-"""What `dccrn score` prints."""
+"""Output of `dccrn score`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SOURCES = {"metadata": "from the metadata", "name": "from file names", "measure
 
 
 def tell_unmatched(pairing: Pairing) -> None:
-    """The first files without partner, and how many there are."""
+    """Print the first files without a partner, and how many more there are."""
     for alone in pairing.unmatched[:_LISTED]:
         path = alone.reference or alone.estimate
         error_line(f"UNMATCHED {path}: {alone.reason}" + (f" in {alone.system}" if alone.reference else ""))
@@ -50,11 +50,11 @@ def tell_unmatched(pairing: Pairing) -> None:
 
 
 def tell(records: Sequence[Record], pairing: Pairing, by: Sequence[str], quiet: bool) -> None:
-    """Files that failed or have no partner; and, on request, what was done to the others."""
+    """Report files that failed or have no partner and, unless quiet, repairs of the others."""
     tell_unmatched(pairing)
     if pairing.originals and not quiet:
         some = f"such as {pairing.originals[0]}"
-        error_line(f"Note: {count(len(pairing.originals), 'original')} beside the results not scored, {some}")
+        error_line(f"Note: {count(len(pairing.originals), 'original')} beside the results skipped, {some}")
     failed = [record for record in records if record["status"] == "failed"]
     for record in failed[:_LISTED]:
         error_line(f"FAILED {record['estimate']}: {record['note']}")
@@ -66,20 +66,20 @@ def tell(records: Sequence[Record], pairing: Pairing, by: Sequence[str], quiet: 
     for record in noted[:_LISTED]:
         error_line(f"Note: {record['file']}: {record['note']}")
     if len(noted) > _LISTED:
-        error_line(f"Note: … and of {len(noted) - _LISTED:,} more files (--csv and --json list all)")
+        error_line(f"Note: … and {len(noted) - _LISTED:,} more files with notes (--csv and --json list all)")
     if SNR in by:
         paired = [record for record in records if record["status"] != "unmatched"]
-        sources = Counter(_SOURCES.get(record["snr_source"], "not known") for record in paired)
+        sources = Counter(_SOURCES.get(record["snr_source"], "unknown") for record in paired)
         text = ", ".join(f"{number:,} {source}" for source, number in sources.items())
         error_line(f"Note: SNR of {count(len(paired), 'file')}: {text}")
 
 
 def check_places(csv: Path | None, plot: Path | None, spectrograms: Path | None) -> None:
-    """Find out before the work whether what is asked for can be written.
+    """Check before any work that the requested files can be written.
 
     Raises:
         MissingDependency: matplotlib is not installed.
-        OptionError: a place or a form of picture that cannot be.
+        OptionError: a file cannot be written, or a picture format is not supported.
     """
     if csv is not None:
         check_writable(csv)
@@ -90,7 +90,7 @@ def check_places(csv: Path | None, plot: Path | None, spectrograms: Path | None)
 
 
 def draw(records: Sequence[Record], metrics: Sequence[str], plot: Path | None, spectrograms: Path | None) -> None:
-    """The pictures that are asked for."""
+    """Draw the requested pictures."""
     if plot is None and spectrograms is None:
         return
     from dccrn_cli.report.score_pictures import draw_all_spectrograms, plot_scores
@@ -103,16 +103,16 @@ def draw(records: Sequence[Record], metrics: Sequence[str], plot: Path | None, s
 
 
 def write_csv(path: Path, records: Sequence[Record], by: Sequence[str]) -> None:
-    """One row for each file.
+    """Write a table with one row per file.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the file cannot be written.
     """
     write_whole(path, file_table(records, by).encode())
 
 
 def show(records: Sequence[Record], metrics: Sequence[str], by: Sequence[str], form: Form, long: bool) -> None:
-    """The table on stdout."""
+    """Print the table on stdout."""
     rows = summarize(records, by)
     systems = list(dict.fromkeys(record["system"] for record in records))
     found = differences(records, by)
@@ -132,7 +132,7 @@ def show(records: Sequence[Record], metrics: Sequence[str], by: Sequence[str], f
         grids.append(difference_grid(found, metrics, by))
     if form == "screen":
         console = Console(highlight=False, markup=False)
-        if not console.is_terminal:  # a file has no edge to wrap at
+        if not console.is_terminal:  # do not wrap output to a file
             console.width = 1000
         for grid in grids:
             for part in narrowed(grid, console.width):
@@ -144,12 +144,12 @@ def show(records: Sequence[Record], metrics: Sequence[str], by: Sequence[str], f
 
 
 def footnotes(rows: Sequence[SummaryRow], metrics: Sequence[str], systems: Sequence[str]) -> list[str]:
-    """What the table does not say: its intervals, and values that are missing."""
-    lines = [f"Mean over files ± half of its {INTERVAL}."]
+    """Notes below the table: its intervals, and missing values."""
+    lines = [f"Mean over files ± half the {INTERVAL}."]
     several = len(systems) > 1
     if several:
-        lines.append("Each metric over the files that all systems have a value for.")
-        lines.append("p: Wilcoxon signed-rank test, two-sided, of the differences of the files.")
+        lines.append("Each metric over the files for which all systems have a value.")
+        lines.append("p: two-sided Wilcoxon signed-rank test of the differences per file.")
     for row in rows:
         if row["group"] or row["system"] not in systems:
             continue

@@ -21,11 +21,11 @@ from dccrn_cli.training.train_options import Schedule
 if TYPE_CHECKING:
     from dccrn_cli.training.run import TrainingRun
 
-RECIPE = "Recipe, and changes to it"
+RECIPE = "Recipe and overrides"
 
 
-def _recipe_option(help: str, *names: str, default: str = "that of the recipe", **rules: Any) -> Any:
-    """An option that stands in for a setting of the recipe."""
+def _recipe_option(help: str, *names: str, default: str = "from the recipe", **rules: Any) -> Any:
+    """An option that overrides a setting of the recipe."""
     return option(help, *names, panel=RECIPE, show_default=default, **rules)
 
 
@@ -42,50 +42,49 @@ def _print_recipes(wanted: bool) -> None:
 def train(
     clean: Clean,
     noise: Noise,
-    output: Annotated[Path, option("Folder of the run; a run found there goes on.", "-o", "--output")],
+    output: Annotated[Path, option("Run folder; a run found there is resumed.", "-o", "--output")],
     rooms: Rooms = None,
     validation: Annotated[
         Path | None,
-        option(
-            "Folder with noisy/ and clean/; else mixtures of clips that are set aside.", panel=DATA, show_default=False
-        ),
+        option("Folder with noisy/ and clean/; otherwise mixtures of held-out clips.", panel=DATA, show_default=False),
     ] = None,
     recipe: Annotated[
-        str | None, _recipe_option("A recipe of the package by name, or a .toml file.", default="dccrn-small")
+        str | None, _recipe_option("Bundled recipe by name, or a .toml file.", default="dccrn-small")
     ] = None,
     list_recipes: Annotated[
-        bool, option("List them and exit.", "--list-recipes", panel=RECIPE, callback=_print_recipes, is_eager=True)
+        bool,
+        option(
+            "List the bundled recipes and exit.", "--list-recipes", panel=RECIPE, callback=_print_recipes, is_eager=True
+        ),
     ] = False,
     preset: Annotated[
         str | None,
-        _recipe_option(
-            "SpectralNetwork: any that `dccrn models --presets` lists.", default="that of --recipe or --init"
-        ),
+        _recipe_option("Network: any listed by `dccrn models --presets`.", default="from --recipe or --init"),
     ] = None,
     init: Annotated[
         str | None,
         _recipe_option(
-            "Start from this model: bundled name or file. A wider or deeper network starts as the same function.",
-            default="from nothing",
+            "Bundled model or model file to start from. A wider or deeper network starts as the same function.",
+            default="random weights",
         ),
     ] = None,
-    steps: Annotated[int | None, _recipe_option("Steps in all.", min=1)] = None,
+    steps: Annotated[int | None, _recipe_option("Total number of steps.", min=1)] = None,
     batch: Annotated[int | None, _recipe_option("Examples per step.", min=1)] = None,
-    seconds: Annotated[float | None, _recipe_option("Length of an example.", min=0.5)] = None,
+    seconds: Annotated[float | None, _recipe_option("Length of an example in seconds.", min=0.5)] = None,
     target: Annotated[
-        Target | None, _recipe_option("What of a room stays: nothing, its early reflections, or all.")
+        Target | None, _recipe_option("Reverberation kept in the target: none (dry), early reflections, or all.")
     ] = None,
     lr: Annotated[float | None, _recipe_option("Peak learning rate.")] = None,
     schedule: Annotated[
-        Schedule | None, _recipe_option("Halve the rate when validation stalls, or let it fall along a cosine.")
+        Schedule | None, _recipe_option("Halve the learning rate when validation stalls, or follow a cosine.")
     ] = None,
-    patience: Annotated[int | None, _recipe_option("Validations without progress before a halving.", min=1)] = None,
+    patience: Annotated[int | None, _recipe_option("Validations without improvement before halving.", min=1)] = None,
     early_stop: Annotated[
-        int | None, _recipe_option("Validations without progress before the end; 0 for never.", min=0)
+        int | None, _recipe_option("Validations without improvement before stopping; 0 for never.", min=0)
     ] = None,
     validate_every: Annotated[int | None, _recipe_option("Steps between validations.", min=1)] = None,
     bf16: Annotated[bool | None, _recipe_option("Precision of the network's arithmetic.", "--bf16/--fp32")] = None,
-    seed: Annotated[int | None, _recipe_option("Sets initial weights and data.", min=0)] = None,
+    seed: Annotated[int | None, _recipe_option("Random seed of initial weights and data.", min=0)] = None,
     settings: Annotated[
         list[str] | None,
         _recipe_option(
@@ -97,21 +96,19 @@ def train(
     check: CheckData = True,
     tensorboard: Annotated[
         bool,
-        option(
-            "Log figures, sound and spectrograms for TensorBoard into the run's folder.", "--tensorboard", panel=WORK
-        ),
+        option("Log figures, audio and spectrograms for TensorBoard in the run folder.", "--tensorboard", panel=WORK),
     ] = False,
     device: Device = "auto",
     threads: AllThreads = 0,
     workers: Annotated[
-        int, option("Processes that mix examples; 0 for a thread, enough for a CPU.", panel=WORK, min=0)
+        int, option("Processes that mix examples; 0 for a thread, which suffices on a CPU.", panel=WORK, min=0)
     ] = 0,
 ) -> None:
-    """Train a network on speech and noise, mixed anew for every step.
+    """Train a network on speech and noise, mixed on the fly.
 
-    The run's folder holds best.safetensors (usable at once: `dccrn enhance --model`), last.pt,
-    log.jsonl and recipe.toml. A run that was stopped, by Ctrl-C or any other way, goes on with
-    the same command, to the same weights. On several devices:
+    The run folder contains best.safetensors (usable at any time with `dccrn enhance --model`),
+    last.pt, log.jsonl and recipe.toml. Rerun the same command to resume a run stopped by Ctrl-C
+    or otherwise; it ends in the same weights. On several devices:
     `torchrun --nproc-per-node 2 -m dccrn_cli train …`.
     """
     from dccrn_cli.training.run import open_training
@@ -130,19 +127,19 @@ def train(
         team = run.trainer.team
         if team.leads:
             mixer = run.data.mixer
-            typer.echo(f"{len(mixer.speech.clips):,} clips of speech, {len(mixer.noise.clips):,} of noise")
+            typer.echo(f"{len(mixer.speech.clips):,} speech clips, {len(mixer.noise.clips):,} noise clips")
             if check and run.is_new:
                 tell_data(run.check_data())
         _run(run, tensorboard=tensorboard)
     if team.size > 1:
-        # Threads of the connections at times abort a process that leaves in the usual way.
+        # Connection threads sometimes abort a process that exits normally.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
 
 
 def _changes(changes: dict[str, Any], preset: str | None, settings: list[str] | None) -> dict[str, Any]:
-    """What the command line says in place of the recipe."""
+    """Overrides of the recipe from the command line."""
     from dccrn_cli.training.recipe import parse_setting
 
     given = {
@@ -155,7 +152,7 @@ def _changes(changes: dict[str, Any], preset: str | None, settings: list[str] | 
 
 
 def _run(run: TrainingRun, *, tensorboard: bool) -> None:
-    """Train to the end or to the first signal, telling how it goes.
+    """Train to the end or to the first signal, reporting progress.
 
     Raises:
         typer.Exit: stopped by a signal.
@@ -164,7 +161,7 @@ def _run(run: TrainingRun, *, tensorboard: bool) -> None:
     from dccrn_cli.utils.interrupt import Interrupt
 
     run.begin(tensorboard=tensorboard)
-    trainer, told = run.trainer, set[str]()
+    trainer, reported = run.trainer, set[str]()
 
     def say(line: str) -> None:
         if trainer.team.leads:
@@ -172,7 +169,7 @@ def _run(run: TrainingRun, *, tensorboard: bool) -> None:
 
     say(
         f"{count_parameters(trainer.model) / 1e6:.2f} M parameters; {len(trainer.pairs)} validation pairs"
-        + (f"; going on after step {trainer.progress.step:,}" if run.resumed else "")
+        + (f"; resuming after step {trainer.progress.step:,}" if run.resumed else "")
     )
     console = Console(stderr=True) if trainer.team.leads else Console(file=io.StringIO())
     shown = TrainingProgress(trainer.options.steps, trainer.progress.step, say, console)
@@ -181,14 +178,14 @@ def _run(run: TrainingRun, *, tensorboard: bool) -> None:
             shown.take(progress)
             if progress.figures:
                 say(f"step {progress.step:,}  validation  {_figures_line(progress.figures)}")
-            tell_unreadable(trainer.unreadable, told)
+            tell_unreadable(trainer.unreadable, reported)
     if interrupt.requested:
-        say(f"Stopped after step {trainer.progress.step:,}; the same command goes on.")
+        say(f"Stopped after step {trainer.progress.step:,}; rerun the same command to resume.")
         raise typer.Exit(INTERRUPTED)
     best = trainer.progress.best
-    say(f"Best: {_figures_line(best) if best else 'not validated yet'}; {trainer.folder.best}")
+    say(f"Best: {_figures_line(best) if best else 'no validation yet'}; {trainer.folder.best}")
 
 
 def _figures_line(figures: dict[str, float]) -> str:
-    """`loss: -0.31, si_snr: 13.2, …`."""
+    """Format figures: `loss: -0.31, si_snr: 13.2, …`."""
     return ", ".join(f"{name}: {round(value, 4)}" for name, value in figures.items())

@@ -1,4 +1,4 @@
-"""How `train` and `finetune` show the way of a run: a live bar on a terminal, lines in a log elsewhere."""
+"""Progress display of `train` and `finetune`: a live bar on a terminal, otherwise log lines."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 LINE_EVERY_S = 30.0
 
 _SHOWN = {"si_snr": "SI-SNR {:.2f} dB", "pesq_wb": "PESQ {:.2f}", "stoi": "STOI {:.3f}"}
-"""Figures of a validation in the bar."""
+"""Validation figures shown in the bar."""
 
 
 class TrainingProgress:
-    """Shows the states of a run as they come.
+    """Shows the progress of a run.
 
     Args:
-        steps: in all.
-        done: of these before this session.
-        say: writes a line, every `LINE_EVERY_S`, where standard output is no terminal or there is no bar.
-        console: of the bar; standard error by default.
+        steps: total number of steps.
+        done: number of steps done before.
+        say: writes a line every `LINE_EVERY_S` if standard output is not a terminal or there is no bar.
+        console: console of the bar; standard error by default.
     """
 
     def __init__(self, steps: int, done: int, say: Callable[[str], None], console: Console | None = None) -> None:
@@ -39,7 +39,7 @@ class TrainingProgress:
         self._steps = steps
         self._begun_at = done
         self._say = say if not (console.is_terminal and sys.stdout.isatty()) else None
-        self._started = self._said = time.monotonic()
+        self._started = self._line_at = time.monotonic()
         self._validation = ""
         columns = (
             BarColumn(bar_width=20),
@@ -59,7 +59,7 @@ class TrainingProgress:
         self._task = self._bar.add_task("", total=steps, completed=done, done=f"{done:,}/{steps:,}", **fields)
 
     def __enter__(self) -> TrainingProgress:
-        self._started = self._said = time.monotonic()
+        self._started = self._line_at = time.monotonic()
         self._bar.start()
         return self
 
@@ -69,7 +69,7 @@ class TrainingProgress:
         self._bar.stop()
 
     def left_s(self, step: int) -> float:
-        """Seconds to the last step at the pace of this session; NaN before it has one."""
+        """Seconds to the last step at the present pace; NaN before the first step."""
         if step == self._begun_at:
             return math.nan
         return (self._steps - step) * (time.monotonic() - self._started) / (step - self._begun_at)
@@ -90,12 +90,12 @@ class TrainingProgress:
                 speed=f"{state.speed:.1f} × real time",
                 validation=self._validation,
             )
-        if self._say and time.monotonic() - self._said >= LINE_EVERY_S:
-            self._said = time.monotonic()
+        if self._say and time.monotonic() - self._line_at >= LINE_EVERY_S:
+            self._line_at = time.monotonic()
             self._say(self.line(state))
 
     def line(self, state: State) -> str:
-        """A state in one line."""
+        """Format a state as one line."""
         skipped = f"  {state.skipped} steps skipped" if state.skipped else ""
         return (
             f"step {state.step:,} of {self._steps:,}  loss {state.loss:.4f}  lr {state.lr:.1e}  "
@@ -104,8 +104,8 @@ class TrainingProgress:
         )
 
 
-def tell_unreadable(unreadable: Mapping[str, str], told: set[str]) -> None:
-    """Name the clips that could not be read and were not named before."""
-    for clip in unreadable.keys() - told:
-        told.add(clip)
-        error_line(f"Note: {clip}: {unreadable[clip]}; left out")
+def tell_unreadable(unreadable: Mapping[str, str], reported: set[str]) -> None:
+    """Name unreadable clips that were not named before."""
+    for clip in unreadable.keys() - reported:
+        reported.add(clip)
+        error_line(f"Note: {clip}: {unreadable[clip]}; skipped")

@@ -116,13 +116,13 @@ class DataReport:
         return tuple(one for one in self.findings if one.severity == "error")
 
     def raise_errors(self, but: frozenset[str] = frozenset()) -> list[str]:
-        """Refuse data with which training should not start.
+        """Raise an error for data with which training should not start.
 
         Args:
-            but: kinds of findings that are no reason to.
+            but: kinds of findings that do not raise an error.
 
         Returns:
-            messages of errors of these kinds.
+            Messages of the errors of these kinds.
 
         Raises:
             DataError: there are errors of other kinds.

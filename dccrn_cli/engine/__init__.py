@@ -1,1 +1,1 @@
-"""Inference: the streaming network, its batches, files and folders of them."""
+"""Inference: streaming networks, batches, files and folders."""

@@ -1,4 +1,4 @@
-"""Many channels through the network in groups, so that memory is bounded."""
+"""Processes many channels in groups, so that memory is bounded."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dccrn_cli.engine.overlap_add import SpectralEnhancer
 from dccrn_cli.engine.stream import StreamingNetwork
 
 CHANNELS_AT_ONCE = 8
-"""Channels that go through the network as one batch; more cost memory and save no time."""
+"""Channels per batch of the network; more cost memory and save no time."""
 
 
 class ChannelGroups:
-    """A stage at 16 kHz, as `SpectralEnhancer` is one, for any number of channels.
+    """A stage at 16 kHz for any number of channels, with the interface of `SpectralEnhancer`.
 
     Args:
-        network: it may serve other streams as well.
+        network: may serve other streams as well.
     """
 
     def __init__(self, network: StreamingNetwork | DynamicBatching) -> None:
@@ -25,7 +25,7 @@ class ChannelGroups:
 
     @property
     def latency(self) -> int:
-        """Samples by which the output lags behind the input at most."""
+        """Largest delay of the output relative to the input, in samples."""
         return self._groups[0].latency
 
     def reset(self) -> None:
@@ -34,7 +34,7 @@ class ChannelGroups:
         self._groups[0].reset()
 
     def process(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Enhance a block `(frames, channels)`; gives samples and gain as `SpectralEnhancer.process`."""
+        """Enhance a block `(frames, channels)`; returns samples and gain like `SpectralEnhancer.process`."""
         starts = range(0, block.shape[1], CHANNELS_AT_ONCE)
         while len(self._groups) < len(starts):
             self._groups.append(SpectralEnhancer(self._network))
@@ -45,7 +45,7 @@ class ChannelGroups:
         return _beside(parts)
 
     def flush(self) -> tuple[np.ndarray, np.ndarray]:
-        """What is left when the signal has ended; the next block starts a new one."""
+        """Return the rest of the output at the end of the signal; the next block starts a new one."""
         return _beside([group.flush() for group in self._groups])
 
 

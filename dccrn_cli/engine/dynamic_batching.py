@@ -1,4 +1,4 @@
-"""One network for many threads, each with a signal of its own."""
+"""Shares one network among many threads, each with its own signal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from dccrn_cli.engine.stream import Piece, State, Stream, StreamingNetwork
 
 GATHERING_S = 0.002
-"""How long a batch waits for signals under way that have nothing to run yet."""
+"""How long a batch waits for active signals that have nothing to run yet."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,16 @@ class _Request:
 
 
 class DynamicBatching:
-    """Runs what the streams of many threads bring to one network as batches.
+    """Gathers the calls of many threads to one network into batches.
 
-    Each stream gets what it would get alone. It serves GPUs; on a CPU large batches are slower than
-    one stream after another. The network runs in a thread of its own, which ends with `close` or the
+    Each stream gets the same result as on its own. This is for GPUs; on a CPU large batches are slower
+    than one stream after another. The network runs in its own thread, which ends with `close` or the
     context.
 
     Args:
-        network: of all streams.
-        max_batch: channels that run at once at most; a stream of more runs by itself. It falls
-            by half whenever the device's memory does not suffice.
+        network: network shared by all streams.
+        max_batch: largest number of channels per batch; a stream with more runs by itself. It is halved
+            whenever the device runs out of memory.
     """
 
     def __init__(self, network: StreamingNetwork, max_batch: int = 32) -> None:
@@ -58,15 +58,15 @@ class DynamicBatching:
         self.close()
 
     def open(self) -> Stream:
-        """A stream through this network, for one thread at a time.
+        """Open a stream through this network, for one thread at a time.
 
-        Its `process` and `flush` raise what the batch that they were in raised, and RuntimeError
-        once the network is closed; `reset` makes it fit for another signal.
+        Its `process` and `flush` raise the error of their batch, and RuntimeError once the network is
+        closed; after `reset` it can be used for another signal.
         """
         return _Session(self)
 
     def close(self) -> None:
-        """End the thread; streams that wait for a result get a RuntimeError."""
+        """Stop the thread; streams waiting for a result get a RuntimeError."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -93,11 +93,11 @@ class DynamicBatching:
             while batch := self._next_batch():
                 self._run(batch)
                 if self.device.type == "cuda":
-                    # What comes in while the device works makes up the next batch.
+                    # Requests that arrive while the device works form the next batch.
                     done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
                     done.record(torch.cuda.current_stream(self.device))
                     done.synchronize()
-        except Exception as error:  # the device is lost: nobody may wait for it
+        except Exception as error:  # the device is lost: nobody may keep waiting
             ending = error
         with self._changed:
             self._closed = True
@@ -105,7 +105,7 @@ class DynamicBatching:
                 request.result.set_exception(ending)
 
     def _next_batch(self) -> list[_Request]:
-        """The oldest requests that fit in a batch; none once closed."""
+        """The oldest requests that fit in a batch; empty once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             until = time.monotonic() + GATHERING_S
@@ -126,7 +126,7 @@ class DynamicBatching:
         return len(self._waiting) >= min(len(self._under_way), self._max_batch)
 
     def _run(self, batch: list[_Request]) -> None:
-        """Run a batch and hand out the results, or the error."""
+        """Run a batch and distribute the results or the error."""
         try:
             results = self._network.advance([request.piece for request in batch])
         except torch.OutOfMemoryError as error:
@@ -141,7 +141,7 @@ class DynamicBatching:
             for request, result in zip(batch, results, strict=True):
                 request.result.set_result(result)
             return
-        # Only here are the tensors of the failed run free.
+        # Only now have the tensors of the failed run been freed.
         middle = len(batch) // 2
         self._max_batch = max(self._max_batch // 2, 1)
         self._run(batch[:middle])

@@ -1,4 +1,4 @@
-"""How files are enhanced, and by whom."""
+"""Options for enhancing files, and for the processes that do it."""
 
 from __future__ import annotations
 
@@ -17,39 +17,40 @@ Loudness = float | Literal["keep"]
 Track = int | Literal["all"] | None
 
 ASR_ATTENUATION_DB = 12.0
-"""Limit for speech recognition. A quarter of the noise stays, which fills the gaps that a recogniser stumbles over,
-while a recording at 0 dB SNR still comes to 12 dB."""
+"""Attenuation limit for speech recognition. A quarter of the noise remains, which fills gaps that would confuse a
+recogniser, while a recording at 0 dB SNR still reaches 12 dB."""
 
 FILE_S = 0.5
-"""Audio that takes about as long as the work around each file."""
+"""Overhead per file, expressed as seconds of audio."""
 
 WORKER_S = 120.0
-"""Audio that makes a further process worth its start."""
+"""Seconds of audio that make it worth starting another process."""
 
 
 @dataclass(frozen=True)
 class EnhanceOptions:
-    """How files are enhanced.
+    """Options for enhancing files.
 
     Attributes:
         model: name of a bundled model or path of a model file; None for the default.
-        high_band: what happens above 8 kHz: "gate", "keep" or "drop".
-        attenuation_limit_db: nothing is made fainter by more than this; None for no limit.
-        mix: share of the result in what comes out, 0 to 1; the rest is the input as it was.
-        purpose: "asr" for results that a speech recogniser gets: an attenuation limit of 12 dB unless another is given,
-            and the share of the noise that stays in pauses is measured.
-        loudness: integrated loudness of the results in LUFS, by one gain for each file, or "keep" for that of the
+        high_band: treatment of the band above 8 kHz: "gate", "keep" or "drop".
+        attenuation_limit_db: limits attenuation to this; None for no limit.
+        mix: share of the enhanced signal in the output, 0 to 1; the rest is the input.
+        purpose: "asr" for results meant for a speech recogniser: an attenuation limit of 12 dB unless another is given,
+            with the share of the noise left in pauses measured.
+        loudness: integrated loudness of the results in LUFS, reached by one gain per file, or "keep" for that of the
             original; None for no gain.
-        true_peak_dbtp: limit to that gain.
-        device: "cpu", "cuda" or "mps"; "auto" for CUDA where there is a device for it, else the CPU.
-        precision: of the network: "fp32", "bf16" or "auto".
-        sample_format: of the results, `s16`, `f32` … or in libsndfile's names; None for that of the source.
-        sample_rate: of the results in Hz; None for that of the source.
-        track: of several sound tracks the number of the one that is enhanced, from 1 on; None for the default one.
-            "all": in a video that stays one, all of them.
-        keep_mtime: results get the time of modification of their source.
-        overwrite: replace targets that exist; else they are left as they are.
-        threads: CPU threads of the network.
+        true_peak_dbtp: true-peak limit of that gain.
+        device: "cpu", "cuda" or "mps"; "auto" for CUDA if available, otherwise the CPU.
+        precision: precision of the network: "fp32", "bf16" or "auto".
+        sample_format: sample format of the results, such as `s16` or `f32`, or libsndfile's name; None for the
+            source's.
+        sample_rate: sample rate of the results in Hz; None for the source's.
+        track: number of the audio track to enhance, from 1; None for the default track. "all" enhances every track
+            of a video that stays a video.
+        keep_mtime: give results the modification time of their source.
+        overwrite: replace existing targets; otherwise they are skipped.
+        threads: CPU threads for the network.
 
     Raises:
         OptionError: an invalid value.
@@ -95,10 +96,10 @@ class EnhanceOptions:
         ):
             whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
             if value is not None and not (whole and value >= least):
-                raise OptionError(f"{name} must be a whole number from {least} on, not {value!r}")
+                raise OptionError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
     def changed(self, changes: Mapping[str, Any]) -> EnhanceOptions:
-        """The same with single fields changed.
+        """A copy with some fields changed.
 
         Raises:
             OptionError: no such field, or an invalid value.
@@ -110,21 +111,21 @@ class EnhanceOptions:
 
 
 def dry_share(mix: float, attenuation_limit_db: float | None) -> float:
-    """Amplitude with which the original is in the result, 0 to 1."""
+    """Amplitude of the original in the result, 0 to 1."""
     floor = 0.0 if attenuation_limit_db is None else 10 ** (-attenuation_limit_db / 20)
     return 1.0 - mix * (1.0 - floor)
 
 
 def check_strength(mix: float, attenuation_limit_db: float | None, high_band: str) -> None:
-    """Refuse invalid values of the options that say how much is removed.
+    """Check the options that control how much is removed.
 
     Raises:
         OptionError: one of them is invalid.
     """
     if attenuation_limit_db is not None and not _is_number(attenuation_limit_db, 0, math.inf):
-        raise OptionError(f"attenuation_limit_db must be 0 or more, not {attenuation_limit_db!r}")
+        raise OptionError(f"attenuation_limit_db must be at least 0, not {attenuation_limit_db!r}")
     if not _is_number(mix, 0, 1):
-        raise OptionError(f"mix must be 0 to 1, not {mix!r}")
+        raise OptionError(f"mix must be between 0 and 1, not {mix!r}")
     if high_band not in get_args(HighBand):
         raise OptionError(f"high_band must be gate, keep or drop, not {high_band!r}")
 
@@ -135,11 +136,11 @@ def _is_number(value: object, low: float, high: float) -> bool:
 
 @dataclass(frozen=True)
 class Workers:
-    """Who does the work.
+    """Processes that do the work.
 
     Attributes:
-        jobs: processes; or, on a GPU, files under way at once. None for as many as pay.
-        backend: processes of this machine, or a dask cluster on a shared file system.
+        jobs: number of processes, or on a GPU of files in progress at once; None for as many as are worthwhile.
+        backend: local processes, or a dask cluster on a shared file system.
         scheduler: address of the dask scheduler.
     """
 
@@ -148,7 +149,7 @@ class Workers:
     scheduler: str | None = None
 
     def processes(self, lengths: Sequence[float], threads: int) -> int:
-        """How many for files of these lengths in seconds, so that no core has two threads to run."""
+        """Number of processes for files of these lengths in seconds, without oversubscribing the cores."""
         if self.jobs == 1 or len(lengths) < 2:
             return 1
         import joblib

@@ -35,52 +35,51 @@ MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 2_000, 768_000
 def open_network(
     model: str | os.PathLike[str] | None, device: str | torch.device, precision: Precision
 ) -> StreamingNetwork | OnnxNetwork:
-    """The network of a bundled model or a model file, also one that `dccrn export` wrote.
+    """Open the network of a bundled model or a model file, including those written by `dccrn export`.
 
     Raises:
-        CheckpointError: it cannot be loaded.
-        OptionError: the device is not there, or an exported model cannot use it.
-        MissingDependency: it takes `onnxruntime`, which is not installed.
+        CheckpointError: the model cannot be loaded.
+        OptionError: the device is unavailable, or unsupported by an exported model.
+        MissingDependency: the model needs `onnxruntime`, which is not installed.
     """
     path = find_model(model)
     if not is_onnx(path):
         return StreamingNetwork(load_checkpoint(path)[0], pick_device(device), precision)
     if str(device) not in ("auto", "cpu") or precision == "bf16":
-        raise OptionError("an exported model runs on the CPU, in fp32", path)
+        raise OptionError("exported models only run on the CPU in fp32", path)
     return OnnxNetwork(path, torch.get_num_threads())
 
 
 class Enhancer:
     """Removes noise from speech.
 
-    Whole signals: `enhancer(audio)`. Streams: `process` blocks as they come and `flush` at the
-    end. All outputs joined are as long as all inputs joined, aligned with them, and the same for
-    any way of cutting the input into blocks.
+    Whole signals: `enhancer(audio)`. Streams: `process` blocks as they arrive and `flush` at the end. The
+    concatenated output has the length of the concatenated input, is aligned with it, and does not depend
+    on how the input is cut into blocks.
 
-    A signal belongs to the thread that began it: whole signals of several threads are enhanced one
-    after another, and a block out of another thread is an error. Threads that are to work side by
-    side need an `Enhancer` each.
+    A signal belongs to the thread that started it: whole signals from several threads are enhanced one
+    after another, and a block from another thread is an error. To work in parallel, each thread needs its
+    own `Enhancer`.
 
     Args:
         model: name of a bundled model, path of a model file, or a network; None for the default.
-            A `StreamingNetwork`, a `DynamicBatching` or an `OnnxNetwork` may serve many enhancers, on its
+            A `StreamingNetwork`, a `DynamicBatching` or an `OnnxNetwork` can serve many enhancers, on its
             own device.
-        sample_rate: of the audio in Hz. The network works at 16 kHz; other rates are resampled.
-        high_band: what happens above 8 kHz at higher rates: "gate" scales it by the gain that
-            the network gives to 4 to 8 kHz, "keep" leaves it, "drop" removes it.
-        device: "cpu", "cuda" or "mps"; "auto" for CUDA where there is a device for it, else the CPU.
-        attenuation_limit_db: nothing is made fainter by more than this: so much of the input is
-            added to the output, in phase. None for no limit.
-        mix: share of the result in what comes out; the rest is the input as it was, in phase.
-        precision: of the network's convolutions and matrix products: "fp32", "bf16", or "auto" for
-            bfloat16 on CPUs that multiply it faster.
-        low_latency: at 32, 48, 64 … kHz, resample with filters that keep back 12 ms in place of 75, at more
-            CPU time.
+        sample_rate: sample rate of the audio in Hz. The network works at 16 kHz; other rates are resampled.
+        high_band: treatment of the band above 8 kHz at higher rates: "gate" applies the network's gain
+            from 4 to 8 kHz, "keep" leaves it unchanged, "drop" removes it.
+        device: "cpu", "cuda" or "mps"; "auto" for CUDA if available, otherwise the CPU.
+        attenuation_limit_db: limits attenuation to this, by adding that much of the input to the output in
+            phase. None for no limit.
+        mix: share of the enhanced signal in the output; the rest is the input, in phase.
+        precision: precision of the network's convolutions and matrix products: "fp32", "bf16", or "auto"
+            for bfloat16 on CPUs that support it natively.
+        low_latency: at 32, 48, 64 … kHz, resample with filters that hold back 12 ms instead of 75, at more CPU time.
 
     Raises:
         CheckpointError: the model cannot be loaded.
         OptionError: an invalid argument.
-        MissingDependency: an exported model takes `onnxruntime`, which is not installed.
+        MissingDependency: an exported model needs `onnxruntime`, which is not installed.
     """
 
     def __init__(
@@ -114,7 +113,7 @@ class Enhancer:
 
     @property
     def latency(self) -> int:
-        """Samples at `sample_rate` by which the output lags behind the input at most."""
+        """Largest delay of the output relative to the input, in samples at `sample_rate`."""
         core = -(-self._core.latency * self.sample_rate // SAMPLE_RATE)
         if self.sample_rate == SAMPLE_RATE:
             return core
@@ -127,16 +126,16 @@ class Enhancer:
 
         Args:
             audio: `(frames,)` or `(frames, channels)`, numpy or torch: floating point with full scale
-                1.0, or PCM as int16, int32 or uint8. Channels are enhanced each by itself.
-            axis: of time: 0, or -1 for `(channels, frames)`. None for the first one; an array of more
-                channels than frames is then refused.
+                1.0, or PCM as int16, int32 or uint8. Channels are enhanced independently.
+            axis: time axis: 0, or -1 for `(channels, frames)`. None for the first axis; an array with
+                more channels than frames is then rejected.
 
         Returns:
             float32 with full scale 1.0, of the same shape; a tensor, on the same device, for a tensor.
 
         Raises:
             InvalidSamples: NaN, infinite or absurdly large samples.
-            OptionError: another shape or dtype, or another thread's signal is not at its end.
+            OptionError: unsupported shape or dtype, or another thread's signal is unfinished.
         """
         with self._lock:
             self._check_owner()
@@ -148,19 +147,19 @@ class Enhancer:
                 self.reset()
 
     def process(self, block: Any, axis: int | None = None) -> Any:
-        """Take the next block of a signal.
+        """Enhance the next block of a signal.
 
         Args:
-            block: as for a whole signal. The first block sets the number of channels, and so is
-                refused if it has more channels than frames; with `axis` it may be as short as you like.
-            axis: as for a whole signal.
+            block: `(frames,)` or `(frames, channels)` as for a whole signal. The first block sets the number
+                of channels, so it is rejected if it has more channels than frames, unless `axis` is given.
+            axis: time axis: 0, or -1 for `(channels, frames)`. None for the first axis.
 
         Returns:
-            what is final of the output, in the form of the block.
+            The final part of the output, in the layout of the block.
 
         Raises:
             InvalidSamples: NaN, infinite or absurdly large samples.
-            OptionError: another shape, dtype, number of channels or thread than before.
+            OptionError: unsupported shape or dtype, or another number of channels or thread than before.
         """
         with self._lock:
             self._check_owner()
@@ -168,7 +167,7 @@ class Enhancer:
             return self._form.shape(frames)
 
     def flush(self) -> Any:
-        """The rest of the output, at the end of the signal; the next block starts a new one."""
+        """Return the rest of the output at the end of the signal; the next block starts a new one."""
         with self._lock:
             if self._pipe is None:
                 return np.zeros(0, np.float32)
@@ -177,7 +176,7 @@ class Enhancer:
             return rest
 
     def reset(self) -> None:
-        """Forget the current signal."""
+        """Discard the current signal."""
         with self._lock:
             self._core.reset()
             self._pipe = None
@@ -185,11 +184,11 @@ class Enhancer:
 
     def _check_owner(self) -> None:
         if self._pipe is not None and self._owner != threading.get_ident():
-            raise OptionError("another thread's signal is in this Enhancer; each thread needs one of its own")
+            raise OptionError("another thread's signal is in this Enhancer; use one Enhancer per thread")
 
     def _process(self, block: Any, axis: int | None) -> np.ndarray:
         if self._pipe is not None and axis is None and np.ndim(block) == 2:
-            axis = 0  # how many channels there are is known by now
+            axis = 0  # the number of channels is known by now
         columns = as_frames(block, axis)
         if self._pipe is None:
             self._pipe = _Pipe(
@@ -198,7 +197,7 @@ class Enhancer:
             )  # fmt: skip
             self._owner = threading.get_ident()
         self._form = ArrayForm.of(block, axis)
-        with np.errstate(over="ignore"):  # what float32 has no room for is refused as infinite
+        with np.errstate(over="ignore"):  # values beyond float32 are rejected as infinite
             columns = np.array(columns, np.float32, order="C")  # a copy: the caller may reuse the block
         return self._pipe.process(columns)
 
@@ -207,11 +206,11 @@ class Enhancer:
 
 
 class _Pipe:
-    """One signal on its way: down to 16 kHz, through the network, and back up.
+    """Processes one signal: down to 16 kHz, through the network, and back up.
 
-    Above 16 kHz, what resampling down and up again takes from the input is the high band; it is
-    held back until the network's output for the same samples is there. Plain signal and gain go
-    through the same upsampler as the enhanced signal, so all three stay aligned.
+    At rates above 16 kHz, the high band is what the input loses by resampling down and up again; it is
+    held back until the network's output for the same samples arrives. Plain signal and gain go through
+    the same upsampler as the enhanced signal, so all three stay aligned.
     """
 
     def __init__(
@@ -240,7 +239,7 @@ class _Pipe:
 
     def process(self, block: np.ndarray) -> np.ndarray:
         if block.shape[1] != self._channels:
-            raise OptionError(f"a block has {block.shape[1]} channels, the one before had {self._channels}")
+            raise OptionError(f"a block has {block.shape[1]} channels, the previous one had {self._channels}")
         self._check_finite(block)
         self._received += len(block)
         if self._full_band or self._dry:
@@ -253,7 +252,7 @@ class _Pipe:
         parts = [self._stack(low, *self._core.process(low)), self._stack(low[:0], *self._core.flush())]
         raised = [self._up.process(part) for part in parts] + [self._up.flush()]
         out = self._merge(np.concatenate(raised)[: self._received - self._emitted])
-        # Resampling there and back can end a few samples early.
+        # Resampling down and up can end a few samples early.
         lacking = self._received - self._emitted
         if lacking:
             out = np.concatenate([out, self._merge(np.zeros((lacking, self._up.channels), np.float32))])

@@ -16,12 +16,12 @@ from dccrn_cli.nn.network import ConvBlock, RealTimeConv, SpectralNetwork
 
 
 def pick_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """The type in which convolutions run.
+    """Choose the dtype of convolutions.
 
     "auto" is bfloat16 on a CPU with instructions for it and float32 elsewhere.
 
     Raises:
-        OptionError: unknown.
+        OptionError: unknown precision.
     """
     if precision not in get_args(Precision):
         raise OptionError(f"precision must be auto, fp32 or bf16, not {precision!r}")
@@ -36,16 +36,16 @@ def _multiplies_bf16() -> bool:
 
 
 def fold(network: SpectralNetwork, device: torch.device, dtype: torch.dtype = torch.float32) -> SpectralNetwork:
-    """A copy of a trained network that computes the same with fewer and faster operations.
+    """Copy a trained network so that it computes the same with fewer and faster operations.
 
     Args:
         network: of any architecture.
-        device: where the copy runs.
-        dtype: of convolutions. The first stays in float32, since rounding the spectrum would cost as
-            much as rounding all layers; so do recurrent layers, whose rounding would depend on how a
-            stream is cut.
+        device: device of the copy.
+        dtype: dtype of convolutions. The first stays in float32, since rounding the spectrum would cost as
+            much accuracy as rounding all layers; so do recurrent layers, whose rounding would depend on how
+            a stream is cut into pieces.
     """
-    folded = copy.deepcopy(network).cpu().eval().requires_grad_(False).double()  # some devices know no float64
+    folded = copy.deepcopy(network).cpu().eval().requires_grad_(False).double()  # some devices lack float64
     for block in list(folded.modules()):
         if isinstance(block, ConvBlock):
             _fold_block(block)

@@ -1,4 +1,4 @@
-"""From samples to enhanced samples at 16 kHz, block by block."""
+"""Enhances samples at 16 kHz block by block."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dccrn_cli.nn.base import SAMPLE_RATE, NetworkConfig
 from dccrn_cli.nn.stft import frame_count
 
 FRAMES_PER_STEP = 192
-"""Frames given to the network at once; more costs memory, fewer costs time."""
+"""Frames per call of the network; more cost memory, fewer cost time."""
 
 GATE_BAND_HZ = (4000.0, 8000.0)
-"""Band whose gain is that of everything above it in a full-band recording."""
+"""Band whose gain is applied to everything above it in a full-band recording."""
 
 WEIGHT_EPS = 1e-8
-"""Added to the summed windows before the division by them."""
+"""Added to the summed windows before dividing by them."""
 
 _TINY = 1e-20
 
@@ -30,20 +30,20 @@ def gate_band(config: NetworkConfig) -> slice:
 
 
 def band_gain(estimate: Tensor, spectrum: Tensor, band: slice) -> Tensor:
-    """Amplitude ratio of the estimate to the noisy spectrum within a band, `(channels, frames, 1)`, at most 1."""
+    """Amplitude ratio of estimate to noisy spectrum within a band, at most 1: `(channels, frames, 1)`."""
     out, plain = (s[:, :, band].square().sum((1, 2)) for s in (estimate, spectrum))
     return (out / (plain + _TINY)).sqrt().clamp_max(1.0)[..., None]
 
 
 class SpectralEnhancer:
-    """The network with its STFT as a stage at 16 kHz.
+    """A network with its STFT as a stage at 16 kHz.
 
-    `process` takes blocks `(frames, channels)` of any length and gives those samples that are
-    final, so that all outputs joined are as long as all inputs joined and aligned with them.
+    `process` accepts blocks `(frames, channels)` of any length and returns the samples that are final, so
+    that the concatenated output has the length of the concatenated input and is aligned with it.
     Channels go through the network as a batch.
 
     Args:
-        network: it may serve other streams as well.
+        network: may serve other streams as well.
     """
 
     def __init__(self, network: StreamingNetwork | DynamicBatching) -> None:
@@ -54,7 +54,7 @@ class SpectralEnhancer:
 
     @property
     def latency(self) -> int:
-        """Samples by which the output lags behind the input at most."""
+        """Largest delay of the output relative to the input, in samples."""
         return self.config.latency_samples
 
     def reset(self) -> None:
@@ -74,8 +74,8 @@ class SpectralEnhancer:
             block: float32 `(frames, channels)`.
 
         Returns:
-            enhanced samples `(frames', channels)`, and of the same shape the network's gain
-            (0 to 1) in the band `GATE_BAND_HZ`.
+            Enhanced samples `(frames', channels)`, and in the same shape the network's gain (0 to 1) in
+            the band `GATE_BAND_HZ`.
         """
         self._received += len(block)
         channels = block.shape[1]
@@ -84,7 +84,7 @@ class SpectralEnhancer:
 
     @torch.inference_mode()
     def flush(self) -> tuple[np.ndarray, np.ndarray]:
-        """What is left when the signal has ended; the next block starts a new one."""
+        """Return the rest of the output at the end of the signal; the next block starts a new one."""
         if self._input is None:
             return np.zeros((0, 1), np.float32), np.zeros((0, 1), np.float32)
         channels = self._input.shape[0]
@@ -98,7 +98,7 @@ class SpectralEnhancer:
         self._append(self._input.new_zeros(channels, pad))
         parts = self._run()
         parts.append(self._overlap_add(*self._stream.flush()))
-        # The frames overlap beyond the end; what lies there is under fewer windows.
+        # Samples near the end are covered by fewer windows.
         total, gain, weight = self._tails_or_zeros(channels)
         parts.append((total / (weight + WEIGHT_EPS), gain / (weight + WEIGHT_EPS)))
         enhanced, gate = self._collect(parts, channels, until=self._received)
@@ -111,7 +111,7 @@ class SpectralEnhancer:
         self._input = torch.cat([self._input, samples], dim=1)
 
     def _run(self) -> list[tuple[Tensor, Tensor]]:
-        """Send all complete frames through the network; pieces of (signal, gain), `(channels, n)`."""
+        """Run all complete frames through the network; returns pieces of (signal, gain), `(channels, n)`."""
         assert self._input is not None
         cfg, parts = self.config, []
         available = max((self._input.shape[1] - cfg.win_length) // cfg.hop_length + 1, 0)
@@ -125,7 +125,7 @@ class SpectralEnhancer:
         return parts
 
     def _overlap_add(self, estimate: Tensor, spectrum: Tensor) -> tuple[Tensor, Tensor]:
-        """Add frames to the tails; give the samples that no later frame will touch."""
+        """Add frames to the tails; returns the samples that no later frame will change."""
         channels, frames = estimate.shape[0], estimate.shape[-1]
         tails = self._tails_or_zeros(channels)
         if frames == 0:
@@ -150,7 +150,7 @@ class SpectralEnhancer:
     def _collect(
         self, parts: list[tuple[Tensor, Tensor]], channels: int, until: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Join pieces, without the padding before the first sample and after the last (`until`)."""
+        """Join pieces, dropping the padding before the first sample and after the last (`until`)."""
         results = []
         size = sum(part[0].shape[1] for part in parts)
         # `_emitted` counts from the start of the padding.

@@ -1,9 +1,9 @@
-"""Networks on streams: what their layers keep between two pieces, for one stream or a batch of them.
+"""Networks on streams: the state their layers keep between pieces, for one stream or a batch of them.
 
-Every layer is causal once its output counts as delayed: one that sees the future takes its newest frames for it. So
-each layer gives as many frames as it takes, and what a stream keeps has one size for all pieces: frames for
-convolutions and skip connections, and the states of LSTMs. What lies before the first frame of a signal or after its
-last is made silent wherever a layer would see it, as in the network on the whole signal.
+Every layer is causal if its output counts as delayed: a layer with look-ahead treats its newest frames as the future.
+So each layer returns as many frames as it receives, and the state of a stream has a fixed size: frames for
+convolutions and skip connections, and the states of LSTMs. Frames before the start or after the end of a signal are
+silenced wherever a layer would see them, as in the network on the whole signal.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from dccrn_cli.nn.level import FLOOR, tracked_level
 from dccrn_cli.nn.network import SpectralNetwork, Timeline
 
 State = list[tuple[Tensor, ...]]
-"""What a stream keeps, in the order of the calls of its timeline."""
+"""State of a stream, in the order of the calls of its timeline."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """What a stream keeps at one call of its timeline.
+    """State that a stream keeps at one call of its timeline.
 
     Attributes:
-        delay: frames by which what arrives there is delayed.
+        delay: delay in frames of what arrives there.
         fresh: its value at the start of a signal of one row.
-        dim: dimension along which the rows of several signals are joined.
+        dim: dimension along which the rows of several signals are concatenated.
     """
 
     delay: int
@@ -49,11 +49,11 @@ class Piece:
     """The next frames of a stream.
 
     Attributes:
-        spectrum: `(rows, 2, bins, frames)`, at least one frame; after the end of the signal their
-            values do not matter.
-        state: what was kept after the piece before, or a fresh state.
-        position: frames of the signal before this piece.
-        total: frames of the whole signal if this piece goes beyond its end, else None.
+        spectrum: `(rows, 2, bins, frames)`, at least one frame; values after the end of the signal are
+            ignored.
+        state: the state after the previous piece, or a fresh one.
+        position: number of frames before this piece.
+        total: number of frames of the whole signal if this piece extends beyond its end, otherwise None.
     """
 
     spectrum: Tensor
@@ -63,21 +63,21 @@ class Piece:
 
     @property
     def rows(self) -> int:
-        """Channels."""
+        """Number of channels."""
         return self.spectrum.shape[0]
 
     @property
     def frames(self) -> int:
-        """Frames."""
+        """Number of frames."""
         return self.spectrum.shape[-1]
 
 
 class StreamTimeline(Timeline):
-    """Time of the next pieces of one or more streams, each row with a past and an end of its own.
+    """The timeline of the next pieces of one or more streams, each row with its own past and end.
 
     Args:
-        slots: of the network.
-        pieces: shorter ones are padded to the longest.
+        slots: state slots of the network.
+        pieces: the pieces; shorter ones are padded to the longest.
     """
 
     def __init__(self, slots: Sequence[Slot], pieces: Sequence[Piece]) -> None:
@@ -94,13 +94,13 @@ class StreamTimeline(Timeline):
         self._silent: dict[int, Tensor | None] = {}
 
     def join(self) -> Tensor:
-        """The spectra of all pieces, `(rows, 2, bins, frames)`."""
+        """Concatenate the spectra of all pieces, `(rows, 2, bins, frames)`."""
         if len(self._pieces) == 1:
             return self._pieces[0].spectrum
         return torch.cat([F.pad(piece.spectrum, (0, self._frames - piece.frames)) for piece in self._pieces])
 
     def states(self) -> Iterator[State]:
-        """What each piece's stream keeps."""
+        """The new state of each piece's stream."""
         rows = [piece.rows for piece in self._pieces]
         if len(rows) == 1:
             yield self._kept
@@ -114,28 +114,28 @@ class StreamTimeline(Timeline):
             yield [tuple(parts[index].clone() for parts in tensors) for tensors in split]
 
     def extend(self, x: Tensor, past: int, future: int) -> Tensor:
-        """The frames kept from earlier pieces, then the new ones."""
+        """The frames kept from earlier pieces, followed by the new ones."""
         slot, (before,) = self._take()
         x = torch.cat([before, self._silence_outside(x, slot.delay)], dim=-1)
         self._kept.append((self._newest(x, past + future),))
         return x
 
     def align(self, x: Tensor, delayed: Tensor) -> Tensor:
-        """The frames that waited for the delayed ones."""
+        """Delay frames to match the delayed ones."""
         _, (before,) = self._take()
         x = torch.cat([before, x], dim=-1)
         self._kept.append((self._newest(x, before.shape[-1]),))
         return x[..., : self._frames]
 
     def level(self, spectrum: Tensor, hop_length: int) -> Tensor:
-        """Each piece goes on from the level after the one before."""
+        """Continue from the level after the previous piece."""
         _, (before,) = self._take()
         level = tracked_level(spectrum, hop_length, before)
         self._kept.append((self._newest(torch.cat([before[:, None], level], dim=-1), 1)[..., 0],))
         return level.exp()[:, None, None]
 
     def run_lstm(self, lstm: nn.LSTM, x: Tensor) -> Tensor:
-        """Each piece goes on from the state after the one before; frames before the signal leave it as it is."""
+        """Continue from the state after the previous piece; frames before the signal leave it unchanged."""
         slot, state = self._take()
         x = x.float()
         spans = defaultdict(list)
@@ -167,7 +167,7 @@ class StreamTimeline(Timeline):
         return slot, tuple(torch.cat(parts, dim=slot.dim) for parts in zip(*states, strict=True))
 
     def _newest(self, x: Tensor, count: int) -> Tensor:
-        """The last `count` frames of each row of `x`, in which that many stand before the new ones."""
+        """The last `count` frames of each row of `x`, which has that many before the new ones."""
         if self._uniform:
             return x[..., x.shape[-1] - count :].clone()
         first = torch.tensor(self._lengths, device=x.device)[:, None]
@@ -175,7 +175,7 @@ class StreamTimeline(Timeline):
         return torch.take_along_dim(x, index, dim=-1)
 
     def _silence_outside(self, x: Tensor, delay: int) -> Tensor:
-        """Zeros for the frames that lie outside of the signal."""
+        """Zero the frames outside the signal."""
         if delay not in self._silent:
             self._silent[delay] = self._outside(delay)
         outside = self._silent[delay]
@@ -191,7 +191,7 @@ class StreamTimeline(Timeline):
 
 
 class _Probe(Timeline):
-    """Counts what arrives at each call, by a network from which frames without a future are withheld."""
+    """Finds the slots by running a network that drops frames whose future is missing."""
 
     def __init__(self, frames: int) -> None:
         self.slots: list[Slot] = []
@@ -219,11 +219,11 @@ class _Probe(Timeline):
 
 
 def find_slots(network: SpectralNetwork, device: torch.device) -> list[Slot]:
-    """What a stream through a network keeps at each call of its timeline.
+    """Find the state that a stream keeps at each call of a network's timeline.
 
     Args:
-        network: of any architecture, in evaluation mode.
-        device: of its weights.
+        network: any network, in evaluation mode.
+        device: device of its weights.
     """
     probe = _Probe(network.config.look_ahead + 1)
     with _exact():
@@ -233,12 +233,13 @@ def find_slots(network: SpectralNetwork, device: torch.device) -> list[Slot]:
 
 
 class StreamingNetwork:
-    """The inference copy of a trained network, for any number of streams; each keeps its own state.
+    """The inference copy of a trained network, for any number of streams, each with its own state.
 
     Args:
         model: a network of any architecture.
-        device: where to run.
-        precision: of convolutions and matrix products, see `pick_precision`.
+        device: device to run on.
+        precision: precision of convolutions and matrix products; "auto" for bfloat16 on CPUs that support
+            it natively.
     """
 
     def __init__(
@@ -248,22 +249,22 @@ class StreamingNetwork:
         self.device = torch.device(device)
         self._network = fold(model, self.device, pick_precision(precision, self.device))
         self.stft = self._network.stft
-        """For all streams: it has no state."""
+        """Shared by all streams, since it has no state."""
 
     @functools.cached_property
     def slots(self) -> list[Slot]:
-        """What each stream keeps."""
+        """State slots of each stream."""
         return find_slots(self._network, self.device)
 
     def fresh_state(self, rows: int) -> State:
-        """The state of a stream of so many channels at the start of a signal."""
+        """The state of a stream of `rows` channels at the start of a signal."""
         return [tuple(torch.cat([part] * rows, dim=slot.dim) for part in slot.fresh) for slot in self.slots]
 
     def advance(self, pieces: Sequence[Piece]) -> list[tuple[Tensor, Tensor, State]]:
-        """Run the next pieces of several streams; what each gets depends on itself only.
+        """Run the next pieces of several streams; each result depends only on its own stream.
 
         Returns:
-            for each piece the estimated and the noisy spectrum, both delayed by `look_ahead` frames, and
+            For each piece the estimated and the noisy spectrum, both delayed by `look_ahead` frames, and
             the state after it.
         """
         timeline = StreamTimeline(self.slots, pieces)
@@ -274,16 +275,16 @@ class StreamingNetwork:
         return [(got[..., : piece.frames], plain[..., : piece.frames], state) for piece, got, plain, state in parts]
 
     def open(self) -> Stream:
-        """A stream through this network, for one thread at a time."""
+        """Open a stream through this network, for one thread at a time."""
         return Stream(self.config, self.fresh_state, lambda piece: self.advance([piece])[0])
 
 
 class Stream:
-    """One signal on its way through a network.
+    """A stream of one signal through a network.
 
     Args:
-        config: of the network.
-        fresh_state: makes the state of so many rows at the start of a signal.
+        config: configuration of the network.
+        fresh_state: returns the state of a number of rows at the start of a signal.
         advance: runs a piece.
     """
 
@@ -299,13 +300,13 @@ class Stream:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the signal."""
+        """Discard the current signal."""
         self._state: State | None = None
         self._silence: Tensor | None = None
         self._position = 0
 
     def process(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
-        """Take frames; give the estimated and the noisy spectrum of those that are final.
+        """Process frames; returns the estimated and the noisy spectrum of those that are final.
 
         Args:
             spectrum: `(rows, 2, bins, frames)`.
@@ -313,7 +314,7 @@ class Stream:
         return self._run(spectrum, None)
 
     def flush(self) -> tuple[Tensor, Tensor]:
-        """The frames still under way at the end of the signal; the next `process` starts a new one."""
+        """Return the remaining frames at the end of the signal; the next `process` starts a new one."""
         if self._silence is None:
             raise ValueError("nothing has been processed")
         rest = self._run(self._silence.expand(*self._silence.shape[:-1], self._config.look_ahead), self._position)
@@ -334,6 +335,6 @@ class Stream:
 
 @contextlib.contextmanager
 def _exact() -> Iterator[None]:
-    """Without gradients, and without TF32, which would make the result depend on the cut into pieces."""
+    """Disable gradients, and TF32, which would make the result depend on how a stream is cut into pieces."""
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield

@@ -18,8 +18,8 @@ _CHANNEL_WEIGHTS = {5: (1, 1, 1, 1.41, 1.41), 6: (1, 1, 1, 0, 1.41, 1.41)}
 def k_weighting(sample_rate: int) -> np.ndarray:
     """The two filters of K-weighting as second-order sections `(2, 6)`: a shelf for the head, then a high-pass.
 
-    The standard gives coefficients at 48 kHz only; these are the analogue filters behind them, which
-    the bilinear transform brings to any rate.
+    The standard only gives coefficients at 48 kHz; these are derived from the underlying analogue filters
+    by the bilinear transform, at any sample rate.
     """
     high_gain = 10 ** (3.999843853973347 / 20)
     mid_gain = high_gain**0.4996667741545416
@@ -35,14 +35,14 @@ def k_weighting(sample_rate: int) -> np.ndarray:
 
 
 class LoudnessMeter:
-    """Integrated loudness of a signal that comes in blocks, the same for any way of cutting it.
+    """Integrated loudness of a signal in blocks, independent of how it is cut.
 
-    Ten numbers are kept for each second.
+    Ten numbers are stored per second.
 
     Args:
-        sample_rate: in Hz.
-        channels: in the order L, R, C, Ls, Rs for five and L, R, C, LFE, Ls, Rs for six; in any other number
-            all count alike.
+        sample_rate: sample rate in Hz.
+        channels: number of channels, in the order L, R, C, Ls, Rs for five and L, R, C, LFE, Ls, Rs for six;
+            with any other number all channels have equal weight.
     """
 
     def __init__(self, sample_rate: int, channels: int) -> None:
@@ -51,10 +51,10 @@ class LoudnessMeter:
         self._sos = k_weighting(sample_rate)
         self._state = np.zeros((2, 2, channels))
         self._frames = 0
-        self._energies: list[float] = []  # of each step, the last one not at its end perhaps
+        self._energies: list[float] = []  # of each step; the last may be incomplete
 
     def process(self, block: np.ndarray) -> None:
-        """Take the next block, floating point `(frames, channels)` with full scale 1."""
+        """Process the next block, floating point `(frames, channels)` with full scale 1.0."""
         if not len(block):
             return
         weighted, self._state = sosfilt(self._sos, block.astype(np.float64), axis=0, zi=self._state)
@@ -71,9 +71,9 @@ class LoudnessMeter:
 
     @property
     def integrated_lufs(self) -> float:
-        """Of all so far, gated; -inf where nothing is above -70 LUFS.
+        """Gated loudness of all blocks so far; -inf if nothing is above -70 LUFS.
 
-        A signal shorter than 400 ms, for which the standard defines none, is one block.
+        A signal shorter than 400 ms, for which the standard defines no loudness, counts as one block.
         """
         return self.lufs_after(0.0)
 
@@ -104,11 +104,12 @@ def integrated_loudness(audio: np.ndarray, sample_rate: int) -> float:
     """Integrated loudness in LUFS, gated, by ITU-R BS.1770-4.
 
     Args:
-        audio: floating point `(frames,)` or `(frames, channels)` with full scale 1; channels as for `LoudnessMeter`.
-        sample_rate: in Hz.
+        audio: floating point `(frames,)` or `(frames, channels)` with full scale 1.0; five channels are L, R, C, Ls,
+            Rs and six are L, R, C, LFE, Ls, Rs.
+        sample_rate: sample rate in Hz.
 
     Returns:
-        -inf where nothing is above -70 LUFS.
+        Loudness in LUFS; -inf if nothing is above -70 LUFS.
     """
     frames = audio[:, None] if audio.ndim == 1 else audio
     meter = LoudnessMeter(sample_rate, frames.shape[1])

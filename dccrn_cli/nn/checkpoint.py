@@ -103,7 +103,7 @@ def _current_name(name: str) -> str:
 
 
 def build_filled(config: NetworkConfig, state: Mapping[str, Tensor]) -> SpectralNetwork:
-    """A network with these weights, in full precision; sizes are compared before any memory is taken for them.
+    """Build a network with these weights in full precision, checking sizes before allocating memory.
 
     Raises:
         CheckpointError: a tensor is missing, unexpected, of the wrong shape or type, or not finite.
@@ -117,13 +117,13 @@ def build_filled(config: NetworkConfig, state: Mapping[str, Tensor]) -> Spectral
         raise CheckpointError(f"missing or unexpected weights: {', '.join(names[:3])}")
     for name, tensor in state.items():
         if tuple(tensor.shape) != expected[name]:
-            found = f"{list(tensor.shape)} in place of {list(expected[name])}"
+            found = f"{list(tensor.shape)} instead of {list(expected[name])}"
             raise CheckpointError(f"weights do not fit the configuration ({name} is {found})")
-        # A view may claim any size.
+        # A view may declare any size.
         if tensor.is_sparse or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
             raise CheckpointError(f"{name} is shorter than its shape")
         if not tensor.is_floating_point():
-            raise CheckpointError(f"{name} is no floating-point tensor")
+            raise CheckpointError(f"{name} is not a floating-point tensor")
     model = build_network(config)
     fill(model, {name: tensor.float() for name, tensor in state.items()})
     return model

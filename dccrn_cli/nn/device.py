@@ -1,4 +1,4 @@
-"""Where networks run."""
+"""Devices for networks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dccrn_cli.errors import OptionError
 
 
 def pick_device(name: str | torch.device) -> torch.device:
-    """A device by its name.
+    """Find a device by name.
 
     Args:
-        name: `cpu`, `cuda`, `cuda:1` … or `mps`; `auto` is `cuda` where torch finds a CUDA device, else
-            `cpu`. It never takes `mps`, which has to be named. A `torch.device` is returned as it is.
+        name: `cpu`, `cuda`, `cuda:1` … or `mps`; `auto` is `cuda` if torch finds a CUDA device, otherwise
+            `cpu`, and never `mps`, which must be requested. A `torch.device` is returned unchanged.
 
     Raises:
-        OptionError: unknown or not present.
+        OptionError: the device is unknown or unavailable.
     """
     if isinstance(name, torch.device):
         return name
@@ -24,7 +24,7 @@ def pick_device(name: str | torch.device) -> torch.device:
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     kind, _, index = name.partition(":")
     if not present.get(kind, False) or (index and not (index.isdecimal() and int(index) < _device_count(kind))):
-        raise OptionError(f"device {name!r} is not available here")
+        raise OptionError(f"device {name!r} is not available")
     return torch.device(name)
 
 

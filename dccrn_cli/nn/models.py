@@ -1,4 +1,4 @@
-"""The models that come with the package."""
+"""Bundled models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class BundledModel:
-    """A model of the package: its name, its file, and where it comes from."""
+    """A bundled model: its name, file and provenance."""
 
     name: str
     path: Path
@@ -41,7 +41,7 @@ def model_names() -> list[str]:
 
 
 def find_model(model: str | os.PathLike[str] | None = None) -> Path:
-    """File of a model given by bundled name or by path; None means the default.
+    """Find the file of a model given by bundled name or path; None means the default.
 
     Raises:
         CheckpointError: neither a bundled name nor a file.
@@ -57,7 +57,7 @@ def find_model(model: str | os.PathLike[str] | None = None) -> Path:
 
 
 def portable_name(model: str | os.PathLike[str] | None = None) -> str:
-    """A model's name as every process and machine finds it: that of a bundled one, or an absolute path.
+    """A name by which every process and machine finds a model: the bundled name or an absolute path.
 
     Raises:
         CheckpointError: neither a bundled name nor a file.
@@ -67,22 +67,22 @@ def portable_name(model: str | os.PathLike[str] | None = None) -> str:
 
 
 def is_onnx(path: Path) -> bool:
-    """Whether a model file is one that `dccrn export` wrote, by its beginning; its name does not matter.
+    """Whether a model file was written by `dccrn export`, by its first bytes, whatever its name.
 
     Raises:
-        CheckpointError: it cannot be read.
+        CheckpointError: the file cannot be read.
     """
     try:
         with open(path, "rb") as file:
             start = file.read(9)
     except OSError as error:
         raise CheckpointError(f"cannot be read ({error.strerror})", path) from None
-    # A safetensors file begins with eight bytes of length and JSON, an ONNX file with its version as field 1.
+    # A safetensors file starts with eight bytes of length and JSON, an ONNX file with its version as field 1.
     return start[8:9] != b"{" and (start[:1] == b"\x08" or path.suffix.lower() == ".onnx")
 
 
 def load_model(name_or_path: str | os.PathLike[str] | None = None) -> SpectralNetwork:
-    """A network by the name of a bundled model or the path of a model file.
+    """Load a network by the name of a bundled model or the path of a model file.
 
     Args:
         name_or_path: one of `available_models()`, or a path; None for the default.
@@ -91,7 +91,7 @@ def load_model(name_or_path: str | os.PathLike[str] | None = None) -> SpectralNe
         The network, in evaluation mode and full precision, on the CPU.
 
     Raises:
-        CheckpointError: neither a bundled name nor a file, or a damaged file.
+        CheckpointError: neither a bundled name nor a file, or the file is damaged.
     """
     from dccrn_cli.nn import checkpoint
 

@@ -1,4 +1,4 @@
-"""The pictures of a score: of all files together, and of each."""
+"""Pictures of scores: of all files together, and of each."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def check_pictures(plot: Path | None, spectrograms: Path | None) -> None:
-    """Find out before the work whether the pictures can be drawn.
+    """Check before any work that the pictures can be drawn.
 
     Raises:
-        OptionError: a form of picture, or a place, that cannot be.
+        OptionError: a picture format is not supported, or a path cannot be written.
         MissingDependency: matplotlib is not installed.
     """
     try:
@@ -38,11 +38,11 @@ def check_pictures(plot: Path | None, spectrograms: Path | None) -> None:
         check_writable(plot)
     if spectrograms is not None and path_kind(spectrograms)[0] not in ("folder", "missing"):
         why = path_kind(spectrograms)[1] or "is a file"
-        raise OptionError(f"{why}; a folder is needed for the spectrograms", spectrograms)
+        raise OptionError(f"{why}; spectrograms need a folder", spectrograms)
 
 
 def plot_scores(records: Sequence[Record], names: Sequence[str], path: Path) -> None:
-    """Scores against SNR, as boxes, and against the noisy input."""
+    """Draw scores against SNR, as box plots, and against the noisy input."""
     systems: dict[str, list[ScoredFile]] = {}
     for record in records:
         if record["status"] == "scored":
@@ -55,10 +55,10 @@ def plot_scores(records: Sequence[Record], names: Sequence[str], path: Path) -> 
 
 
 def draw_all_spectrograms(records: Sequence[Record], folder: Path) -> Iterator[str]:
-    """Noisy, clean and estimate above each other, one picture a file, in the tree of the files.
+    """Draw one picture per file with noisy, clean and estimate stacked, keeping the folder structure.
 
     Yields:
-        why a file has no picture, as the work goes.
+        Reasons for files without a picture.
     """
     several = len({record["system"] for record in records}) > 1
     for record in records:

@@ -139,9 +139,9 @@ def _names(file: str, noisy: str | Path | None, reference: str | Path | None) ->
 
 
 def _snr(record: Record, names: Iterable[str], row: Mapping[str, str]) -> tuple[float | None, str]:
-    told = _typed(row.get("snr_db", ""))
-    if isinstance(told, float):
-        return told, "metadata"
+    given = _typed(row.get("snr_db", ""))
+    if isinstance(given, float):
+        return given, "metadata"
     for name in names:
         if (snr_db := snr_in_name(name)) is not None:
             return snr_db, "name"

@@ -1,4 +1,4 @@
-"""A score from what a user names: which files belong together, what is measured, and the records."""
+"""Scores the paths given by a user: pairing, choice of metrics, and records."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from dccrn_cli.utils.paths import Paths, as_paths
 
 @dataclass(frozen=True)
 class ScorePlan:
-    """What is to be scored.
+    """Files and metrics to score.
 
     Attributes:
-        pairing: files that belong together, and those without a partner.
+        pairing: paired files, and those without a partner.
         systems: labels of the folders of estimates.
-        metrics: names, in the order of display.
-        columns: to group by.
-        metadata: CSV file that they come from.
-        store: values kept from earlier runs.
-        jobs: processes; None for as many as pay.
+        metrics: metric names, in display order.
+        columns: columns to group by.
+        metadata: CSV file with these columns.
+        store: values of earlier runs.
+        jobs: number of processes; None for as many as are worthwhile.
     """
 
     pairing: Pairing
@@ -41,15 +41,15 @@ class ScorePlan:
 
     @property
     def lacks_noisy(self) -> bool:
-        """Some pairs have a noisy file and some have none."""
+        """Whether some but not all pairs have a noisy file."""
         return len({pair.noisy is None for pair in self.pairing.pairs}) > 1
 
     def run(self, interrupt: Interrupt) -> Iterator[Record]:
-        """Records in any order, without their groups; an interrupt ends the iteration."""
+        """Yield records in any order, without groups; an interrupt ends the iteration."""
         return score_pairs(self.pairing, self.metrics, self.store, self.jobs, interrupt)
 
     def arranged(self, records: Iterable[Record]) -> list[Record]:
-        """Records by system and file, with their SNR and groups."""
+        """Sort records by system and file, and add their SNR and groups."""
         return annotate(in_order(records, self.systems), self.columns, self.metadata)
 
 
@@ -68,10 +68,7 @@ def plan_scores(
     jobs: int | None = None,
     cache: bool = True,
 ) -> ScorePlan:
-    """Find out what belongs together and what can be measured.
-
-    Args, errors: those of `score_folders`.
-    """
+    """Pair files and choose metrics; arguments and errors are those of `score_folders`."""
     pairing, systems = _pairing(_path(reference), as_paths(estimate), _path(noisy), _path(pairs))
     has_noisy = any(pair.noisy is not None for pair in pairing.pairs)
     has_reference = any(pair.reference is not None for pair in pairing.pairs) or bool(pairing.unmatched)
@@ -118,8 +115,8 @@ def score_folders(
         dnsmos_model: the ONNX file of DNSMOS, if requested.
         jobs: number of processes; None for as many as are worthwhile.
         cache: store values and reuse those of earlier runs.
-        pairs: CSV file with the columns ref, est and perhaps noisy, instead of pairing by name.
-        on_record: called with each record as it comes, in any order.
+        pairs: CSV file with the columns ref, est and optionally noisy, instead of pairing by name.
+        on_record: called with each record as it becomes available, in any order.
 
     Returns:
         One record per file, including those without a partner; `scoring.table.summarize` tabulates them.
@@ -127,7 +124,7 @@ def score_folders(
     Raises:
         OptionError: invalid paths or names.
         CheckpointError, MissingDependency: DNSMOS cannot be loaded.
-        KeyboardInterrupt: on Ctrl-C.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     plan = plan_scores(
         reference, estimate, noisy, metrics, pairs=pairs, by=by, metadata=metadata, align=align,
@@ -151,13 +148,13 @@ def _path(path: str | PathLike[str] | None) -> Path | None:
 def _pairing(
     reference: Path | None, estimates: Sequence[Path], noisy: Path | None, table: Path | None
 ) -> tuple[Pairing, tuple[str, ...]]:
-    """What belongs together, and the labels of the systems."""
+    """Pairing, and the labels of the systems."""
     if table is not None:
         if len(estimates) > 1:
-            raise OptionError("--pairs is of one system; give --est once, or not at all")
+            raise OptionError("--pairs describes a single system; give --est at most once")
         pairing = read_pair_table(table, reference, estimates[0] if estimates else None, noisy)
         return pairing, (pairing.pairs[0].system,)
     if not estimates:
-        raise OptionError("say what to score: --ref CLEAN --est RESULTS, or --pairs FILE.csv")
+        raise OptionError("specify what to score: --ref CLEAN --est RESULTS, or --pairs FILE.csv")
     systems = label_folders(estimates)
     return pair_paths(reference, systems, noisy), tuple(systems)

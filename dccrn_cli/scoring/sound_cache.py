@@ -1,4 +1,4 @@
-"""The files of one task, each decoded once."""
+"""Cache of the decoded files of a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A test set in its folder: what is there of it, and making what is missing."""
+"""Makes a test set in a folder, completing what is missing."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ KINDS = ("noisy", "clean", "noise")
 METADATA = "metadata.csv"
 
 Step = tuple[Row | None, Callable[[], tuple[Row, Mixture]]]
-"""What is there of a mixture already, and how it is made."""
+"""The existing row of a mixture, if any, and a function that makes it."""
 
 
 @dataclass(frozen=True)
 class MixResult:
-    """What became of one mixture.
+    """Result for one mixture.
 
     Attributes:
-        name: of its noisy file, without the suffix; empty where it could not be made.
+        name: name of its noisy file without suffix; empty if it could not be made.
         reason: why it failed.
         seconds: its length if it was made.
     """
@@ -47,15 +47,15 @@ class MixResult:
 
 
 class MixPlan:
-    """The mixtures of a test set and the folder that they go to.
+    """The mixtures of a test set and their folder.
 
     Args:
         output: the folder.
         steps: the mixtures, in order.
-        pools: where their recordings come from.
+        pools: sources of their recordings.
         keep_noise: also write the noise alone.
-        overwrite: make anew what is there.
-        note: what a user should know beforehand.
+        overwrite: remake existing mixtures.
+        note: note for the user, or "".
     """
 
     def __init__(
@@ -77,16 +77,16 @@ class MixPlan:
 
     @property
     def unusable(self) -> set[str]:
-        """Recordings that were wanted and could not be used, with the reasons; others took their place."""
+        """Recordings that were chosen but could not be used, with reasons; others replaced them."""
         return {str(error) for pool in self._pools for error in pool.unusable.values()}
 
     def run(self, interrupt: Interrupt) -> Iterator[MixResult]:
-        """Make what is missing, in order, each with its row in the metadata once its files are in place.
+        """Make missing mixtures in order, adding each one's metadata row once its files are in place.
 
-        An interrupt ends the iteration; another run goes on where it stopped.
+        An interrupt ends the iteration; another run resumes where it stopped.
 
         Raises:
-            OptionError: no recording can be used, or the metadata cannot be written.
+            OptionError: no recording is usable, or the metadata cannot be written.
             StorageError: another run writes to the folder, or the disk is full.
         """
         kinds = KINDS if self._keep_noise else KINDS[:2]
@@ -97,7 +97,7 @@ class MixPlan:
         with RunLock(self.output, inside=True):
             if self._overwrite:
                 _clear(self.output)
-            # Rows after a gap are written anew, so that they come in order.
+            # Rows after a gap are rewritten to keep them in order.
             there = itertools.takewhile(lambda step: is_done(step[0]), self.steps)
             kept = {row.name for row, _ in there if row is not None}
             with RecordWriter(self.output / METADATA, COLUMNS, lambda row: row["name"] not in kept) as table:
@@ -134,10 +134,7 @@ def plan_mix(
     overwrite: bool = False,
     changes: Mapping[str, Any] | None = None,
 ) -> MixPlan:
-    """Find out what a test set consists of and what of it is there.
-
-    Args, errors: those of `mix`, with its `changes` as a mapping.
-    """
+    """Plan a test set; arguments and errors are those of `mix`, with its `changes` as a mapping."""
     folder, given = Path(output), dict(changes or {})
     speech_paths, noise_paths, unseen_paths, room_paths = map(as_paths, (clean, noise, unseen_noise, rooms))
     _keep_apart(folder, [*speech_paths, *noise_paths, *room_paths, *unseen_paths])
@@ -151,9 +148,9 @@ def plan_mix(
     note = ""
     if repeat is not None:
         if given or protocol is not None or count is not None or unseen_share is not None:
-            raise OptionError("--from sets the mixtures; give only where recordings and results are")
+            raise OptionError("--from sets the mixtures; give only the paths of recordings and results with it")
         if Path(repeat).resolve() == metadata.resolve():
-            raise OptionError("is rewritten by this; choose another folder for the results", repeat)
+            raise OptionError("would be overwritten; choose another folder for the results", repeat)
         rows = read_rows(Path(repeat))
         known = {row.name: row for row in earlier}
         differs = not set(earlier) <= set(rows)
@@ -164,7 +161,7 @@ def plan_mix(
         sets = noise_sets(noises, unseen, unseen_share, recipe.split)
         if "unseen" in sets and unseen_share is None and not unseen:
             aside = f"{len(sets['unseen'].clips):,} of {len(noises):,} recordings"
-            note = f"{aside} of noise taken as unseen; --unseen-noise or --unseen-share says otherwise"
+            note = f"{aside} of noise treated as unseen; use --unseen-noise or --unseen-share to change this"
         pools += sets.values()
         mixtures = MixtureSet(recipe, speech, sets, room_sources)
         numbered = {row.number: row for row in earlier}
@@ -172,7 +169,7 @@ def plan_mix(
         total = max([count or len(speech.clips), *(row.number + 1 for row in earlier)])
         steps = [(numbered.get(n), partial(mixtures.make, n)) for n in range(total)]
     if differs:
-        raise OptionError("tells of another test set; choose another folder, or --overwrite", metadata)
+        raise OptionError("describes another test set; choose another folder, or --overwrite", metadata)
     return MixPlan(folder, steps, pools, keep_noise=keep_noise, overwrite=overwrite, note=note)
 
 
@@ -192,30 +189,30 @@ def mix(
     on_result: Callable[[MixResult], object] | None = None,
     **changes: Any,
 ) -> list[MixResult]:
-    """Mix clean speech and noise into a test set: `noisy/`, `clean/` and `metadata.csv` with a row for each mixture.
+    """Mix clean speech and noise into a test set: `noisy/`, `clean/` and `metadata.csv` with a row per mixture.
 
-    The same recordings and options give the same bytes; a call that was stopped goes on when it is made again.
+    The same recordings and options give the same bytes; repeating a stopped call resumes it.
 
     Args:
-        clean, noise: folders, `.tar` archives, lists or files, one or several.
+        clean, noise: one or more folders, `.tar` archives, lists or files.
         output: folder of the test set.
         rooms: measured room impulse responses; None for simulated ones.
-        unseen_noise: noise that no training has heard.
-        repeat: a `metadata.csv`, whose mixtures are made again, bit for bit.
-        protocol: `dccrn-wsj0`, `losses`, `crn` or `dns`; it sets what `changes` does not.
-        count: mixtures in all; None for one per recording of speech.
-        unseen_share: share of the noise files that are taken as unseen.
-        keep_noise: also write the noise alone, into `noise/`.
-        overwrite: make anew what is there.
-        on_result: called with each result as it comes.
+        unseen_noise: noise unseen in training.
+        repeat: a `metadata.csv` whose mixtures are reproduced bit for bit.
+        protocol: `dccrn-wsj0`, `losses`, `crn` or `dns`; supplies settings not in `changes`.
+        count: number of mixtures; None for one per speech recording.
+        unseen_share: share of the noise files to treat as unseen.
+        keep_noise: also write the noise alone to `noise/`.
+        overwrite: remake existing mixtures.
+        on_result: called with each result as it becomes available.
         changes: fields of `MixtureRecipe`: `snr_db=(0.0, 5.0)`, `seconds=4.0`, `seed=1` …
 
     Returns:
-        what became of each mixture, in order.
+        One result per mixture, in order.
 
     Raises:
-        DataError: no audio where it should be, or `repeat` is no such table.
-        KeyboardInterrupt: on Ctrl-C, with no file half-written.
+        DataError: there is no audio, or `repeat` is not such a table.
+        KeyboardInterrupt: Ctrl-C was pressed; no partial files are left.
         OptionError: invalid options, or another test set in the folder.
         StorageError: the folder cannot be written, or another run writes to it.
     """
@@ -245,11 +242,11 @@ def _recipe(name: str | None, given: Mapping[str, Any], in_rooms: bool) -> Mixtu
 
 
 def _keep_apart(output: Path, sources: Sequence[Path]) -> None:
-    """Results among the sources would be sources on the next run."""
+    """Reject results among the sources, where they would be sources of the next run."""
     for source in sources:
         for target in (output / kind for kind in KINDS):
             if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
-                raise OptionError("the results would lie among the sources; choose another folder", output)
+                raise OptionError("the results would be among the sources; choose another folder", output)
 
 
 def _remade(row: Row, clean: Sources, noise: Sources, rooms: Sources | None) -> tuple[Row, Mixture]:
@@ -260,7 +257,7 @@ def _remade(row: Row, clean: Sources, noise: Sources, rooms: Sources | None) -> 
 
 
 def _clear(output: Path) -> None:
-    """Remove the files of a set made before, as its metadata tell: those of another set may have other names."""
+    """Remove the files listed in the metadata of an earlier set, since their names may differ from the new ones."""
     metadata = output / METADATA
     with contextlib.suppress(DataError):
         for row in read_rows(metadata, cut_off=True) if metadata.exists() else ():

@@ -66,7 +66,7 @@ class Scores:
     clean: float = math.nan
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON: None in place of NaN."""
+        """Plain data for JSON, with None instead of NaN."""
         by_snr = {f"{snr_db:g}": figures for snr_db, figures in self.by_snr.items()}
         plain: dict[str, Any] = _without_nan({"mean": self.mean, "by_snr_db": by_snr, "clean_si_snr": self.clean})
         return plain

@@ -1,4 +1,4 @@
-"""A fine-tuning from what a user names: recordings, start model and the file to write."""
+"""Runs a fine-tuning on the recordings, start model and output given by a user."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from dccrn_cli.utils.paths import Paths, as_paths
 RECIPE = "finetune"
 
 DOUBTS = frozenset({"not speech"})
-"""Faults of the data that speak against any model made from them, which is compared all the same."""
+"""Faults of the data that prevent a model from being written, although it is still trained and compared."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FineTuneOptions:
-    """How a model is fine-tuned.
+    """Fine-tuning options.
 
     Attributes:
-        minutes: how long to train, about.
-        steps: in place of minutes.
+        minutes: approximate training time.
+        steps: number of steps, instead of `minutes`.
         lr: peak learning rate; None for that of the recipe `finetune`.
-        general: share of examples with noise that is not the user's, against forgetting.
-        seed: sets the examples.
-        device: where to train: "cpu", "cuda", "mps", or "auto" for CUDA where there is a device for it.
+        general: share of examples with general noise, to prevent forgetting.
+        seed: seed of the examples.
+        device: "cpu", "cuda", "mps", or "auto" for CUDA if available, otherwise the CPU.
         threads: CPU threads; 0 for one per core.
     """
 
@@ -56,12 +56,12 @@ class FineTuneOptions:
 
 @dataclasses.dataclass(frozen=True)
 class FineTuneResult:
-    """What a fine-tuning came to.
+    """Result of a fine-tuning.
 
     Attributes:
-        model: the file that holds the better model: the one written, the one to be written before, or the start.
-        comparison: figures before and after.
-        objections: why nothing was written; empty where it was.
+        model: file of the best model: the new one, the one already in the output file, or the start model.
+        comparison: scores before and after.
+        objections: why nothing was written; empty if the model was written.
     """
 
     model: Path
@@ -70,23 +70,23 @@ class FineTuneResult:
 
     @property
     def written(self) -> bool:
-        """The output file holds the new model."""
+        """Whether the new model was written."""
         return not self.objections
 
 
 class FineTuneRun:
-    """One fine-tuning while it is open: `score_start`, `begin`, `steps` and `finish`, in this order.
+    """An open fine-tuning: call `score_start`, `begin`, `steps` and `finish`, in this order.
 
     Args:
-        model: to start from, as the user names it.
+        model: name or path of the start model.
         output: file to write.
-        options: how.
+        options: fine-tuning options.
 
     Attributes:
         own: the user's recordings.
-        tuning: compares models; known after `score_start`.
-        trainer: known after `begin`.
-        doubts: what the check of the data found that keeps a model from being written.
+        tuning: compares models; available after `score_start`.
+        trainer: available after `begin`.
+        doubts: findings of the data check that prevent a model from being written.
     """
 
     own: OwnData
@@ -107,14 +107,14 @@ class FineTuneRun:
         return time.monotonic() - self._started
 
     def check_data(self) -> DataReport:
-        """Look through the recordings for what cannot or should not be used."""
+        """Check the recordings for data that cannot or should not be used."""
         return check_clips(self.own.speech, self.own.noise)
 
     def score_start(self) -> FineTuning:
         """Score the start model.
 
         Raises:
-            OptionError: the run in the folder was begun with other options or recordings.
+            OptionError: the run in the folder was started with other options or recordings.
         """
         options = self._options
         asked = {
@@ -126,19 +126,19 @@ class FineTuneRun:
         return self.tuning
 
     def begin(self) -> Trainer:
-        """Find out how many steps fit into the time, or take up the run that was stopped."""
+        """Find how many steps fit in the time, or resume a stopped run."""
         self.trainer = self.tuning.begin(self._options.steps, self._options.minutes)
         return self.trainer
 
     def steps(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
-        """Train, yielding after each step, as `Trainer.run`."""
+        """Train, yielding after each step, like `Trainer.run`."""
         return self.trainer.run(stop)
 
     def finish(self) -> FineTuneResult:
-        """Choose the best blend of start and tuned model; write it unless something speaks against it.
+        """Choose the best blend of start and tuned model, and write it unless there are objections.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: the model cannot be written.
         """
         best, comparison = self.tuning.choose(self.trainer.average.model())
         standing = self._against_standing(comparison)
@@ -150,17 +150,17 @@ class FineTuneRun:
         return FineTuneResult(kept, comparison, objections)
 
     def _against_standing(self, comparison: Comparison) -> list[str]:
-        """What speaks for the model that the file to write already holds."""
+        """Objections if the model already in the output file is better."""
         if not self._output.exists():
             return []
         standing = score(load_checkpoint(self._output)[0], self.own.held_out).mean["si_snr"]
         reached = comparison.own_after.mean["si_snr"]
         if reached > standing:
             return []
-        return [f"{self._output} is better already: SI-SNR {standing:.2f} dB on your noise, against {reached:.2f} dB"]
+        return [f"{self._output} is already better: SI-SNR {standing:.2f} dB on your noise, not {reached:.2f} dB"]
 
     def _provenance_of(self, comparison: Comparison) -> dict[str, Any]:
-        """Where the new model comes from."""
+        """Provenance of the new model."""
         before, trainer = self._provenance, self.trainer
         return {
             "started_from": Path(self._model or DEFAULT_MODEL).name,
@@ -184,9 +184,9 @@ def open_finetuning(
     pairs: tuple[str | PathLike[str], str | PathLike[str]] | None = None,
     rooms: Paths | None = None,
 ) -> Iterator[FineTuneRun]:
-    """Set up a fine-tuning, or find the one that was stopped; the output is locked while it is open.
+    """Set up or resume a fine-tuning, locking the output while it is open.
 
-    Args, errors: those of `finetune`.
+    Arguments and errors are those of `finetune`.
     """
     options = options or FineTuneOptions()
     target = Path(output)
@@ -214,28 +214,28 @@ def finetune(
     check: bool = True,
     on_progress: Callable[[Progress], object] | None = None,
 ) -> FineTuneResult:
-    """Make a model better on noise of one's own, or keep the one there is.
+    """Adapt a model to one's own noise, or keep the existing one.
 
-    A fifth of the recordings is set aside; on mixtures of these and on general noise the model is
-    compared before and after. One that is not better on the noise, or worse elsewhere, is not written.
-    A call that was stopped goes on when it is made again.
+    A fifth of the recordings is held out. The model is compared before and after, on mixtures of these and on
+    general noise. It is not written if it is not better on the noise, or is worse elsewhere. Repeating a stopped
+    call resumes it.
 
     Args:
-        clean, noise: folders, `.tar` archives, lists or files, one or several; empty for `pairs` alone.
+        clean, noise: one or more folders, `.tar` archives, lists or files; empty for `pairs` alone.
         output: model file to write.
-        model: to start from: bundled name or path; None for the default.
-        options: how; None for the defaults of `FineTuneOptions`.
-        pairs: a folder of recorded noisy and one of clean speech with the same file names.
-        rooms: measured room impulse responses; simulated ones are used besides.
-        check: first look through the recordings.
+        model: bundled name or path of the start model; None for the default.
+        options: fine-tuning options; None for the defaults of `FineTuneOptions`.
+        pairs: a folder of recorded noisy and a folder of clean speech with the same file names.
+        rooms: measured room impulse responses, used in addition to simulated ones.
+        check: check the recordings first.
         on_progress: called after each step.
 
     Raises:
         CheckpointError: the start model cannot be loaded.
-        DataError: recordings that cannot be used.
-        KeyboardInterrupt: on Ctrl-C, once the state is saved.
-        OptionError: invalid options, an output that is not a model, or a run begun with other options.
-        StorageError: the model cannot be written, or another process works on it.
+        DataError: the recordings cannot be used.
+        KeyboardInterrupt: Ctrl-C was pressed; the state has been saved.
+        OptionError: invalid options, an output that is not a model, or a run started with other options.
+        StorageError: the model cannot be written, or another process is using it.
     """
     with (
         open_finetuning(clean, noise, output, model, options, pairs=pairs, rooms=rooms) as run,
@@ -259,15 +259,15 @@ def _recipe(options: FineTuneOptions) -> TrainingRecipe:
 
 
 def _check_output(output: Path) -> None:
-    """What cannot be written in the end is said before the training.
+    """Check before training that the output can be written.
 
     Raises:
-        OptionError: a folder, or a file that is not a model.
+        OptionError: the output is a folder, or a file that is not a model.
     """
     if output.is_dir() or not output.name:
-        raise OptionError("is a folder; the name of a model file is needed", output)
+        raise OptionError("is a folder; give the name of a model file", output)
     if output.exists():
         try:
             load_checkpoint(output)
         except CheckpointError as error:
-            raise OptionError(f"is there and not a model ({error.message}); it is not replaced", output) from None
+            raise OptionError(f"exists and is not a model ({error.message}); not replaced", output) from None

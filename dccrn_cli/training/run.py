@@ -1,4 +1,4 @@
-"""A training from what a user names: data, recipe, network and trainer, in a folder in which it goes on."""
+"""Runs training on the data, recipe and network given by a user, in a folder from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from dccrn_cli.training.tensorboard_log import Board
 
 Start = tuple[SpectralNetwork, dict[str, Any]]
-"""A model to start from, and what is kept of its provenance."""
+"""An initial model, and the part of its provenance that is kept."""
 
 
 class TrainingRun:
-    """A run in its folder, taken up if it was stopped.
+    """A run in its folder, resumed if it was stopped.
 
     Attributes:
-        trainer: with the network, the validation pairs and the folder.
-        data: what it trains on.
-        recipe: everything else that sets it.
-        resumed: it goes on from an earlier stop; known after `begin`.
+        trainer: trainer with the network, the validation pairs and the folder.
+        data: training and validation data.
+        recipe: everything else that defines the run.
+        resumed: whether the run was resumed; known after `begin`.
     """
 
     def __init__(self, trainer: Trainer, data: TrainingData, recipe: TrainingRecipe) -> None:
@@ -53,23 +53,23 @@ class TrainingRun:
 
     @property
     def is_new(self) -> bool:
-        """Nothing of this run has been saved yet."""
+        """Whether nothing of this run has been saved yet."""
         return not self.trainer.folder.last.exists()
 
     def check_data(self) -> DataReport:
-        """Look through the clips for what cannot or should not be used."""
+        """Check the clips for data that cannot or should not be used."""
         return check_clips(self.data.mixer.speech.clips, self.data.mixer.noise.clips)
 
     def begin(self, *, tensorboard: bool = False) -> None:
-        """Take up what was saved, and keep the recipe.
+        """Restore the saved state, if any, and save the recipe.
 
         Args:
-            tensorboard: log figures, sound and spectrograms into the folder.
+            tensorboard: log figures, audio and spectrograms in the folder.
 
         Raises:
-            CheckpointError: the state is damaged or of another network.
+            CheckpointError: the state is damaged or belongs to another network.
             MissingDependency: tensorboard is not installed.
-            OptionError: the run was begun with other options.
+            OptionError: the run was started with other options.
         """
         self.resumed = self.trainer.resume()
         if not self.trainer.team.leads:
@@ -81,7 +81,7 @@ class TrainingRun:
         self.trainer.folder.keep_recipe(self.recipe.to_toml())
 
     def steps(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
-        """Train, yielding after each step, as `Trainer.run`."""
+        """Train, yielding after each step, like `Trainer.run`."""
         for progress in self.trainer.run(stop):
             if self._board is not None:
                 self._board.take(progress)
@@ -103,9 +103,9 @@ def open_training(
     threads: int = 0,
     workers: int = 0,
 ) -> Iterator[TrainingRun]:
-    """Set up a run, or find the one in its folder; the folder is locked while it is open.
+    """Set up or resume a run, locking its folder while it is open.
 
-    Args, errors: those of `train`.
+    Arguments and errors are those of `train`.
     """
     start = None if init is None else _start(init)
     given = dict(changes or {})
@@ -130,12 +130,12 @@ def open_training(
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training came to.
+    """Result of training.
 
     Attributes:
         model: file of the best model.
-        steps: done in all.
-        figures: of the best validation; empty before the first one.
+        steps: total number of steps done.
+        figures: figures of the best validation; empty before the first one.
     """
 
     model: Path
@@ -162,31 +162,31 @@ def train(
 ) -> TrainResult:
     """Train a network on speech and noise that are mixed on the fly.
 
-    A run that was stopped goes on with the same call, to the same weights.
+    Repeating a stopped call resumes it and ends in the same weights.
 
     Args:
-        clean, noise: folders, `.tar` archives, lists or files; one or several.
-        output: folder of the run.
-        recipe: one of the package by its name, or a `.toml` file; None for the default, or for the
-            network of `init`.
-        rooms: measured room impulse responses; simulated ones are used besides.
-        validation: folder with `noisy/` and `clean/`; None for mixtures of clips that are set aside.
+        clean, noise: one or more folders, `.tar` archives, lists or files.
+        output: run folder.
+        recipe: name of a bundled recipe, or a `.toml` file; None for the default, or for the network of
+            `init`.
+        rooms: measured room impulse responses, used in addition to simulated ones.
+        validation: folder with `noisy/` and `clean/`; None for mixtures of held-out clips.
         init: bundled model or model file to start from; its weights are copied into a wider network.
-        changes: settings in place of the recipe's, by table: `{"training": {"steps": 2000}}`.
-        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" for CUDA where there is a device for it, else the CPU.
+        changes: settings that override the recipe's, by table: `{"training": {"steps": 2000}}`.
+        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" for CUDA if available, otherwise the CPU.
         threads: CPU threads; 0 for one per core.
         workers: processes that mix examples; 0 for a thread.
-        check: first look through the data.
-        tensorboard: log into the folder for TensorBoard.
+        check: check the data first.
+        tensorboard: write TensorBoard logs to the folder.
         on_progress: called after each step.
 
     Raises:
         CheckpointError: `init` or the state of the run cannot be loaded.
-        DataError: no audio where it should be, unusable data, or no finite loss.
-        KeyboardInterrupt: on Ctrl-C, once the state is saved.
+        DataError: there is no audio, the data are unusable, or the loss is not finite.
+        KeyboardInterrupt: Ctrl-C was pressed; the state has been saved.
         MissingDependency: tensorboard is not installed.
-        OptionError: no such recipe, an invalid setting, or a run begun with other options.
-        StorageError: the folder cannot be written, or another process trains in it.
+        OptionError: no such recipe, an invalid setting, or a run started with other options.
+        StorageError: the folder cannot be written, or another process is training in it.
     """
     with (
         open_training(
@@ -209,7 +209,7 @@ def train(
 
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
-    """While entered, torch runs on so many threads, or as many as before for 0; denormal numbers are zero."""
+    """Context that sets torch's number of threads (0 leaves it unchanged) and flushes denormals to zero."""
     before = torch.get_num_threads()
     torch.set_flush_denormal(True)
     if count:
@@ -232,7 +232,7 @@ def _start(init: str | PathLike[str]) -> Start:
 
 
 def _network(recipe: TrainingRecipe, start: Start | None) -> Start:
-    """The network to train, and what is known of where it comes from."""
+    """The network to train, and its provenance."""
     if start is None:
         return build_network(recipe.config()), {"recipe": recipe.name, "preset": recipe.preset}
     model, provenance = start

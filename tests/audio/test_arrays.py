@@ -1,4 +1,4 @@
-"""Arrays of callers: any layout that is said, any real dtype, numpy or torch."""
+"""Callers' arrays: any declared layout, any real dtype, numpy or torch."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_tensors(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("x", [np.ones(9, complex), np.ones(9, bool), np.ones(9, np.int64), np.array(["a"] * 9)])
 def test_other_dtypes_are_refused(x: np.ndarray) -> None:
     for use in (lambda: enhancer()(x), lambda: score_pair(x, x, 16_000, ["snr"]), lambda: si_snr(x, x)):
-        with pytest.raises(DccrnError, match="samples; floating point"):
+        with pytest.raises(DccrnError, match="samples; must be floating point"):
             use()
 
 

@@ -1,4 +1,4 @@
-"""Files are read by what they hold, whatever their name says."""
+"""Files are read by content, whatever their names."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_result_is_what_its_name_says(suffix: str, written: str, tmp_path: P
     result = enhance(Job(tmp_path / f"a{suffix}", tmp_path / "out" / f"a{suffix}"))
     assert result.status == "done", result.reason
     assert soundfile.info(tmp_path / "out" / f"a{suffix}").format == written
-    assert any(note.startswith("AAC samples become") for note in result.notes)
+    assert any(note.startswith("AAC samples converted") for note in result.notes)
 
 
 def test_text_is_still_no_audio(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Equal samples, equal bytes: written twice, a second and more apart."""
+"""Equal samples give equal bytes, even when written more than a second apart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dccrn_cli.audio.canonical_bytes import settle
 
 Kind = tuple[str, str, str, int]
 
-# Others are not touched: that is what the long list of them is for.
+# Other formats are left untouched, hence the long list.
 AFFECTED = {("OGG", "VORBIS"), ("OGG", "OPUS")} | {
     *((container, subtype) for container in ("WAV", "WAVEX", "AIFF") for subtype in ("FLOAT", "DOUBLE")),
     *(("MAT5", subtype) for subtype in soundfile.available_subtypes("MAT5")),
@@ -79,7 +79,7 @@ def test_the_sound_stays(container: str, subtype: str, channels: int, tmp_path: 
     path = tmp_path / "x"
     x = speechlike(70 * 16_000 if container == "OGG" else 5000, 16_000, channels)
     if (container, subtype) == ("WAV", "FLOAT"):
-        x.reshape(-1).view("S4")[3000:3002] = b"PEAK"  # not one to be mistaken for the chunk
+        x.reshape(-1).view("S4")[3000:3002] = b"PEAK"  # must not be mistaken for the chunk
     soundfile.write(path, x, 16_000, subtype, format=container)
     before, size = soundfile.read(path, always_2d=True), path.stat().st_size
     settle_file(path, container)

@@ -69,7 +69,7 @@ def test_inputs_that_all_lie_in_the_output_folder_are_meant(tmp_path: Path) -> N
         make_plan([str(tmp_path / "in/*/*.wav")], tmp_path / "in")
     plan = make_plan([*folders, str(tmp_path / "other")], tmp_path / "in")
     assert [job.source.name for job in plan.jobs] == ["3.wav"]
-    assert plan.ignored == 2  # and that is said
+    assert plan.ignored == 2  # and reported
 
 
 def test_results_in_the_folder_of_the_originals_are_no_inputs_of_the_next_run(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_recording_with_the_name_of_another_is_never_replaced(tmp_path: Path) 
 def test_a_folder_in_a_list_is_named_as_such(tmp_path: Path) -> None:
     touch(tmp_path, "in/a.wav")
     plan = make_plan([], tmp_path / "out", listed=[str(tmp_path / "in"), str(tmp_path / "in/a.wav")])
-    assert plan.unusable == ((tmp_path / "in", "is a folder; a list names files"),)
+    assert plan.unusable == ((tmp_path / "in", "is a folder; a list must contain files"),)
 
 
 def test_a_file_named_explicitly_needs_no_suffix(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_loops_of_links_end(tmp_path: Path) -> None:
 
 
 def test_each_real_folder_is_walked_once(tmp_path: Path) -> None:
-    """22 folders with two links each to the next: 4 million ways lead to the last one."""
+    """22 folders with two links each to the next, giving 4 million paths to the last one."""
     chain = [tmp_path / "in" / f"{number:02}" for number in range(22)]
     for folder in chain:
         touch(folder, "a.wav")
@@ -138,7 +138,7 @@ def test_each_real_folder_is_walked_once(tmp_path: Path) -> None:
     got = targets(tmp_path, [str(tmp_path / "in")], tmp_path / "out")
     own = {f"out/{number:02}/a.wav" for number in range(22)}
     assert set(got.values()) == own | {"out/00/z/b.wav", "out/00/z/sub/c.wav"}
-    assert len(list(walk(chain[0], lambda *_: None))) == 24  # by way of links alone
+    assert len(list(walk(chain[0], lambda *_: None))) == 24  # through links only
 
 
 def test_results_inside_the_input_are_not_inputs(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_where_one_file_goes(tmp_path: Path) -> None:
 
 
 # RAW has no header, SD2 needs two files, HTK rounds the rate, VOC comes back a sample longer and
-# DWVW cannot be read back by soundfile: all so with libsndfile alone.
+# DWVW cannot be read back by soundfile; all this applies to libsndfile itself.
 QUIRKS = ("RAW", "SD2", "HTK", "VOC")
 FORMATS = [
     (container, subtype)
@@ -212,7 +212,7 @@ def test_every_writable_format_round_trips(container: str, subtype: str, tmp_pat
             writer.write(x[start : start + 5000])
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
     if container == "SDS" or subtype == "VOX_ADPCM":
-        return  # without a header, or one that libsndfile itself reads back otherwise
+        return  # headerless, or read back differently by libsndfile itself
     with AudioReader(path) as reader:
         got = np.concatenate(list(reader.blocks(3000)))
         assert (reader.info.sample_rate, reader.info.channels) == (rate, 1)
@@ -236,7 +236,7 @@ def test_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(AudioError, match="cannot be written"), AudioWriter(tmp_path / "a.wav", INFO) as writer:
 
         def short(*_: object) -> None:
-            raise AssertionError  # as soundfile does when libsndfile writes less than it was given
+            raise AssertionError  # as soundfile does when libsndfile writes less than requested
 
         monkeypatch.setattr(writer._file, "write", short)
         writer.write(np.zeros((10, 1), np.float32))
@@ -244,7 +244,7 @@ def test_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_results_that_are_not_finite_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(AudioError, match="not finite"), AudioWriter(tmp_path / "a.wav", INFO) as writer:
+    with pytest.raises(AudioError, match="NaN or infinite"), AudioWriter(tmp_path / "a.wav", INFO) as writer:
         writer.write(np.full((3, 1), np.inf, np.float32))
     assert list(tmp_path.iterdir()) == []
 
@@ -253,7 +253,7 @@ def test_flac_of_unknown_length(tmp_path: Path) -> None:
     x = speechlike(30_000)
     soundfile.write(tmp_path / "a.flac", x, 16_000)
     data = bytearray((tmp_path / "a.flac").read_bytes())
-    data[21] &= 0xF0  # the length in the stream's header: 36 bits from here
+    data[21] &= 0xF0  # the 36-bit length in the stream header
     data[22:26] = bytes(4)
     (tmp_path / "a.flac").write_bytes(data)
     with AudioReader(tmp_path / "a.flac") as reader:

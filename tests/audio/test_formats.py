@@ -1,4 +1,4 @@
-"""Every kind of file through the whole way: what goes in comes out, or one line says why not."""
+"""Every format end to end: what goes in comes out, or one line says why not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RATES = (8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 88_200, 96_000, 1
 CHANNELS = (1, 2, 3, 4, 5, 6, 7, 8)
 ENDIANS = ("FILE", "LITTLE", "BIG")
 
-# Kinds whose samples come back changed by more than rounding.
+# Formats that change samples by more than rounding.
 LOSSY = (
     "VORBIS",
     "OPUS",
@@ -54,7 +54,7 @@ TAGS = {
 
 @pytest.fixture(scope="module")
 def identity() -> DCCRN:
-    """A network that passes everything."""
+    """An identity network."""
     model = DCCRN(TINY)
     with torch.no_grad():
         for name, weight in model.decoder[-1].named_parameters():
@@ -69,7 +69,7 @@ def enhance(identity: DCCRN) -> FileEnhancer:
 
 
 def banded(frames: int, rate: int, channels: int) -> np.ndarray:
-    """Noise of 300 to 3000 Hz, which neither resamplers nor a network without DC touch, other in each channel."""
+    """Noise from 300 to 3000 Hz, unaffected by resamplers or a network without DC, different in each channel."""
     rng = np.random.default_rng(frames * channels)
     spectrum = np.fft.rfft(rng.standard_normal((frames, channels)), axis=0)
     spectrum[int(3000 / rate * frames) :] = 0
@@ -80,7 +80,7 @@ def banded(frames: int, rate: int, channels: int) -> np.ndarray:
 
 
 def delay(a: np.ndarray, b: np.ndarray) -> int:
-    """Of `a` against `b` in samples, by the peak of their cross-correlation."""
+    """Delay of `a` relative to `b` in samples, by the peak of their cross-correlation."""
     size = 2 * max(len(a), len(b))
     peak = int(np.argmax(np.fft.irfft(np.fft.rfft(a, size) * np.fft.rfft(b, size).conj(), size)))
     return peak if peak < size // 2 else peak - size
@@ -100,7 +100,7 @@ def kinds() -> Iterator[tuple[str, str]]:
 
 
 def combinations(seed: int) -> Iterator[tuple[int, int, str]]:
-    """Rates, channels and byte orders: over all formats, each pair of them comes up again and again."""
+    """Sample rates, channels and byte orders, such that all pairs occur repeatedly over the formats."""
     rng = np.random.default_rng(seed)
     for channels in (1, int(rng.choice(CHANNELS[1:]))):
         yield int(rng.choice(RATES)), channels, str(rng.choice(ENDIANS[: channels + 1]))
@@ -143,10 +143,10 @@ def test_every_kind_of_file(tmp_path: Path, enhance: FileEnhancer) -> None:
             assert only(out, "x"), case
             after, got, _ = read(target)
             if subtype == "ALAC_20" and channels > 1:
-                assert (after.subtype, result.notes) == ("PCM_24", ("ALAC_20 samples become PCM_24",)), case
+                assert (after.subtype, result.notes) == ("PCM_24", ("ALAC_20 samples converted to PCM_24",)), case
             else:
                 assert (after.format, after.subtype, after.endian) == (container, subtype, before.endian), case
-                assert all("holds whole blocks" in note for note in result.notes), case
+                assert all("stores whole blocks" in note for note in result.notes), case
             assert (after.sample_rate, after.channels) == (before.sample_rate, before.channels), case
             assert len(got) == len(given), case
             if not any(name in subtype for name in LOSSY):
@@ -160,7 +160,7 @@ def test_every_kind_of_file(tmp_path: Path, enhance: FileEnhancer) -> None:
 
 @pytest.mark.parametrize("suffix", sorted(FORMAT_OF_SUFFIX))
 def test_every_container_from_every_other(suffix: str, tmp_path: Path, identity: DCCRN) -> None:
-    """A right file or one clear line, whatever is asked for."""
+    """Any request gives a correct file or one clear line."""
     rng = np.random.default_rng(len(suffix) * ord(suffix[-1]))
     formats = [None, None, *SAMPLE_FORMATS.values(), "VORBIS", "OPUS", "ULAW", "IMA_ADPCM", "ALAC_20", "MPEG_LAYER_III"]
     enhancers: dict[Any, FileEnhancer] = {}
@@ -178,7 +178,7 @@ def test_every_container_from_every_other(suffix: str, tmp_path: Path, identity:
             case = (suffix, channels, rate, subtype, target_hz, result.reason)
             if result.status == "failed":
                 assert failed_cleanly(result, out), case
-                assert "does not hold" in result.reason or "cannot be written" in result.reason, case
+                assert "does not support" in result.reason or "cannot be written" in result.reason, case
                 continue
             assert only(out, f"x{suffix}"), case
             info, got, _ = read(out / f"x{suffix}")
@@ -186,8 +186,10 @@ def test_every_container_from_every_other(suffix: str, tmp_path: Path, identity:
             assert (info.sample_rate, info.subtype) == (result.sample_rate, result.sample_format), case
             assert subtype in (None, info.subtype), case
             notes = "".join(result.notes)
-            assert info.sample_rate == rate or f"become {info.sample_rate} Hz" in notes, case
-            assert info.sample_rate == target_hz or target_hz is None or f"does not hold {target_hz} Hz" in notes, case
+            assert info.sample_rate == rate or f"resampled to {info.sample_rate} Hz" in notes, case
+            assert info.sample_rate == target_hz or target_hz is None or f"does not support {target_hz} Hz" in notes, (
+                case
+            )
             if info.subtype not in ("MPEG_LAYER_III", "IMA_ADPCM"):
                 assert abs(len(got) - rate // 100 * info.sample_rate / rate) <= 1, case
             done += 1
@@ -237,17 +239,17 @@ def test_layer_two_becomes_layer_three(tmp_path: Path, enhance: FileEnhancer) ->
         out.mux(stream.encode(None))
     result = enhance(Job(tmp_path / "a.mp2", tmp_path / "b.mp2"))
     assert result.status == "done", result.reason
-    assert result.notes == ("MPEG_LAYER_II samples become MPEG_LAYER_III",)
+    assert result.notes == ("MPEG_LAYER_II samples converted to MPEG_LAYER_III",)
     assert soundfile.info(tmp_path / "b.mp2").samplerate == 44_100
 
 
 def test_rates_that_a_container_cannot_hold(tmp_path: Path, identity: DCCRN) -> None:
-    """libsndfile writes them wrongly and says nothing."""
+    """libsndfile silently writes them incorrectly."""
     enhance = FileEnhancer(EnhanceOptions(device="cpu", sample_rate=96_000), identity)
     for container in ("SVX", "MPC2K", "WVE"):
         soundfile.write(tmp_path / "a", speechlike(4000), 8000, format=container)
         result = enhance(Job(tmp_path / "a", tmp_path / "out" / "a"))
-        assert "does not hold 96000 Hz" in result.reason
+        assert "does not support 96000 Hz" in result.reason
         assert failed_cleanly(result, tmp_path / "out")
 
 

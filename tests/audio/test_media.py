@@ -1,4 +1,4 @@
-"""Sound of media files through FFmpeg, and its way back beside the picture."""
+"""Audio of media files through FFmpeg, and back into the video."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LAYOUTS = {1: "mono", 2: "stereo"}
 def film(
     path: Path, signal: np.ndarray, rate: int, codec: str, picture: str = "", start_s: float = 0, gap_s: float = 0
 ) -> Path:
-    """Sound from `start_s` on, with a gap at its middle; the picture is there from 0 to the end, in dark grey."""
+    """Audio from `start_s` on, with a gap in its middle, and a dark grey picture from 0 to the end."""
     with av.open(str(path), "w") as out:
         out.metadata.update(TAGS)
         if picture:
@@ -74,7 +74,7 @@ def read(path: Path, frames: int = 5000) -> tuple[MediaReader, np.ndarray]:
 
 
 def lag(later: np.ndarray, signal: np.ndarray) -> int:
-    """Samples by which the first is late."""
+    """Delay of the first signal in samples."""
     n = 2 * max(len(later), len(signal))
     spectrum = np.fft.rfft(later[:, 0], n) * np.conj(np.fft.rfft(signal[:, 0], n))
     peak = int(np.argmax(np.fft.irfft(spectrum)))
@@ -82,7 +82,7 @@ def lag(later: np.ndarray, signal: np.ndarray) -> int:
 
 
 def sound_ahead_s(path: Path) -> float:
-    """By how much the sound starts before the picture."""
+    """How much earlier the audio starts than the picture."""
     with av.open(str(path)) as container:
         sound = next(frame.time for frame in container.decode(audio=0))
     with av.open(str(path)) as container:
@@ -121,7 +121,7 @@ def test_reading_keeps_rate_channels_length_and_time(
     assert (reader.info.format, reader.info.subtype) == kind
     assert (reader.info.sample_rate, reader.info.channels, reader.note) == (rate, channels, "")
     assert abs(reader.info.seconds - len(signal) / rate) < 0.1
-    # These containers say nothing of what the encoder put in front.
+    # These containers do not record the encoder delay.
     padded = 2048 if name.endswith((".aac", ".ts", ".wma")) else 0
     late = lag(got, signal)
     assert 0 <= late + round(reader.start_s * rate) <= padded  # the decoder of WMA drops its first frame
@@ -190,7 +190,7 @@ def test_damage_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
     with pytest.raises(UnreadableAudio, match=r"cut off: it ends at [01]\.\d\d of 2\.00 s"):
         read(path)
     path = film(tmp_path / "a.aac", speechlike(96_000, 48_000), 48_000, "aac")
-    path.write_bytes(path.read_bytes()[:-10])  # a recorder that was switched off
+    path.write_bytes(path.read_bytes()[:-10])  # as by a recorder that lost power
     assert len(read(path)[1]) > 94_000
     assert capfd.readouterr() == ("", "")
 
@@ -200,7 +200,7 @@ def test_pictures_without_sound(tmp_path: Path) -> None:
     with av.open(str(path), "w") as out:
         stream = out.add_stream("mpeg4", rate=25, width=64, height=48)
         out.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")) + stream.encode(None))
-    with pytest.raises(UnreadableAudio, match="there is no sound in it"):
+    with pytest.raises(UnreadableAudio, match="contains no audio"):
         MediaReader(path)
 
 
@@ -217,7 +217,7 @@ def test_without_av(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", VIDEOS)
 def test_a_new_sound_leaves_the_picture_and_is_in_step(tmp_path: Path, name: str, start_s: float) -> None:
     rate = 48_000 if name.endswith(".webm") else 44_100
-    start_s = 0.0 if name.endswith(".avi") else start_s  # it knows no other
+    start_s = 0.0 if name.endswith(".avi") else start_s  # AVI supports no other
     video = film(tmp_path / name, speechlike(2 * rate, rate, 2), rate, *VIDEOS[name], start_s=start_s)
     reader, sound = read(video)
     soundfile.write(tmp_path / "clean.flac", 0.5 * sound, rate)
@@ -225,7 +225,7 @@ def test_a_new_sound_leaves_the_picture_and_is_in_step(tmp_path: Path, name: str
     assert remux(video, {1: CleanTrack(tmp_path / "clean.flac")}, target) == ""
     before, after = packets_of(video), packets_of(target)
     assert [packet[2:] for packet in after] == [packet[2:] for packet in before]
-    if not name.endswith((".wmv", ".asf")):  # whose clock begins with what the encoder puts in front
+    if not name.endswith((".wmv", ".asf")):  # their clock starts with the encoder delay
         assert after == before
     again, got = read(target)
     assert (again.info.sample_rate, again.info.channels, again.tags) == (rate, 2, reader.tags)
@@ -250,7 +250,7 @@ def test_other_streams_and_chapters_are_kept(tmp_path: Path) -> None:
             frame.sample_rate, frame.pts = 16_000, 0
             out.mux(track.encode(frame) + track.encode(None))
     soundfile.write(tmp_path / "clean.wav", speechlike(8000, 8000), 8000)
-    assert remux(video, {1: CleanTrack(tmp_path / "clean.wav")}, tmp_path / "b.mkv") == "AAC sound becomes FLAC"
+    assert remux(video, {1: CleanTrack(tmp_path / "clean.wav")}, tmp_path / "b.mkv") == "AAC audio re-encoded as FLAC"
     with av.open(str(tmp_path / "b.mkv")) as got:
         assert [stream.type for stream in got.streams] == ["video", "audio", "audio", "attachment"]
         assert [stream.metadata["language"] for stream in got.streams.audio] == ["deu", "fra"]
@@ -263,9 +263,9 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "clean.wav", speechlike(16_000), 16_000)
     disguised = tmp_path / "a.webm"
     disguised.write_bytes(video.read_bytes())
-    with pytest.raises(UnsupportedFormat, match=r"a\.webm: cannot be written with another sound"):
+    with pytest.raises(UnsupportedFormat, match=r"a\.webm: cannot be written with new audio"):
         remux(disguised, {1: CleanTrack(tmp_path / "clean.wav")}, tmp_path / "b")
-    with pytest.raises(UnsupportedFormat, match=r"a\.m4a: sound cannot be put into \.m4a"):
+    with pytest.raises(UnsupportedFormat, match=r"a\.m4a: audio cannot be replaced in \.m4a"):
         remux(tmp_path / "a.m4a", {1: CleanTrack(tmp_path / "clean.wav")}, tmp_path / "b")
     with pytest.raises(AudioError, match="would overwrite the video"):
         remux(video, {1: CleanTrack(tmp_path / "clean.wav")}, video)
@@ -293,7 +293,7 @@ TRACK_LEVELS = {1: 0.0, 2: 1.0, 3: 0.5}
 
 
 def many_tracks(path: Path, codec: str = "flac", default: int = 2, picture: bool = True) -> Path:
-    """One second of three sound tracks: silent, full, half; one of them marked as default."""
+    """One second of three audio tracks: silent, full and half level; one of them marked as default."""
     with av.open(str(path), "w") as out:
         if picture:
             video = out.add_stream("mpeg4", rate=25, width=64, height=48)
@@ -322,9 +322,9 @@ def test_the_default_track_is_taken_and_any_can_be_chosen(tmp_path: Path) -> Non
     for track, level, said in ((None, 1.0, "2 of 3 (fra)"), (1, 0.0, "1 of 3 (deu)"), (3, 0.5, "3 of 3 (eng)")):
         with MediaReader(video, track) as reader:
             got = np.concatenate(list(reader.blocks(5000)))
-        assert reader.note == f"sound track {said}"
+        assert reader.note == f"audio track {said}"
         assert rms(got) == pytest.approx(level * full, abs=1e-3)
-    with pytest.raises(UnreadableAudio, match="there is no sound track 4; it has 3"):
+    with pytest.raises(UnreadableAudio, match="no audio track 4; the file has 3"):
         MediaReader(video, 4)
     one = film(tmp_path / "one.mkv", speechlike(16_000), 16_000, "flac")
     assert read(one)[0].note == ""
@@ -345,7 +345,7 @@ def test_other_tracks_are_copied(
     args = ["enhance", str(video), "-o", str(tmp_path / "out"), "--model", str(tiny_model_file), "--keep-video"]
     result = CliRunner().invoke(app, [*args, *choice])
     assert result.exit_code == 0, result.output
-    assert "sound track " + (track if track == "3" else "2") + " of 3" in result.output
+    assert "audio track " + (track if track == "3" else "2") + " of 3" in result.output
     out = tmp_path / "out" / "a.mkv"
     assert [p.name for p in out.parent.iterdir()] == ["a.mkv"]
     assert packets_of(out) == packets_of(video)
@@ -373,7 +373,7 @@ def test_a_result_for_each_track(tmp_path: Path, tiny_model_file: Path) -> None:
         app, ["enhance", str(tmp_path / "plain.wav"), "-o", str(tmp_path / "p"), "--track", "2"]
     )
     assert result.exit_code == 1
-    assert "there is no sound track 2" in result.output
+    assert "no audio track 2" in result.output
 
 
 @pytest.mark.parametrize(("name", "hours"), [("a.mp4", 10), ("a.mov", 10), ("a.mkv", 1000), ("a.ts", 10)])
@@ -382,7 +382,7 @@ def test_time_stamps_that_jump_are_said_and_not_filled(name: str, hours: int, tm
     video = film(tmp_path / name, speechlike(32_000), 16_000, VIDEOS[name][0], gap_s=jump_s)
     reader, got = read(video)
     assert len(got) / 16_000 == pytest.approx(2, abs=0.2)
-    assert f"the time stamps jump by {jump_s:,} s at " in reader.note
+    assert f"timestamps jump by {jump_s:,} s at " in reader.note
     soundfile.write(tmp_path / "clean.flac", 0.5 * got, 16_000)
     out = tmp_path / "out"
     remux(video, {1: CleanTrack(tmp_path / "clean.flac", reader.gaps, 16_000)}, out)

@@ -1,4 +1,4 @@
-"""What stands beside the sound goes along: chunks, layout, tags, cover art, chapters."""
+"""Metadata are carried over: chunks, channel layout, tags, cover art, chapters."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_chunks_are_carried_byte_for_byte(kind: bytes, tmp_path: Path, enhance: 
     names = [name for name, _ in got]
     own = [(name, body) for name, body in got if name not in (b"fmt ", b"data", b"ds64", b"fact", b"PEAK")]
     assert sorted(own) == sorted(BEFORE + AFTER)
-    if kind != b"RF64":  # in which libsndfile finds no samples behind chunks of odd size
+    if kind != b"RF64":  # libsndfile finds no samples after chunks of odd size there
         assert own == BEFORE + AFTER
         assert names.index(b"bext") < names.index(b"data") < names.index(b"cue ")
     size = struct.unpack_from("<Q", target.read_bytes(), 20)[0] if kind == b"RF64" else None
@@ -154,7 +154,7 @@ def test_speakers_stay_where_they_are(channels: int, mask: int, tmp_path: Path, 
     done(enhance, source, tmp_path / "b.rf64")
     assert struct.unpack_from("<I", dict(chunks((tmp_path / "b.rf64").read_bytes()))[b"fmt "], 20) == (mask,)
     note = "; ".join(done(enhance, source, tmp_path / "b.aiff").notes)
-    assert (f"AIFF does not hold the channel mask {mask:#x}" in note) == (mask != 0x3F)
+    assert (f"AIFF cannot store the channel mask {mask:#x}" in note) == (mask != 0x3F)
 
 
 @pytest.mark.parametrize(("width", "valid"), [(4, 24), (3, 20), (4, 20), (2, 12)])
@@ -261,19 +261,19 @@ def test_tags_from_one_kind_to_another(name: str, suffix: str, tmp_path: Path, e
     source = tagged(tmp_path / name, *KINDS[name])
     target = tmp_path / f"b{suffix}"
     result = done(enhance, source, target)
-    assert not any("does not hold" in note for note in result.notes)
+    assert not any("cannot store" in note for note in result.notes)
     agree(common_of(target))
     assert len(soundfile.read(target)[0]) == 8000
 
 
 def test_what_a_container_does_not_hold_is_one_note(tmp_path: Path, enhance: FileEnhancer) -> None:
     result = done(enhance, tagged(tmp_path / "a.flac", "FLAC"), tmp_path / "b.w64")
-    notes = [note for note in result.notes if "does not hold" in note]
-    assert notes == ["W64 does not hold tags TITLE, ARTIST, MOOD, DATE; cover art; 2 chapters"]
+    notes = [note for note in result.notes if "cannot store" in note]
+    assert notes == ["W64 cannot store tags TITLE, ARTIST, MOOD, DATE; cover art; 2 chapters"]
     (tmp_path / "a.wav").write_bytes(wav())
     result = done(enhance, tmp_path / "a.wav", tmp_path / "c.flac")
-    notes = [note for note in result.notes if "does not hold" in note]
-    assert notes == ["FLAC does not hold chunk bext, chunk iXML, chunk XyZ1, chunk cue, chunk LIST"]
+    notes = [note for note in result.notes if "cannot store" in note]
+    assert notes == ["FLAC cannot store chunk bext, chunk iXML, chunk XyZ1, chunk cue, chunk LIST"]
     assert [picture.data for picture in common_of(tmp_path / "c.flac").pictures] == [PNG]
 
 

@@ -1,4 +1,4 @@
-"""The resampler: quality, alignment, lag, and that blocks do not matter."""
+"""The resampler: quality, alignment, delay, and independence of block size."""
 
 from __future__ import annotations
 

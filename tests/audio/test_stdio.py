@@ -1,4 +1,4 @@
-"""Pipes: what comes out of them is what files give, as soon as it is there."""
+"""Pipes give the same output as files, as soon as it is available."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def write(x: np.ndarray, info: AudioInfo, raw: RawFormat | None = None, stream: 
 
 
 def wild(frames: int, channels: int) -> np.ndarray:
-    """Noise of which a part is beyond full scale, and its exact ends."""
+    """Noise partly beyond full scale, with exact extremes."""
     x = np.random.default_rng(5).standard_normal((frames, channels)).astype(np.float32) * 0.6
     x[:6, 0] = [1, -1, 0, 1 - 2**-24, -1 + 2**-24, 2**-16]
     return x
@@ -159,7 +159,7 @@ def test_chunks_before_and_after_the_samples() -> None:
 def test_a_recording_that_is_cut_off() -> None:
     data = wav()
     reader, got = read(data[: 44 + 5001])
-    assert reader.note == "the recording is cut off: 50% of the data are there"
+    assert reader.note == "the recording is cut off: 50% of the data is present"
     assert len(got) == 2500
 
 
@@ -171,7 +171,7 @@ def test_a_recording_that_is_cut_off() -> None:
         (b"fLaC" + bytes(99), "--raw"),
         (wav()[:30], "ends within the header"),
         (wav()[:12] + wav()[36:], "before their format"),
-        (wav("IMA_ADPCM"), "kind 0x11"),
+        (wav("IMA_ADPCM"), "format 0x11"),
         (wav()[:22] + bytes(2) + wav()[24:], "cannot be read"),
         (b"RIFF\0\0\0\0WAVEfmt \2\0\0\0\1\0data" + bytes(9), "damaged"),
     ],
@@ -232,7 +232,7 @@ def test_each_block_is_sent_at_once() -> None:
     writer.write(np.array([[2.0], [-1.5], [0.5]], np.float32))
     assert len(pipe.data) == header + 6
     assert writer.clipped == 2
-    with pytest.raises(AudioError, match="not finite"):
+    with pytest.raises(AudioError, match="NaN or infinite"):
         writer.write(np.full((1, 1), np.nan, np.float32))
     with pytest.raises(OptionError, match="channels"):
         StreamWriter(pipe, info, RawFormat("u8", 16_000, 2))  # type: ignore[arg-type]

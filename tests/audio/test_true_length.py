@@ -1,4 +1,4 @@
-"""The whole sound is read, whatever a header says of its length, or the difference is said."""
+"""All audio is read, whatever length a header declares, or the difference is reported."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def encoded(container: str, subtype: str | None = None, frames: int = FRAMES, ra
 
 
 def read(path: Path) -> tuple[AudioReader, np.ndarray]:
-    """The sound, of which the length was known before."""
+    """The audio, with a length known in advance."""
     with AudioReader(path) as reader:
         frames = reader.info.frames
         blocks = [np.zeros((0, reader.info.channels), np.float32), *reader.blocks(7001)]
@@ -167,7 +167,7 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
         os.truncate(path, 44 + 6 * FRAMES)
         got = FRAMES + sum(map(len, blocks))
     assert got == 3 * FRAMES
-    assert reader.note == "the recording is cut off: 30% of the data are there"
+    assert reader.note == "the recording is cut off: 30% of the data is present"
 
 
 @pytest.mark.parametrize("more", [0, 1 << 32])
@@ -189,7 +189,7 @@ def test_sound_behind_the_end(container: str, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(data + data)
     reader, got = read(tmp_path / "a")
     assert len(got) == FRAMES
-    assert reader.note.endswith("bytes after the end of the sound by the header are not read")
+    assert reader.note.endswith("bytes after the declared end of the audio are not read")
     half = riff(chunk(b"fmt ", FORMAT), chunk(b"data", pcm(), FRAMES))
     (tmp_path / "b").write_bytes(half)
     reader, got = read(tmp_path / "b")
@@ -227,7 +227,7 @@ def test_mp3_of_variable_bit_rate_without_a_length(rate: int, channels: int, tmp
     size = 1152 if rate >= 32_000 else 576
     assert len(got) % size == 0
     assert 0 < len(got) - len(expected) < 4 * size
-    delay = 1105  # of encoder and decoder, which the header has
+    delay = 1105  # encoder and decoder delay, given in the header
     np.testing.assert_allclose(got[delay : delay + len(expected)][size:], expected[size:], atol=1e-3)
 
 
@@ -240,7 +240,7 @@ def test_joined_files(container: str, tmp_path: Path) -> None:
     with AudioReader(tmp_path / "b") as reader:
         got = np.concatenate(list(reader.blocks(7001)))
     np.testing.assert_allclose(got, np.concatenate([single] * 3), atol=1e-3)
-    assert reader.note == "3 recordings joined in one file; all are read"
+    assert reader.note == "3 recordings concatenated in one file; all are read"
     if container != "FLAC":
         assert reader.info.frames == len(got)
 
@@ -309,7 +309,7 @@ def test_a_flac_file_without_its_end_behind_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize("frames", [4000, 4001, 5555])
 def test_blocks_that_are_filled_up(frames: int, subtype: str, tmp_path: Path) -> None:
     info = AudioInfo(RATE, 1, 0, "WAV", subtype, "FILE")
-    for name in "ab":  # what comes from the first is written again
+    for name in "ab":  # the second is written from the first
         with AudioWriter(tmp_path / f"{name}.wav", info) as writer:
             writer.write(speechlike(frames))
         reader, got = read(tmp_path / f"{name}.wav")

@@ -1,4 +1,4 @@
-"""Damaged files: no crash, no hang, nothing left behind, a plain reason. `benchmarks/fuzz.py` does more of them."""
+"""Damaged files cause no crash, hang or leftovers, and give a clear reason. `benchmarks/fuzz.py` tests more of them."""
 
 from __future__ import annotations
 

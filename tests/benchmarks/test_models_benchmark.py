@@ -1,4 +1,4 @@
-"""The comparison of all presets: it runs to its end, goes on where it stopped, and says what is what."""
+"""The comparison of all presets completes, resumes where it stopped, and reports its results."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_tables(
     assert heads[-1] == "| SI-SNR, dB | -5 dB | 10 dB | ? dB | all |"
     for text in ("| 9.60 |", "| 2.783 |", "narrow-band raw", "wide-band MOS-LQO", "look-ahead ms"):
         assert text in output
-    # The second run takes the first preset as it is.
+    # The second run reuses the first preset.
     monkeypatch.setattr(models, "train", None)
     run(models, monkeypatch, *command, "--steps", "3")
     tables = capsys.readouterr().out.partition("validation pairs")[2]

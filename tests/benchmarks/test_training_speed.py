@@ -1,4 +1,4 @@
-"""The comparison of two checkouts by the speed of their training."""
+"""The comparison of two checkouts by training speed."""
 
 from __future__ import annotations
 

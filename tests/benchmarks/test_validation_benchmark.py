@@ -1,4 +1,4 @@
-"""The figures on a validation set: what is made of it, what is measured, and how it is told."""
+"""Validation figures: derived sets, metrics and tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOISES = ("babble", "vacuum", "vacuum", "quasar")
 
 @pytest.fixture
 def validation(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The benchmark, of few pairs and without DNSMOS."""
+    """The benchmark with few pairs and without DNSMOS."""
     spec = importlib.util.spec_from_file_location("validation_benchmark", _PATH)
     assert spec is not None
     assert spec.loader is not None
@@ -42,7 +42,7 @@ def validation(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight pairs of main/ of as many speakers at 0 and 10 dB, two each of reverb/ and clean/."""
+    """Eight pairs in main/ from eight speakers at 0 and 10 dB, and two each in reverb/ and clean/."""
     root = tmp_path_factory.mktemp("validation")
     rows = []
     for part, count in (("main", 8), ("reverb", 2), ("clean", 2)):

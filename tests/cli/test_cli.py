@@ -1,4 +1,4 @@
-"""The command as a person uses it: exit code, what is printed, what is on disk."""
+"""The command as a user sees it: exit code, output and files."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_hostile_folder(tmp_path: Path, tiny_model_file: Path) -> None:
 
 
 def test_alignment_and_silence_through_the_file_pipe(tmp_path: Path) -> None:
-    """With a network that passes everything, files come back as they were, to the sample."""
+    """With an identity network, files come back unchanged to the sample."""
     import torch
 
     from dccrn_cli.nn.dccrn import DCCRN
@@ -120,7 +120,7 @@ def test_alignment_and_silence_through_the_file_pipe(tmp_path: Path) -> None:
         y, _ = soundfile.read(tmp_path / "y.wav", dtype="float32")
         assert y.shape == x.shape
         middle = slice(rate // 10, -rate // 10)
-        limit = 0.02 if rate > 8000 else 0.1  # near 4 kHz the resampler cuts noise of an 8 kHz file
+        limit = 0.02 if rate > 8000 else 0.1  # the resampler cuts noise near 4 kHz in an 8 kHz file
         assert np.abs(y - x)[middle].max() < limit
         assert not y[rate + rate // 2 : rate + rate // 2 + 100].any()
 
@@ -194,7 +194,7 @@ def test_progress_on_a_terminal(noisy: Path, tmp_path: Path, tiny_model_file: Pa
     try:
         while chunk := os.read(master, 4096):
             shown += chunk
-    except OSError:  # how Linux says that the other end has closed
+    except OSError:  # raised by Linux when the other end has closed
         pass
     os.close(master)
     assert process.wait() == 0
@@ -204,7 +204,7 @@ def test_progress_on_a_terminal(noisy: Path, tmp_path: Path, tiny_model_file: Pa
 
 
 def test_results_do_not_depend_on_company(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
-    """A file in a batch, after a failure, gives the bytes that it gives alone."""
+    """A file in a batch, after a failure, gives the same bytes as on its own."""
     soundfile.write(noisy / "0.wav", np.full((4000, 1), np.nan), 16_000, subtype="FLOAT")
     run("enhance", noisy, "-o", tmp_path / "all", "--model", tiny_model_file)
     run("enhance", noisy / "a.wav", "-o", tmp_path / "alone", "--model", tiny_model_file)
@@ -216,7 +216,7 @@ def test_python_function(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> 
     assert result.seconds == 1.25
     assert soundfile.info(tmp_path / "deep" / "a.flac").format == "FLAC"
     for target in ("a.wav", "sub/../a.wav"):
-        with pytest.raises(AudioError, match="overwrite the recording"):
+        with pytest.raises(AudioError, match="overwrite its source"):
             enhance(noisy / "a.wav", noisy / target, model=tiny_model_file, overwrite=True)
     with pytest.raises(OptionError, match="exists"):
         enhance(noisy / "a.wav", tmp_path / "deep" / "a.flac", model=tiny_model_file)
@@ -234,7 +234,7 @@ def test_changes_of_format_are_said(tmp_path: Path, tiny_model_file: Path) -> No
     soundfile.write(tmp_path / "a.wav", speechlike(9000), 16_000, subtype="FLOAT")
     result = run("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.flac", "--model", tiny_model_file)
     assert result.exit_code == 0
-    assert "FLOAT samples become PCM_24" in result.output
+    assert "FLOAT samples converted to PCM_24" in result.output
 
 
 def test_a_folder_where_a_result_should_go(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:

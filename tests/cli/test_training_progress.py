@@ -1,4 +1,4 @@
-"""What is shown of a training: the bar of a terminal, the lines of a log."""
+"""Training progress: a bar on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIGURES = {"loss": 1.0, "si_snr": 12.345, "pesq_wb": 2.082, "stoi": 0.861}
 
 
 def states() -> list[Progress]:
-    """Three steps of a run that was taken up after 100, a validation in the middle."""
+    """Three steps of a run resumed after step 100, with a validation in the middle."""
     common: dict[str, Any] = {"lr": 3e-3, "speed": 31.2, "seconds_seen": 1600.0}
     return [Progress(step=100 + n, loss=2.5 / n, figures=FIGURES if n == 2 else None, **common) for n in (1, 2, 3)]
 

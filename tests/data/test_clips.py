@@ -1,4 +1,4 @@
-"""Clips: what is found, how it is decoded, and how it is split."""
+"""Clips: discovery, decoding and splitting."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
     put(tmp_path / "b" / "2.wav")
     scandir = os.scandir
 
-    def refusing(folder: Path) -> object:  # as root, permissions refuse nothing
+    def refusing(folder: Path) -> object:  # root ignores permissions
         if Path(folder).name == "b":
             raise PermissionError(13, "Permission denied")
         return scandir(folder)
@@ -135,14 +135,14 @@ def test_decoded_clips_stay_within_their_budget(tmp_path: Path) -> None:
         kept.get(("watched", number), decode)
         assert len(decoded) - before <= 1
 
-    for number in (0, 1, 0, 2, 0, 1):  # 1 is what was not used for longest when 2 comes
+    for number in (0, 1, 0, 2, 0, 1):  # 1 is the least recently used when 2 arrives
         watched(number)
     assert decoded == ["0.flac", "1.flac", "2.flac", "1.flac"]
     assert [pool.length(number) for number in range(4)] == [16_000] * 4
     assert kept.bytes <= kept.budget
     one = ClipCache(budget=1)
     np.testing.assert_array_equal(ClipPool(clips, cache=one).load(2), pool.load(2))
-    assert one.bytes == 32_000  # the last one is there to be cut from
+    assert one.bytes == 32_000  # the last one is kept
     copy = pickle.loads(pickle.dumps(kept))
     assert (copy.budget, copy.bytes) == (kept.budget, 0)
     assert 2 * cache_budget(2) <= cache_budget() <= CACHE_BYTES

@@ -1,4 +1,4 @@
-"""Data checked before training: every fault is found and named, sound data passes."""
+"""Data checks before training: every fault is found and named, and good data pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RATE = 16_000
 
 
 def talk(seconds: float, seed: int, rate: int = RATE) -> np.ndarray:
-    """Syllables of gliding voice or of hiss, with pauses; changes as speech does."""
+    """Syllables of gliding voice or hiss with pauses, varying like speech."""
     rng = np.random.default_rng(seed)
     parts: list[np.ndarray] = []
     while sum(map(len, parts)) < seconds * rate:
@@ -90,7 +90,7 @@ FAULTS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_one_bad_file_is_named(kind: str, sound: Path, tmp_path: Path) -> None:
-    """A warning, since training can go on without or with it."""
+    """A warning, since training can continue with or without it."""
     FAULTS[kind](tmp_path / "bad.wav")
     report = check_clips(clips(sound / "speech", tmp_path), clips(sound / "noise"))
     assert report.errors == ()

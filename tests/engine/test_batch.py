@@ -55,7 +55,7 @@ def same_tree(one: Path, two: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve files of several formats and lengths, and one that is no audio."""
+    """Twelve files of several formats and lengths, and one that is not audio."""
     folder = tmp_path_factory.mktemp("noisy")
     kinds = [("wav", "PCM_16", 16_000), ("wav", "FLOAT", 44_100), ("flac", "PCM_24", 48_000), ("ogg", "VORBIS", 16_000)]
     for index in range(12):
@@ -108,14 +108,14 @@ def test_results_do_not_depend_on_the_number_of_jobs(
 
 
 def kill_when(process: subprocess.Popen[bytes], out: Path, files: int, number: int) -> None:
-    """Send a signal once so many results are there."""
+    """Send a signal once a number of results exist."""
     deadline = time.monotonic() + 300
     while sum(1 for path in out.rglob("*.*") if path.suffix != ".part" and path.is_file()) < files:
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.002)
     if number == signal.SIGINT:
-        os.killpg(process.pid, number)  # as a terminal does, to all processes of the command
+        os.killpg(process.pid, number)  # to all processes of the command, like a terminal
     else:
         process.send_signal(number)
 
@@ -145,7 +145,7 @@ def test_stopped_runs_go_on(
     assert same_tree(reference, out)
     rows = list(csv.DictReader(report.read_text().splitlines()))
     assert sorted(Path(row["source"]).name for row in rows) == sorted(p.name for p in noisy.rglob("*") if p.is_file())
-    # The end can come between a result and its row, which then says that the result was there.
+    # The process may end between a result and its row, which then reports an existing result.
     assert sum(row["status"] in ("done", "skipped") for row in rows) == 12
     assert sum(row["status"] == "done" for row in rows) >= 9
 
@@ -185,7 +185,7 @@ def test_two_runs_do_not_write_one_file(tmp_path: Path, tiny_model_file: Path) -
             result = subprocess.run(command(*arguments), capture_output=True, text=True)
             assert result.returncode == 0
             assert "another run" in result.stdout
-            assert "done already" not in result.stdout
+            assert "already done" not in result.stdout
             assert tree(tmp_path / "out") == [temporary_path(Path("a.wav")).name]
     assert run(*arguments).exit_code == 0
     assert tree(tmp_path / "out") == ["a.wav"]
@@ -291,7 +291,7 @@ def test_names_that_cannot_be_meant(noisy: Path, tmp_path: Path, tiny_model_file
 
 def test_beside_the_originals(tmp_path: Path, tiny_model_file: Path) -> None:
     soundfile.write(tmp_path / "a.wav", speechlike(4000), 16_000)
-    for _ in range(2):  # the second time, the first result is no input
+    for _ in range(2):  # the second time, the first result is not an input
         result = run("enhance", tmp_path, "--suffix", "_clean", "--model", tiny_model_file)
         assert result.exit_code == 0
         assert tree(tmp_path) == ["a.wav", "a_clean.wav"]
@@ -307,7 +307,7 @@ def test_form_of_the_results(tmp_path: Path, tiny_model_file: Path) -> None:
     options = ("--format", "flac", "--sample-format", "s16", "--sample-rate", 48_000, "--keep-mtime")
     result = run("enhance", tmp_path / "a.wav", "-o", out, "--model", tiny_model_file, *options)
     assert result.exit_code == 0
-    assert "44100 Hz become 48000 Hz" in result.output
+    assert "44100 Hz resampled to 48000 Hz" in result.output
     with soundfile.SoundFile(out / "a.flac") as file:
         assert (file.samplerate, file.subtype, file.frames, file.channels) == (48_000, "PCM_16", 48_000, 2)
         assert (file.title, file.artist) == ("Gespräch", "Someone")
@@ -361,7 +361,7 @@ def test_pipe_streams(tmp_path: Path, tiny_model_file: Path) -> None:
     process.stdin.write(data[:9600])  # 0.3 s
     process.stdin.flush()
     first = os.read(process.stdout.fileno(), 1 << 16)
-    assert len(first) > 2000  # while the input goes on
+    assert len(first) > 2000  # while input continues
     rest = process.communicate(data[9600:], timeout=60)[0]
     assert len(first) + len(rest) == len(data)
     assert process.returncode == 0
@@ -417,7 +417,7 @@ def test_pipe_to_nowhere(tmp_path: Path, tiny_model_file: Path) -> None:
 def test_a_signal_ends_the_input_of_a_pipe(
     number: signal.Signals, output: str, tmp_path: Path, tiny_model_file: Path
 ) -> None:
-    """What was sent before is written, though the sender goes on living and says no more."""
+    """Everything sent is written, although the sender stays alive without sending more."""
     samples = np.rint(20_000 * speechlike(32_000)[:, 0]).astype("<i2").tobytes()
     target = "-" if output == "-" else tmp_path / output
     process = subprocess.Popen(
@@ -430,7 +430,7 @@ def test_a_signal_ends_the_input_of_a_pipe(
     process.stdin.flush()
     got = b""
     if output == "-":
-        got = os.read(process.stdout.fileno(), 1 << 16)  # at work
+        got = os.read(process.stdout.fileno(), 1 << 16)  # processing has started
     else:
         wait_for(lambda: any(path.name.startswith(".dccrn-") for path in tmp_path.iterdir()))
         time.sleep(1)
@@ -469,7 +469,7 @@ def test_media_files(tmp_path: Path, tiny_model_file: Path, monkeypatch: pytest.
     options = ("-o", tmp_path / "out", "--model", tiny_model_file)
     result = run("enhance", path.parent, *options)
     assert result.exit_code == 0, result.output
-    assert "AAC samples become PCM_16" in result.output
+    assert "AAC samples converted to PCM_16" in result.output
     assert soundfile.info(tmp_path / "out" / "film.flac").channels == 2
     result = run("enhance", path.parent, *options, "--keep-video", "--noise-out", tmp_path / "noise")
     assert result.exit_code == 0, result.output
@@ -546,7 +546,7 @@ def test_a_cluster_that_loses_a_worker(noisy: Path, reference: Path, tmp_path: P
         process = subprocess.Popen(command("enhance", noisy, "-o", out, "--model", tiny_model_file, *cluster), **quiet)
         kill_when(process, out, 2, 0)
         started[1].kill()
-        assert process.wait(60) == 1  # the one that is no audio
+        assert process.wait(60) == 1  # the file that is not audio
         assert same_tree(reference, out)
         assert len(report.read_text().splitlines()) == 13
     finally:

@@ -1,4 +1,4 @@
-"""Many streams through one network: each gets what it would get alone."""
+"""Many streams through one network: each gets the same result as on its own."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def cut(rng: np.random.Generator, frames: int) -> list[int]:
 
 
 def together(network: DynamicBatching, inputs: Sequence[np.ndarray], cuts: Sequence[list[int]]) -> list[np.ndarray]:
-    """Each signal from a thread of its own, at the same time."""
+    """Each signal from its own thread, concurrently."""
     start = threading.Barrier(len(inputs))
 
     def enhance(x: np.ndarray, sizes: list[int]) -> np.ndarray:
@@ -118,7 +118,7 @@ def test_streams_do_run_together(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def count_pieces(monkeypatch: pytest.MonkeyPatch, most: int = 99, error: type[Exception] = Exception) -> list[int]:
-    """Pieces of each run of any network; runs of more than `most` fail."""
+    """Records the pieces of each run; runs of more than `most` fail."""
     sizes: list[int] = []
     advance = StreamingNetwork.advance
 

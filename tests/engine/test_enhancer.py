@@ -1,4 +1,4 @@
-"""The engine: any blocks give the whole-file result, at any rate."""
+"""The engine: any block sizes give the whole-file result, at any sample rate."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_bad_samples_are_refused_with_their_time(value: float) -> None:
     with pytest.raises(InvalidSamples, match=r"at 1\.500 s"):
         enhancer.process(x[20_000:])
     clean = speechlike(4000)
-    np.testing.assert_array_equal(enhancer(clean), Enhancer(lively(TINY), precision="fp32")(clean))  # nothing lingers
+    np.testing.assert_array_equal(enhancer(clean), Enhancer(lively(TINY), precision="fp32")(clean))  # no state remains
 
 
 def test_reset_starts_anew() -> None:

@@ -1,4 +1,4 @@
-"""Exported models: what onnxruntime makes of them, in the engine and without it."""
+"""Exported models run by onnxruntime, in the engine and without it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ BLOCKS = [(name, 1 + place % 4) for place, name in enumerate(VARIANTS)] + [("lst
 
 @pytest.mark.parametrize(("name", "hops"), BLOCKS)
 def test_every_network_equals_the_engine(name: str, hops: int, tmp_path: Path) -> None:
-    """Samples and gain, from the first to the last, for signals that end anywhere in a block or a hop."""
+    """All samples and gains, for signals that end anywhere in a block or hop."""
     model = lively(VARIANTS[name])
     hop = model.config.hop_length
     export_onnx(model, tmp_path / "model.onnx", hops * hop)
@@ -81,7 +81,7 @@ def test_every_network_equals_the_engine(name: str, hops: int, tmp_path: Path) -
 
 
 def test_presets_cover_all_that_a_graph_may_hold() -> None:
-    """An LSTM that hears the future, complex and bidirectional ones, both targets, clamped or not."""
+    """An LSTM with look-ahead, complex and bidirectional LSTMs, both targets, clamped or not."""
     assert set(VARIANTS) >= set(PRESETS)
     configs = VARIANTS.values()
     assert any(isinstance(config, LSTMConfig) and config.look_ahead for config in configs)
@@ -132,12 +132,12 @@ def test_files_tell_nothing_of_the_machine_that_wrote_them(tiny_onnx: Path) -> N
 
 
 def test_latency_is_what_is_claimed(tmp_path: Path) -> None:
-    """A change of the input moves the output no earlier than that, and with it by less than a hop."""
+    """A change of the input affects the output no earlier than the latency, and within less than a hop of it."""
     config = dataclasses.replace(SMALL_PRESETS["dccrn"], clamp=False)
     model = lively(config)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(3.0 if parameter.dim() > 1 else 1.0)  # or the way through all layers fades below float32
+            parameter.mul_(3.0 if parameter.dim() > 1 else 1.0)  # keeps all layers above float32 rounding
     metadata = export_onnx(model, tmp_path / "model.onnx", config.hop_length)
     enhancer = Enhancer(tmp_path / "model.onnx")
     assert enhancer.latency == metadata.latency + config.hop_length - 1 == Enhancer(model).latency
@@ -153,7 +153,7 @@ def test_latency_is_what_is_claimed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sample_rate", [8_000, 16_000, 44_100])
 def test_enhancer_runs_exported_models(tiny_onnx: Path, tiny_model_file: Path, sample_rate: int) -> None:
-    """At any rate, with the high band gated alike; in blocks as whole; twice in a row."""
+    """At any sample rate, with the same high-band gate; in blocks as well as whole; twice in a row."""
     x = speechlike(30_000, sample_rate, channels=2)
     exported = Enhancer(tiny_onnx, sample_rate)
     got = exported(x)
@@ -211,11 +211,11 @@ def test_command(tiny_model_file: Path, tmp_path: Path) -> None:
     arguments = ["export", str(tiny_model_file), "-o", str(file), "--block", "512"]
     run = CliRunner().invoke(app, arguments)
     assert run.exit_code == 0, run.output
-    assert "tiny in blocks of 512 samples (32 ms), output 1792 samples (112 ms) late" in run.stdout
+    assert "tiny in blocks of 512 samples (32 ms), output delayed by 1792 samples (112 ms)" in run.stdout
     assert run.stderr == ""
     run = CliRunner().invoke(app, arguments)
     assert run.exit_code == 2
-    assert "exists already" in run.stderr
+    assert "already exists" in run.stderr
     run = CliRunner().invoke(app, ["export", str(tiny_model_file), "-o", str(tmp_path / "x.onnx"), "--block", "100"])
     assert run.exit_code == 2
     assert "multiple of 256 samples" in run.stderr

@@ -1,4 +1,4 @@
-"""Sound enhanced as it happens, without a sound device."""
+"""Real-time enhancement without an audio device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RATE, BLOCK = 16_000, 512
 
 
 class Slow(Enhancer):
-    """Stands still while `gate` is not set."""
+    """Blocks while `gate` is not set."""
 
     gate: threading.Event
 
@@ -34,10 +34,10 @@ class Slow(Enhancer):
 
 
 def play(pipe: LivePipe, signal: np.ndarray, step: int = BLOCK // 2) -> np.ndarray:
-    """All of a signal, as fast as the network goes."""
+    """A whole signal, as fast as the network allows."""
     out = []
     for start in range(0, len(signal), step):
-        # The callback does not wait, and so the test does: until all that can be final is.
+        # The callback never waits, so the test waits until all final output is available.
         deadline = time.monotonic() + 20
         block = signal[start : start + step]
         while pipe._ready.available < len(block) and pipe.error is None and time.monotonic() < deadline:
@@ -76,7 +76,7 @@ def test_a_late_network_costs_silence_and_no_delay(tiny_model_file: Path) -> Non
     with LivePipe(enhancer, 1, BLOCK) as pipe:
         played = np.zeros_like(signal)
         half = len(signal) // 2
-        for start in range(0, half, BLOCK):  # with the network at a stand
+        for start in range(0, half, BLOCK):  # while the network is blocked
             pipe.exchange(signal[start : start + BLOCK], played[start : start + BLOCK])
         assert pipe.status().missing_s == (half - pipe.delay) / RATE
         assert not played[:half].any()
@@ -117,7 +117,7 @@ def test_recording_has_both_sides_aligned_and_whole(tiny_model_file: Path, tmp_p
     np.testing.assert_allclose(got[:, 0], signal[:, 0], atol=2e-7)
     whole = Enhancer(tiny_model_file, RATE)(signal)[:, 0]
     np.testing.assert_allclose(got[400:, 1], whole[400:], atol=2e-6)
-    with pytest.raises(OptionError, match="exists already"):
+    with pytest.raises(OptionError, match="already exists"):
         Recording(path, RATE, 1)
 
 

@@ -136,7 +136,7 @@ def test_batches_resume_to_the_same_bytes_and_report(tmp_path: Path, tiny_model_
 def test_pipes_and_nonsense_are_refused(tmp_path: Path) -> None:
     for command, why in (
         (["-", "--loudness", "-16"], "--loudness cannot be used with standard input or output"),
-        (["a.wav", "-o", "b.wav", "--loudness", "loud"], "takes LUFS"),
+        (["a.wav", "-o", "b.wav", "--loudness", "loud"], "level in LUFS"),
         (["a.wav", "-o", "b.wav", "--loudness", "3"], "-70 to 0"),
         (["a.wav", "-o", "b.wav", "--true-peak", "-1"], "--true-peak cannot be used without --loudness"),
     ):

@@ -57,12 +57,12 @@ def test_any_blocks_equal_the_whole_signal(name: str, precision: Precision, rng:
 
 @pytest.mark.parametrize("name", SMALL_PRESETS)
 def test_latency_is_what_is_claimed(name: str) -> None:
-    """By a change in the future: the first sample that moves lies `latency` before it, to a hop."""
+    """A change in the input first affects a sample `latency` before it, to within a hop."""
     config = dataclasses.replace(SMALL_PRESETS[name], clamp=False)
     model = lively(config)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(3.0 if parameter.dim() > 1 else 1.0)  # or the way through all layers fades below float32
+            parameter.mul_(3.0 if parameter.dim() > 1 else 1.0)  # keeps all layers above float32 rounding
     enhancer = Enhancer(model, precision="fp32")
     x = 0.1 * speechlike(20_000)[:, 0]
     expected, reach = enhancer(x), []
@@ -74,7 +74,7 @@ def test_latency_is_what_is_claimed(name: str) -> None:
 
 
 def test_live_presets_are_quick() -> None:
-    """The default's latency is at most 96 ms, that of the live one 40 ms."""
+    """The latency is at most 96 ms for the default model and 40 ms for the live one."""
     assert PRESETS["dccrn"].latency_samples <= 0.096 * 16_000
     assert PRESETS["dccrn-live"].latency_samples <= 0.040 * 16_000
 

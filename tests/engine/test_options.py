@@ -1,4 +1,4 @@
-"""Options do what they say, or are refused."""
+"""Options take effect or are rejected."""
 
 from __future__ import annotations
 
@@ -114,4 +114,4 @@ def test_auto_takes_cuda_or_the_cpu_and_never_mps(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert pick_device("auto").type == "cpu"
-    assert "never takes `mps`" in (pick_device.__doc__ or "")
+    assert "never `mps`" in (pick_device.__doc__ or "")

@@ -1,4 +1,4 @@
-"""Composite measures and their parts agree with an independent implementation."""
+"""Composite metrics and their components agree with an independent implementation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dccrn_cli.metrics.spectral import _autocorrelation, _nearest_peaks, _predic
 
 RATE = 16_000
 
-# LLR, WSS and SNRseg by pysepm-evo 0.1.1 (LLR as it stands in its composite measures).
+# LLR, WSS and SNRseg by pysepm-evo 0.1.1 (LLR as in its composite metrics).
 GOLDEN = {
     (0, 0.1): (1.677314695, 41.319124573, -9.126581101),
     (1, 0.01): (0.782088374, 24.776268608, -1.823363225),
@@ -21,7 +21,7 @@ GOLDEN = {
 
 
 def babble(seed: int, noise: float, samples: int = 3 * RATE) -> tuple[np.ndarray, np.ndarray]:
-    """A signal with speech-like slopes, bursts and pauses, and the same in noise: `(samples,)` each."""
+    """A signal with speech-like slopes, bursts and pauses, clean and in noise, each `(samples,)`."""
     rng = np.random.default_rng(seed)
     time = np.arange(samples) / RATE
     voice = np.sin(np.outer(2 * np.pi * 140 * time, np.arange(1, 30))) @ (0.8 ** np.arange(29))

@@ -1,4 +1,4 @@
-"""Loudness by BS.1770-4, on the test signals of EBU Tech 3341 made by formula."""
+"""Loudness by BS.1770-4, on synthesised test signals of EBU Tech 3341."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures agree with their reference packages, and refuse what they cannot measure."""
+"""Metrics agree with their reference packages, and reject what they cannot measure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def pair(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bursts(count: int, sample_rate: int = 16_000) -> np.ndarray:
-    """Noise of 0.4 s, `count` times, each followed by 0.6 s of near silence."""
+    """`count` bursts of 0.4 s of noise, each followed by 0.6 s of near silence."""
     rng = np.random.default_rng(0)
     gate = np.arange(count * sample_rate) % sample_rate < 0.4 * sample_rate
     return rng.standard_normal(len(gate)) * np.where(gate, 0.1, 1e-5)
@@ -321,7 +321,7 @@ def test_signals_that_do_not_fit(pair: tuple[np.ndarray, np.ndarray]) -> None:
 
 
 class FakeNetwork:
-    """Answers with the window's first sample, which tells where it began."""
+    """Returns the first sample of the window, which identifies its position."""
 
     def __init__(self) -> None:
         self.windows: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""Dynamic mixing: what examples hold, that they are set by seed and number, and what they cost."""
+"""Dynamic mixing: contents of examples, their dependence on seed and number, and their cost."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ def test_every_kind_of_example(kind: str, data: Path) -> None:
     for number in range(6):
         noisy, clean = made.example(number)
         assert np.isfinite(noisy).all()
-        assert np.abs(noisy).max() <= 1.2  # a coder may overshoot
+        assert np.abs(noisy).max() <= 1.2  # a codec may overshoot
         assert np.abs(clean).max() > 1e-4
         assert np.array_equal(noisy, clean) == (kind == "clean")
         np.testing.assert_array_equal(again.example(number)[0], noisy)
 
 
 def test_noise_alone_leads_in(data: Path) -> None:
-    """Half of an example at most; noise from its first sample to its last, speech after the lead-in alone."""
+    """At most half of an example; noise throughout, speech only after the lead-in."""
     options = PLAIN | {"lead_in": 1.0, "seconds": 2.0, "floor_db": (-150.0, -150.0), "snr_db": (0.0, 0.0)}
     leads = []
     for number in range(24):
@@ -190,7 +190,7 @@ def test_clipping_cuts_the_mixture_and_not_the_target(data: Path) -> None:
 
 @pytest.mark.parametrize("measured", [False, True])
 def test_targets_hold_what_they_say_of_a_room(data: Path, tmp_path: Path, measured: bool) -> None:
-    """The mixture is the same for all; dry and early speech lie in it in time and level."""
+    """The mixture is the same for all targets; dry and early speech match it in time and level."""
     options = PLAIN | {"reverb": 1.0, "clean": 1.0, "floor_db": (-150.0, -150.0), "seconds": 2.0}
     rooms = None
     if measured:
@@ -217,11 +217,11 @@ def test_targets_hold_what_they_say_of_a_room(data: Path, tmp_path: Path, measur
         if np.allclose(heard, direct + 0.4 * echo + 0.6 * late, atol=1e-5):
             np.testing.assert_allclose(early[1], direct + 0.4 * echo, atol=1e-5)
             nearest += 1
-    assert (1 <= nearest <= 7) == measured  # simulated rooms are used besides
+    assert (1 <= nearest <= 7) == measured  # simulated rooms are used as well
 
 
 def test_speech_and_noise_keep_the_same_share_of_the_band(data: Path) -> None:
-    """Whatever narrows the band narrows that of both."""
+    """Any band limit applies to both."""
     for options in ({"band_limit": 1.0, "codec": 0.0}, {"band_limit": 0.0, "codec": 1.0}):
         made = mixer(data, **PLAIN | options | {"snr_db": (0.0, 0.0)})
         for number in range(12):

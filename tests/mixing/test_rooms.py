@@ -1,4 +1,4 @@
-"""Rooms: images where they must be, decays as theory has them, and what targets keep."""
+"""Rooms: positions of images, decays as in theory, and the parts kept by targets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def t60_s(response: np.ndarray) -> float:
 
 def test_direct_sound_comes_when_and_as_loud_as_it_must(rng: np.random.Generator) -> None:
     for distance_m in (0.5, 1.0, 2.2222, 3.7):
-        room = even((40.0, 40.0, 40.0), 0.5)  # walls are far
+        room = even((40.0, 40.0, 40.0), 0.5)  # distant walls
         scene = Scene(room, np.array([[20 + distance_m, 20.0, 20.0]]), np.array([20.0, 20.0, 20.0]))
         (response,) = impulse_responses(scene, 1024, rng)
         spectrum = np.fft.rfft(response.astype(np.float64))
@@ -58,7 +58,7 @@ def test_direct_sound_comes_when_and_as_loud_as_it_must(rng: np.random.Generator
 
 
 def test_first_images_lie_behind_the_walls() -> None:
-    """One reflection: mirrored at a wall, times the root of the energy that the wall leaves."""
+    """A single reflection, mirrored at a wall and scaled by the root of the energy not absorbed."""
     distance_m, factor = image_sources(ROOM, SOURCE, MICROPHONE, 30.0)
     mirrored = {
         (-1.0, 1.5, 1.2): 0.9, (9.0, 1.5, 1.2): 0.8, (1.0, -1.5, 1.2): 0.7, (1.0, 6.5, 1.2): 0.6,
@@ -78,11 +78,11 @@ def test_first_images_lie_behind_the_walls() -> None:
     ("size_m", "absorption"), [((5.0, 4.5, 4.0), 0.2), ((4.0, 3.5, 3.0), 0.5), ((6.0, 5.0, 4.5), 0.1)]
 )
 def test_reverberation_time(size_m: tuple[float, float, float], absorption: float, rng: np.random.Generator) -> None:
-    """Near Eyring's, which takes sound for evenly spread; and the model's own, which does not."""
+    """Close to Eyring's formula, which assumes a diffuse field, and to the model's own, which does not."""
     room = even(size_m, absorption)
     scene = Scene(room, np.array([[1.2, 1.1, 1.3]]), np.array([2.9, 2.3, 1.6]))
     (response,) = impulse_responses(scene, round(1.2 * room.t60_s * SAMPLE_RATE), rng)
-    measured_s = t60_s(np.diff(response))  # without what images add up to near 0 Hz
+    measured_s = t60_s(np.diff(response))  # without the images' sum near 0 Hz
     assert measured_s == pytest.approx(eyring_s(room), rel=0.25)
     assert measured_s == pytest.approx(room.t60_s, rel=0.15)
 
@@ -96,7 +96,7 @@ def test_the_tail_goes_on_as_the_images_would(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(short[:same], followed[:same])
     for start in range(960, samples - 400, 400):
         powers = [np.square(np.diff(x[start : start + 400])).mean() for x in (short, followed)]
-        # Noise has its power in all of the band; so have images but for their rest near 0 Hz.
+        # Noise spreads its power over the whole band; so do images, except near 0 Hz.
         assert 10 * math.log10(powers[0] / powers[1]) == pytest.approx(0, abs=1.5)
 
 

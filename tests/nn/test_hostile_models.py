@@ -1,4 +1,4 @@
-"""Model files are hostile input: every failure is a CheckpointError, in little time and memory."""
+"""Model files are untrusted input: every failure is a CheckpointError, using little time and memory."""
 
 from __future__ import annotations
 

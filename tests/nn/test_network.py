@@ -36,7 +36,7 @@ def test_stft_reconstructs_any_length(config: DCCRNConfig, length: int) -> None:
     stft = STFT(config)
     x = torch.randn(2, length, generator=torch.Generator().manual_seed(length))
     y = stft.synthesise(stft.analyse(stft.pad(x)), length)
-    # Where a Hann window alone fades over the last samples, the division by its square costs digits.
+    # Where only the end of a Hann window covers the last samples, dividing by its square costs precision.
     torch.testing.assert_close(y, x, atol=2e-4, rtol=0)
 
 
@@ -165,7 +165,7 @@ def test_configuration_round_trip() -> None:
         assert config_from_dict(json.loads(json.dumps(config.to_dict()))) == config
     with pytest.raises(CheckpointError):
         config_from_dict({"colour": "blue"})
-    assert config_from_dict({"rnn_units": 8}) == DCCRNConfig(rnn_units=8)  # files older than other architectures
+    assert config_from_dict({"rnn_units": 8}) == DCCRNConfig(rnn_units=8)  # files that predate the other architectures
     with pytest.raises(OptionError, match="dccrn-cl"):
         preset("dccrn-x")
 
@@ -189,10 +189,10 @@ def test_a_widened_network_starts_as_the_same_function(name: str) -> None:
     with torch.no_grad():
         before, after = narrow(signal), wide(signal)
     change = 10 * torch.log10((after - before).square().sum() / before.square().sum())
-    assert change < (-20 if dual else -100)  # layer norms over more channels are not quite the same
+    assert change < (-20 if dual else -100)  # layer norms over more channels differ slightly
 
     optimizer = torch.optim.SGD(wide.train().parameters(), lr=0.1)
-    for _ in range(2):  # what is new is heard after the first step
+    for _ in range(2):  # new weights take effect after the first step
         optimizer.zero_grad()
         wide(signal).square().sum().backward()
         optimizer.step()
@@ -213,7 +213,7 @@ def test_the_same_weights_start_a_network_of_another_look_ahead() -> None:
 def test_prelu_is_that_of_torch_with_its_gradients() -> None:
     ours, theirs = PReLU(0.3), torch.nn.PReLU(init=0.3)
     x = torch.randn(2, 8, 6, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
-    ways = torch.randn(2, 16, 6, 5)[:, ::2]  # other strides than those of x
+    ways = torch.randn(2, 16, 6, 5)[:, ::2]  # strides different from those of x
     for layer in (ours, theirs):
         layer(x).backward(ways)
     torch.testing.assert_close(ours(x), theirs(x))

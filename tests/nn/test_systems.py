@@ -66,8 +66,8 @@ def on_meta(config: NetworkConfig) -> SpectralNetwork:
 @pytest.mark.parametrize(
     ("name", "ours", "papers"),
     [
-        # CRN: ours is the count of its authors' code. The others fall short of what the DCCRN
-        # paper says by 6, 4 and 9 % with all sizes that it names.
+        # CRN: the count of its authors' code. The others are 6, 4 and 9 % below the DCCRN paper's
+        # figures with all sizes that it gives.
         ("crn", 17.58, 17.58),
         ("complex-crn", 5.71, 6.1),
         ("lstm", 9.18, 9.6),
@@ -84,7 +84,7 @@ def test_cost_of_the_crn_is_that_of_its_authors_code() -> None:
     assert macs_per_second(preset("crn")) / 1e9 == pytest.approx(2.16, rel=0.02)
 
 
-@pytest.mark.filterwarnings("ignore:TF32")  # of looking at oneDNN's settings
+@pytest.mark.filterwarnings("ignore:TF32")  # from reading oneDNN's settings
 @pytest.mark.parametrize("name", ["dccrn", "dccrn-small", "dccrn-cl", *SYSTEMS])
 def test_cost_is_what_torch_counts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's counter sees convolutions and matrix products, by the same rule."""
@@ -99,7 +99,7 @@ def test_cost_is_what_torch_counts(name: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 def first_moved(model: SpectralNetwork, at: int) -> int:
-    """First output sample that a click at sample `at` moves."""
+    """First output sample affected by a click at sample `at`."""
     x = 0.1 * torch.randn(1, at + 2000, generator=torch.Generator().manual_seed(0))
     y = x.clone()
     y[:, at] += 5.0
@@ -118,7 +118,7 @@ def test_the_future_matters_as_far_as_stated(name: str) -> None:
     model = lively(config)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(3.0 if parameter.dim() > 1 else 1.0)  # or the way through all layers fades below float32
+            parameter.mul_(3.0 if parameter.dim() > 1 else 1.0)  # keeps all layers above float32 rounding
     start = 40 * config.hop_length - config.overlap  # of a frame
     newest = start + config.look_ahead * config.hop_length
     for place in (config.win_length - config.hop_length + 40, config.win_length - 30):

@@ -1,4 +1,4 @@
-"""The listening page, in a real browser where there is one."""
+"""The listening page in a real browser, if there is one."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_data_and_sound(compared: Path, folders: Path) -> None:
     file = next(file for file in data["files"] if file["name"] == "talk 5.wav")
     assert [version["label"] for version in file["versions"]] == ["Noisy", "ours", "theirs", "Reference"]
     assert SCRIPT not in compared.read_text("utf-8")
-    # Half the level is 6 dB less loud, and matching takes them from the louder one.
+    # Half the level is 6 dB quieter, and matching attenuates the louder one by that.
     ours, theirs = file["versions"][1], file["versions"][2]
     assert ours["lufs"] - theirs["lufs"] == pytest.approx(6.0, abs=0.2)
     loudness = [version["lufs"] + version["matchDb"] for version in file["versions"]]
@@ -154,7 +154,7 @@ def test_page_in_a_browser(window: Any, compared: Path) -> None:
     assert f"{SCRIPT}.wav" in names
     press(window, "l", " ")
     wait(window, "return listening.player.playing && listening.player.position() > 0.2")
-    # Switching goes on at the same moment.
+    # Switching continues at the same moment.
     before, heard, after, passed = window.execute_script(
         "const began = performance.now(), before = listening.player.position();"
         "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '3', bubbles: true}));"
@@ -216,7 +216,7 @@ def test_switch_without_gap_or_click(window: Any, compared: Path) -> None:
         })();
         """
     )
-    assert difference < 1e-3  # what both versions share goes through unchanged
+    assert difference < 1e-3  # the common part of both versions passes unchanged
     assert peak == pytest.approx(0.6, abs=1e-3)
     assert steps < 0.4 / 100  # the change takes 8 ms and not a sample
 

@@ -1,4 +1,4 @@
-"""Results of blind tests, joined."""
+"""Combined results of blind tests."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def test_abx_by_guessing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("{", "no JSON"),
-        ("[1]", "no result"),
-        ('{"format": "dccrn listening test", "method": "other", "rows": [1]}', "not known"),
+        ("{", "not a JSON"),
+        ("[1]", "not a listening test result"),
+        ('{"format": "dccrn listening test", "method": "other", "rows": [1]}', "unknown kind"),
         ('{"format": "dccrn listening test", "method": "rating", "rows": [{"system": "a", "rating": 300}]}', "damaged"),
         (
             '{"format": "dccrn listening test", "method": "abx", "rows": [{"a": "a", "b": "b", "correct": 1}]}',

@@ -1,4 +1,4 @@
-"""Which estimate belongs to which reference, results of `dccrn enhance` beside their originals included."""
+"""Pairing of estimates with references, including results of `dccrn enhance` beside their originals."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_originals_beside_the_results_are_not_scored(tmp_path: Path) -> None:
     assert [one["file"] for one in data["files"]] == ["talk0_clean.wav", "talk1_clean.wav"]
     assert all(one["values"]["snr"] > 30 > one["noisy_values"]["snr"] for one in data["files"])
     assert [(one["file"], one["note"]) for one in data["unmatched"]] == [("talk2.wav", "no estimate")]
-    assert "3 originals beside the results not scored" in result.stderr
+    assert "3 originals beside the results skipped" in result.stderr
     assert result.exit_code == 1
 
 
@@ -97,7 +97,7 @@ def test_an_unreadable_folder_stops_no_other(tmp_path: Path, monkeypatch: pytest
 
 
 class Network:
-    """In place of DNSMOS."""
+    """Stands in for DNSMOS."""
 
 
 def test_dnsmos_needs_no_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_dnsmos_needs_no_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert [len(one["values"]) for one in files] == [3, 3]
         assert files[0]["reference"] is None
         assert 1 < files[0]["values"]["dnsmos_ovrl"] < 5
-    # The package `speechmos` in place of the option.
+    # The package `speechmos` instead of the option.
     monkeypatch.setattr(dnsmos_module, "find_dnsmos_model", lambda path=None: tmp_path / "model.onnx")
     assert len(score_folders(None, tmp_path / "out", metrics=["dnsmos"])) == 2
     assert "dnsmos_sig" in choose_metrics(["all"], True)

@@ -1,4 +1,4 @@
-"""`dccrn score`: every cell right, or empty with a reason."""
+"""`dccrn score`: every cell correct, or empty with a reason."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_values_are_those_of_score_pair(sets: Path) -> None:
 
 def test_jobs_make_no_difference(sets: Path) -> None:
     one, two = (score_folders(sets / "clean", sets / "out", metrics=FAST, jobs=jobs, cache=False) for jobs in (1, 2))
-    # Where arrays lie in memory changes the last digit of sums.
+    # Memory alignment changes the last digit of sums.
     assert [record["values"] for record in one] == [pytest.approx(record["values"], rel=1e-12) for record in two]
 
 
@@ -246,7 +246,7 @@ def test_snr_is_measured_where_no_name_tells_it(sets: Path) -> None:
     assert result.exit_code == 0
     assert "6 measured, in classes of 5 dB" in result.stderr
     assert re.findall(r"^(\S+)(?: dB)? +out", result.stdout, re.MULTILINE) == ["-5", "0", "10", "all"]
-    assert "6 not known" in run(*arguments).stderr
+    assert "6 unknown" in run(*arguments).stderr
 
 
 def test_metadata_is_found_and_joined(sets: Path) -> None:
@@ -400,7 +400,7 @@ def test_a_process_that_dies_costs_one_file(sets: Path) -> None:
 
 
 class Killer(Store):
-    """Takes its process along."""
+    """Kills its process."""
 
     def save(self, reference: Path | None, *rest: Any) -> None:
         assert reference is not None
@@ -426,7 +426,7 @@ def test_ctrl_c(sets: Path, own_cache: Path, jobs: int) -> None:
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=20)
     assert process.returncode == 130, (out, error)
-    assert "Interrupted; the same command goes on." in error
+    assert "Interrupted; rerun the same command to resume." in error
     assert "Traceback" not in error
     assert out == ""
 

@@ -1,4 +1,4 @@
-"""Pairs that cannot be measured as they are: refused with a reason, or repaired and that is said."""
+"""Mismatched pairs are rejected with a reason, or repaired with a note."""
 
 from __future__ import annotations
 

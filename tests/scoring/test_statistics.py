@@ -1,4 +1,4 @@
-"""One interval, one test and one set of SNR classes, in tables and pictures alike."""
+"""Intervals, tests and SNR classes shared by tables and pictures."""
 
 from __future__ import annotations
 

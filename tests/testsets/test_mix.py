@@ -1,4 +1,4 @@
-"""Test sets: what is mixed, that it is what the metadata say, and that it comes out the same again."""
+"""Test sets: contents, agreement with their metadata, and reproducibility."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ def test_dry_target_is_the_direct_sound(data: Path) -> None:
 
 
 def test_a_frame_at_the_limit_of_active_speech_does_not_move_the_snr(data: Path, tmp_path: Path) -> None:
-    """Rounding moves such frames across the limit, and with them the level of what is active."""
+    """Rounding moves such frames across the activity threshold, which changes the active level."""
     speech = np.zeros(24_000)
     speech[3200:9600] = 0.3 * np.sin(np.arange(6400))
     speech[12_800:13_440] = 0.003 * np.sin(np.arange(640))
@@ -311,7 +311,7 @@ def test_seen_and_unseen(data: Path) -> None:
 def test_unseen_noise_is_what_finetuning_sets_aside(data: Path, tmp_path: Path) -> None:
     result = mix(data, tmp_path / "a", "--protocol", "losses", "--count", 14)
     assert result.exit_code == 0, result.output
-    assert "1 of 4 recordings of noise taken as unseen" in result.output
+    assert "1 of 4 recordings of noise treated as unseen" in result.output
     _, held = set_aside(find_clips([data / "noise"]), HELD_OUT, "noise")
     rows = read_rows(tmp_path / "a" / "metadata.csv")
     used = {kind: {row.noise for row in rows if row.noise_set == kind} for kind in ("seen", "unseen")}

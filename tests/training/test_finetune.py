@@ -1,4 +1,4 @@
-"""Fine-tuning: better on the user's noise, or refused."""
+"""Fine-tuning: better on the user's noise, or rejected."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_better_model_is_written_and_used_at_once(data: Path, tmp_path: Path) 
     assert code == 0, said
     assert "your noise, all" in said
     assert "4 + 2 speech files" in said
-    for part in ("of scoring", "in 20 steps; loss ", " in all"):
+    for part in ("of scoring", "in 20 steps; loss ", " in total"):
         assert part in said, part
     provenance = load_checkpoint(output)[1]
     figures = provenance["finetuned"]
@@ -94,7 +94,7 @@ def test_a_better_model_is_written_and_used_at_once(data: Path, tmp_path: Path) 
     arguments = ["enhance", str(tmp_path / "x.wav"), "-o", str(tmp_path / "y.wav"), "--model", str(output)]
     assert CliRunner().invoke(app, arguments).exit_code == 0
     before = output.read_bytes()
-    code, said = run(*sources, "--steps", "1")  # hardly trained: worse than what is there
+    code, said = run(*sources, "--steps", "1")  # hardly trained: worse than the existing model
     assert code == 1
     assert "Refused" in said
     assert output.read_bytes() == before
@@ -102,7 +102,7 @@ def test_a_better_model_is_written_and_used_at_once(data: Path, tmp_path: Path) 
 
 def test_the_whole_time_is_said_beforehand() -> None:
     assert _expected(20, 600, 70) == (
-        "About 11 min 30 s in all: 20.0 s so far, 10 min 00 s of training, about 1 min 10 s of scoring"
+        "About 11 min 30 s in total: 20.0 s so far, 10 min 00 s of training, about 1 min 10 s of scoring"
     )
 
 
@@ -227,7 +227,7 @@ def test_a_killed_run_goes_on(data: Path, tiny_model_file: Path, tmp_path: Path)
     assert not (tmp_path / "mine.safetensors").exists()
     code, said = run("--clean", data / "speech", "--noise", data / "noise", "--model", str(tiny_model_file),
                      "-o", tmp_path / "mine.safetensors")  # fmt: skip
-    assert "Going on after step" in said
+    assert "Resuming after step" in said
     assert code in (0, 1)
     assert not run_folder.exists()
 

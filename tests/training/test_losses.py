@@ -236,7 +236,7 @@ def test_what_is_too_much_may_cost_more_than_what_is_too_little() -> None:
 @pytest.mark.parametrize("floor_db", [-math.inf, -100.0, -55.0])
 @pytest.mark.parametrize("name", TERMS)
 def test_losses_of_noise_alone_are_bounded(name: str, floor_db: float) -> None:
-    """They fall with what is left of the noise, and pull no harder than those of speech."""
+    """They fall with the residual noise, with gradients no larger than those of speech."""
     speech, noise = signals(8000)
     clean = 10 ** (floor_db / 20) * noise.flip(-1)
     options = LossOptions(terms={name: 1.0})
@@ -260,7 +260,7 @@ def test_losses_of_noise_alone_are_bounded(name: str, floor_db: float) -> None:
 
 
 def test_no_speech_is_known_by_the_noisy_signal_alone() -> None:
-    """Faint speech is speech; without a noisy signal all is."""
+    """Faint speech counts as speech; without a noisy signal everything does."""
     clean, noise = signals()
     options = LossOptions(terms={"pmsqe": 1.0, "pesq": 1.0})
     for gain in (1.0, 1e-3):
@@ -271,7 +271,7 @@ def test_no_speech_is_known_by_the_noisy_signal_alone() -> None:
 
 
 def test_spectra_are_those_of_the_resynthesised_signal() -> None:
-    """What inverse transforms average out is not in the loss: a mask is judged by what is heard of it."""
+    """Inconsistencies averaged out by the inverse transform do not count: a mask is judged by its audible effect."""
     clean, noise = signals()
     window = torch.hann_window(512).sqrt()
     spectrum = torch.stft(clean + noise, 512, 256, window=window, return_complex=True)

@@ -1,4 +1,4 @@
-"""Muon against torch's own optimizers."""
+"""Muon compared with torch's optimizers."""
 
 from __future__ import annotations
 

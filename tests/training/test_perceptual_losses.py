@@ -1,4 +1,4 @@
-"""PESQ and PMSQE as losses, against what they are to agree with."""
+"""PESQ and PMSQE as losses, compared with their references."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_pesq_of_the_clean_signal_is_the_best() -> None:
 
 
 def test_bands_are_calibrated() -> None:
-    """P.862: a tone of 1 kHz with an amplitude of 29.54 has a peak density of 10 000 and is 1 sone loud."""
+    """P.862: a 1 kHz tone with an amplitude of 29.54 has a peak density of 10 000 and a loudness of 1 sone."""
     scale = bark_scale(torch.device("cpu"), torch.float64)
     tone = 29.54 * torch.sin(2 * np.pi * torch.arange(N_FFT + HOP, dtype=torch.float64) / 16)[None]
     density = power_spectra(tone, torch.hann_window(N_FFT, dtype=torch.float64)) @ scale.matrix

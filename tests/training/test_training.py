@@ -127,7 +127,7 @@ def test_schedules(data: Path, tmp_path: Path) -> None:
     assert cosine.options.learning_rate(99) < 0.02
     plateau = trainer(data, tmp_path, schedule="plateau", patience=1, early_stop=2, lr=1e-30, steps=100)
     steps = [progress.step for progress in plateau.run()]
-    assert plateau.rate_scale < 1  # no progress at such a rate: halved, then stopped early
+    assert plateau.rate_scale < 1  # no improvement at this rate: halved, then stopped early
     assert steps[-1] < 100
 
 
@@ -233,7 +233,7 @@ def test_train_command_and_use_of_its_model(command: list[str], tmp_path: Path) 
     assert "Best:" in result.output
     result = CliRunner().invoke(app, [*command, "--steps", "12", "--init", str(tmp_path / "run" / "best.safetensors")])
     assert result.exit_code == 0, result.output
-    assert "going on after step 6" in result.output
+    assert "resuming after step 6" in result.output
     soundfile.write(tmp_path / "x.wav", speechlike(8000), 16_000)
     model = tmp_path / "run" / "best.safetensors"
     arguments = ["enhance", str(tmp_path / "x.wav"), "-o", str(tmp_path / "y.wav"), "--model", str(model)]
@@ -250,7 +250,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(command: list[str], tmp_path:
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on" in output
+    assert "rerun the same command to resume" in output
     state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
     assert state["progress"]["step"] >= 6
     assert not [name for name in os.listdir(tmp_path / "run") if name.endswith(".tmp")]

@@ -1,4 +1,4 @@
-"""Training runs as a user has them: killed, on a full disk, on several processes, after a recipe."""
+"""Training runs in practice: killed, on a full disk, on several processes, from a recipe."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def arguments(data: Path, run: Path, *more: str) -> list[str]:
 
 
 def logged_steps(run: Path) -> list[int]:
-    """Steps that the log of a run tells of."""
+    """Steps in the log of a run."""
     return [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
 
 
@@ -85,7 +85,7 @@ def test_a_killed_run_ends_in_the_same_bytes(data: Path, tmp_path: Path) -> None
         process = subprocess.Popen([sys.executable, "-m", "dccrn_cli", *arguments(data, killed)])
         deadline = time.monotonic() + 300
         while process.poll() is None and time.monotonic() < deadline:
-            state = RunFolder(killed).load()  # it is written whole, so it can be read at any moment
+            state = RunFolder(killed).load()  # written atomically, so readable at any moment
             if state is not None and state["progress"]["step"] >= wait_until:
                 process.send_signal(signal.SIGKILL)
                 kills += 1
@@ -140,10 +140,10 @@ def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
         return result.stdout
 
     said = train(tmp_path / "whole")
-    assert said.count("Best:") == 1  # only one of them speaks
+    assert said.count("Best:") == 1  # only one process prints
     train(tmp_path / "parts", "--steps", "12")
-    assert "going on after step 12" in train(tmp_path / "parts")
-    # Gradients are summed in another order after a start, which moves weights that do not matter.
+    assert "resuming after step 12" in train(tmp_path / "parts")
+    # After a restart gradients are summed in another order, which changes insignificant weights.
     heard = torch.from_numpy(speechlike(8_000)[:, 0])[None]
     with torch.inference_mode():
         one, other = (load_checkpoint(tmp_path / run / "best.safetensors")[0](heard) for run in ("parts", "whole"))

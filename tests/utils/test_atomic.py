@@ -1,4 +1,4 @@
-"""One way to write files whole, which nobody can lead astray."""
+"""Atomic writes, which cannot be subverted by planted files."""
 
 from __future__ import annotations
 

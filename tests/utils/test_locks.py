@@ -1,4 +1,4 @@
-"""Two runs keep out of each other's way, and a lock dies with its process."""
+"""Concurrent runs do not interfere, and a lock ends with its process."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_odd_names_go_through_a_report(tmp_path: Path, suffix: str) -> None:
     with RecordWriter(path, ["source"], lambda row: False) as table:
         for name in names:
             table.write({"source": name})
-    text = path.read_bytes().decode("utf-8")  # valid, whatever the names are
+    text = path.read_bytes().decode("utf-8")  # valid whatever the names
     assert "caf\\xe9.wav" in text.replace("\\\\", "\\")
     with RecordWriter(path, ["source"], lambda row: False) as table:
         assert table.kept == {*ODD, "caf\\xe9.wav"}
@@ -169,7 +169,7 @@ def test_a_scheduler_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(processes_module, "ANSWER_S", 0.2)
     never = threading.Event()
-    with pytest.raises(OptionError, match="does not answer within"):
+    with pytest.raises(OptionError, match="did not respond within"):
         processes_module._connect(SimpleNamespace(Client=lambda *_, **__: never.wait(5)), "host:1")
 
     def fail(*_: object, **__: object) -> None:

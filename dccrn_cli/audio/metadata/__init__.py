@@ -1,8 +1,8 @@
-"""Chunks, tags, cover art and chapters, from one file into another.
+"""Transfers chunks, tags, cover art and chapters from one file to another.
 
-Between files of one kind all of it is copied byte for byte, also what nothing here knows by name. From one kind to
-another goes what both can express, by way of `Common`. This is code of its own and no library of tags: the usual one,
-mutagen, is under the GPL and would have to stay an optional extra, while nothing may get lost without it.
+Between files of the same kind all metadata are copied byte for byte, known or unknown. Between different kinds,
+whatever both can express is transferred through `Common`. No tag library is used: the usual one, mutagen, is under
+the GPL and would have to remain an optional extra, yet nothing may be lost without it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _POSITIONS = frozenset({b"cue ", b"bext", b"smpl", b"MARK", b"plst"})
 
 
 def family(format: str, endian: str) -> str:
-    """Of a container by libsndfile's name; "" for those with strings alone."""
+    """Metadata family of a container by libsndfile's name; "" for those with strings only."""
     found = _FAMILIES.get(format, "")
     return "RIFX" if found == "RIFF" and endian == "BIG" else found
 
 
 def read_metadata(file: BinaryIO, size: int) -> Metadata:
-    """What stands beside the sound of a file.
+    """Read the metadata of a file.
 
     Args:
-        file: seekable.
-        size: in bytes.
+        file: seekable file.
+        size: size in bytes.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     file.seek(0)
     head = file.read(12)
@@ -60,7 +60,7 @@ def read_metadata(file: BinaryIO, size: int) -> Metadata:
 
 
 def takes_strings(metadata: Metadata, format: str, endian: str) -> bool:
-    """libsndfile's strings are written, since nothing else says the same."""
+    """Whether to write libsndfile's strings, since nothing else would carry the same information."""
     target = family(format, endian)
     return not target or (target != metadata.family and target not in ("FLAC", "OGG", "MP3"))
 
@@ -68,19 +68,19 @@ def takes_strings(metadata: Metadata, format: str, endian: str) -> bool:
 def write_metadata(
     file: BinaryIO, metadata: Metadata, format: str, endian: str, *, other_rate: bool = False
 ) -> list[str]:
-    """Put what is known into a finished file.
+    """Write metadata to a finished file.
 
     Args:
-        file: opened "r+b".
-        metadata: of the original.
-        format, endian: of the file, in libsndfile's names.
-        other_rate: its sample rate is not that of the original.
+        file: file opened "r+b".
+        metadata: metadata of the source.
+        format, endian: format and byte order of the file, in libsndfile's names.
+        other_rate: whether its sample rate differs from the source's.
 
     Returns:
-        What could not be carried over, in plain words.
+        Notes on what could not be carried over.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     target = family(format, endian)
     notes = list(metadata.notes)
@@ -88,8 +88,8 @@ def write_metadata(
         written = _copy(file, metadata, target)
         counted = sorted({name.decode().strip() for name, _ in metadata.blocks if name in _POSITIONS})
         if other_rate and counted:
-            notes.append(f"positions in {', '.join(counted)} count samples at the original's rate")
-        return notes if written else [*notes, f"{format} does not hold its {len(metadata.blocks)} pieces of metadata"]
+            notes.append(f"positions in {', '.join(counted)} refer to the original sample rate")
+        return notes if written else [*notes, f"{format} cannot store its {len(metadata.blocks)} pieces of metadata"]
     common = metadata.common()
     if not common.comments:
         strings = metadata.strings.items()
@@ -125,7 +125,7 @@ def _copy(file: BinaryIO, metadata: Metadata, target: str) -> bool:
 
 
 def _write_tag_chunk(file: BinaryIO, metadata: Metadata, common: Common, target: str) -> bool:
-    """An ID3 tag in a chunk, where libsndfile's strings do not say all."""
+    """Write an ID3 tag in a chunk if libsndfile's strings do not carry everything."""
     if not left_out(Common(common.comments, common.pictures, common.chapters), metadata.strings):
         return True
     return riff.write(file, [(b"ID3 " if target == "FORM" else b"id3 ", id3.build(common))], 0)

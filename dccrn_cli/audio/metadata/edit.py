@@ -1,4 +1,4 @@
-"""Bytes put into the middle of a file, in place."""
+"""Inserts bytes in the middle of a file in place."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _PIECE = 1 << 20
 
 
 def replace_bytes(file: BinaryIO, start: int, stop: int, data: bytes) -> None:
-    """Put other bytes in place of those from `start` to `stop`; what follows moves.
+    """Replace the bytes from `start` to `stop`, moving those that follow.
 
     Args:
-        file: opened for reading and writing.
+        file: file open for reading and writing.
     """
     size, shift = file.seek(0, os.SEEK_END), len(data) - (stop - start)
     places = range(stop, size, _PIECE)

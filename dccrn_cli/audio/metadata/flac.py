@@ -1,4 +1,4 @@
-"""Metadata blocks of FLAC files, and Vorbis comments, which Ogg files have too (RFC 9639)."""
+"""Metadata blocks of FLAC files, and Vorbis comments, which Ogg files use too (RFC 9639)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PICTURE_KEY = "METADATA_BLOCK_PICTURE"
 
 
 def _blocks(file: BinaryIO, start: int) -> Iterable[tuple[int, int, int, bool]]:
-    """Type, place and size of the content of each block, and whether it is the last."""
+    """Type, position and size of the content of each block, and whether it is the last."""
     at = start + 4
     while True:
         file.seek(at)
@@ -34,13 +34,13 @@ def _blocks(file: BinaryIO, start: int) -> Iterable[tuple[int, int, int, bool]]:
 
 
 def read(file: BinaryIO, start: int) -> Metadata:
-    """All blocks but those that describe the samples; `start` is that of the FLAC stream in the file."""
+    """Read all blocks except those that describe the samples; `start` is where the FLAC stream starts."""
     blocks, notes, left = [], [], MAX_BYTES
     for kind, at, size, _ in _blocks(file, start):
         if kind in (_STREAMINFO, _PADDING, _SEEKTABLE) or kind > _PICTURE:
             continue
         if size > left:
-            notes.append(f"metadata of {size:,} bytes are left out")
+            notes.append(f"{size:,} bytes of metadata are omitted")
             continue
         left -= size
         file.seek(at)
@@ -61,10 +61,10 @@ def _common(blocks: Sequence[tuple[bytes, bytes]]) -> Common:
 
 
 def write(file: BinaryIO, blocks: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Put blocks into a finished FLAC file in place of those that it has.
+    """Replace the blocks of a finished FLAC file.
 
     Returns:
-        False if one is too long; nothing is written then.
+        False if a block is too long, in which case nothing is written.
     """
     if any(len(data) > _LONGEST for _, data in blocks):
         return False
@@ -84,14 +84,14 @@ def write(file: BinaryIO, blocks: Sequence[tuple[bytes, bytes]]) -> bool:
 
 
 def write_common(file: BinaryIO, common: Common) -> bool:
-    """The same for what comes from another container."""
+    """Replace the blocks with metadata from another container."""
     blocks = [(bytes([_COMMENTS]), comment_block(common, ""))]
     blocks += [(bytes([_PICTURE]), picture_block(picture)) for picture in common.pictures]
     return write(file, blocks)
 
 
 def parse_comments(data: bytes) -> Common:
-    """Vorbis comments, with what is in them by convention: cover art and chapters."""
+    """Parse Vorbis comments, including cover art and chapters stored in them by convention."""
     comments: list[tuple[str, str]] = []
     pictures: list[Picture] = []
     times: dict[str, float] = {}
@@ -119,7 +119,7 @@ def parse_comments(data: bytes) -> Common:
 
 
 def comment_list(data: bytes) -> list[bytes]:
-    """Each comment, `NAME=value`; none of a block that is damaged."""
+    """Comments `NAME=value` of a block; empty if it is damaged."""
     try:
         at = 4 + struct.unpack_from("<I", data)[0]
         (count,) = struct.unpack_from("<I", data, at)
@@ -140,7 +140,7 @@ def pack_comments(vendor: bytes, entries: Sequence[bytes]) -> bytes:
 
 
 def comment_block(common: Common, vendor: str, *, with_pictures: bool = False) -> bytes:
-    """Comments and chapters as a block; with the cover art where there is no other place for it."""
+    """Comments and chapters as a block, with cover art if there is no other place for it."""
     entries = [f"{name}={value}" for name, value in common.comments]
     for number, chapter in enumerate(common.chapters):
         entries.append(f"CHAPTER{number:03}={_clock(chapter.start_s)}")
@@ -167,7 +167,7 @@ def _seconds(clock: str) -> float:
 
 
 def parse_picture(data: bytes) -> list[Picture]:
-    """The picture of a block; none if that is damaged."""
+    """The picture in a block; empty if it is damaged."""
     try:
         kind, size = struct.unpack_from(">II", data)
         at = 8 + size
@@ -182,7 +182,7 @@ def parse_picture(data: bytes) -> list[Picture]:
 
 
 def picture_block(picture: Picture) -> bytes:
-    """The inverse; the size of the image is left open, as the format allows."""
+    """The inverse of `parse_picture`; the image size is left open, as the format allows."""
     mime, description = picture.mime.encode("ascii", "replace"), picture.description.encode("utf-8", "replace")
     parts = [struct.pack(">II", picture.kind, len(mime)), mime, struct.pack(">I", len(description)), description]
     return b"".join([*parts, bytes(16), struct.pack(">I", len(picture.data)), picture.data])

@@ -1,4 +1,4 @@
-"""ID3 tags of MP3 files, and of chunks in WAV and AIFF (ID3v2.2 to 2.4 read, 2.4 written)."""
+"""ID3 tags of MP3 files and of chunks in WAV and AIFF: reads ID3v2.2 to 2.4, writes 2.4."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _SHORT = {
 _ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
 _TAIL_BYTES = 128
 _SILENT = ("TSSE", "TLEN", "PRIV", "MCDI", "UFID", "CTOC", "SEEK", "ASPI")
-"""Frames that say nothing to people."""
+"""Frames that are not meant for people."""
 
 
 def read(file: BinaryIO, size: int) -> Metadata:
-    """The tags at the start and at the end of an MP3 file, as they are."""
+    """Read the tags at the start and end of an MP3 file, unchanged."""
     file.seek(0)
     length = tag_size(file.read(10))
     file.seek(0)
-    notes = [] if length <= MAX_BYTES else [f"tags of {length:,} bytes are left out"]
+    notes = [] if length <= MAX_BYTES else [f"{length:,} bytes of tags are omitted"]
     head = file.read(length) if length <= MAX_BYTES else b""
     tail = _tail(file, size)
     blocks = [(b"", head), (b"TAG", tail)] if head or tail else []
@@ -43,7 +43,7 @@ def read(file: BinaryIO, size: int) -> Metadata:
 
 
 def _tail(file: BinaryIO, size: int) -> bytes:
-    """The tags at the end: APE, ID3v1."""
+    """Tags at the end: APE and ID3v1."""
     file.seek(max(size - _TAIL_BYTES, 0))
     simple = file.read(_TAIL_BYTES)
     simple = simple if simple[:3] == b"TAG" and len(simple) == _TAIL_BYTES else b""
@@ -74,7 +74,7 @@ def _both(head: bytes, tail: bytes) -> Common:
 
 
 def write(file: BinaryIO, head: bytes, tail: bytes) -> bool:
-    """Put tags into a finished MP3 file in place of one at its start."""
+    """Write tags to a finished MP3 file, replacing one at its start."""
     file.seek(0)
     replace_bytes(file, 0, tag_size(file.read(10)), head)
     file.seek(0, 2)
@@ -106,7 +106,7 @@ def _frames(data: bytes, version: int) -> Iterator[tuple[str, bytes]]:
 
 
 def parse(tag: bytes) -> Common:
-    """What a tag says; nothing where it is damaged."""
+    """Parse a tag; empty if it is damaged."""
     if tag[:3] != b"ID3" or len(tag) < 10:
         return Common()
     version, flags = tag[3], tag[5]
@@ -135,7 +135,7 @@ def parse(tag: bytes) -> Common:
 
 
 def _texts(body: bytes) -> list[str]:
-    """Texts in a row, each with its end."""
+    """Consecutive texts, each with its terminator."""
     if not body:
         return [""]
     texts = body[1:].decode(_ENCODINGS.get(body[0], "latin-1"), "replace").split("\0")
@@ -167,7 +167,7 @@ def _chapter(body: bytes, version: int) -> list[Chapter]:
 
 
 def build(common: Common) -> bytes:
-    """A tag of version 2.4 that says the same; empty for nothing."""
+    """Build an equivalent ID3v2.4 tag; empty if there is nothing to store."""
     if not (common.comments or common.pictures or common.chapters):
         return b""
     values: dict[str, list[str]] = {}
@@ -175,7 +175,7 @@ def build(common: Common) -> bytes:
         values.setdefault(key, []).append(value)
     frames = b"".join(_text_frame(key, texts) for key, texts in values.items())
     for number, picture in enumerate(common.pictures):
-        # Two pictures of one frame must differ in their description.
+        # Pictures of the same kind must differ in their description.
         description = picture.description or (str(number + 1) if number else "")
         head = b"\x03" + picture.mime.encode("latin-1", "replace") + b"\0" + bytes([picture.kind & 255])
         frames += _frame("APIC", head + description.encode("utf-8", "replace") + b"\0" + picture.data)

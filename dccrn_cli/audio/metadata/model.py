@@ -1,4 +1,4 @@
-"""What a recording says of itself besides its sound, in a form that all containers share, and in that of its own."""
+"""Metadata of a recording, in a form shared by all containers and in that of its own."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 MAX_BYTES = 64 << 20
-"""Of all metadata of a file; what is beyond is left out, and said."""
+"""Size limit for the metadata of a file; anything beyond is omitted with a note."""
 
 
 class Picture(NamedTuple):
     """Cover art.
 
     Attributes:
-        kind: as in ID3 and FLAC; 3 is the front cover.
-        mime: such as `image/jpeg`.
-        description: of any kind.
-        data: the image file.
+        kind: picture type as in ID3 and FLAC; 3 is the front cover.
+        mime: media type, such as `image/jpeg`.
+        description: free text.
+        data: content of the image file.
     """
 
     kind: int
@@ -36,12 +36,12 @@ class Chapter(NamedTuple):
 
 @dataclass(frozen=True)
 class Common:
-    """What containers share.
+    """Metadata that containers share.
 
     Attributes:
-        comments: names as in Vorbis comments, upper case, with values; a name may come more than once.
-        pictures, chapters: see there.
-        unknown: names of what only the recording's own container holds.
+        comments: upper-case names as in Vorbis comments, with values; a name may occur more than once.
+        pictures, chapters: cover art and chapters.
+        unknown: names of metadata that only the recording's own container can store.
     """
 
     comments: Sequence[tuple[str, str]] = ()
@@ -59,15 +59,15 @@ def _nothing() -> Common:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What stands beside the sound of a file.
+    """Metadata of a file.
 
     Attributes:
-        family: of containers between which `blocks` can be copied as they are: RIFF, RIFX, FORM, FLAC, OGG or MP3.
-        blocks: names with contents, as they stand in the file.
-        split: how many of the blocks stand before the sound.
-        common: gives the same as far as other containers hold it.
+        family: containers between which `blocks` can be copied unchanged: RIFF, RIFX, FORM, FLAC, OGG or MP3.
+        blocks: names with contents, as in the file.
+        split: number of blocks before the audio.
+        common: returns the metadata as far as other containers can store it.
         strings: title, artist and so on by libsndfile's names.
-        notes: what was too large to be read.
+        notes: notes on metadata too large to be read.
     """
 
     family: str = ""
@@ -78,7 +78,7 @@ class Metadata:
     notes: Sequence[str] = ()
 
     def with_strings(self, strings: Mapping[str, str]) -> Metadata:
-        """The same with libsndfile's view of it."""
+        """A copy with libsndfile's strings."""
         return replace(self, strings=strings)
 
 
@@ -86,16 +86,16 @@ KEYS = {
     "title": "TITLE", "copyright": "COPYRIGHT", "artist": "ARTIST", "comment": "COMMENT", "date": "DATE",
     "album": "ALBUM", "license": "LICENSE", "tracknumber": "TRACKNUMBER", "genre": "GENRE", "software": "ENCODER",
 }  # fmt: skip
-"""Names of comments by libsndfile's names of strings."""
+"""Comment names by libsndfile's names of strings."""
 
 
 def left_out(common: Common, held: Mapping[str, str] | None = None, container: str = "") -> str:
-    """The note for what a container does not hold, or "".
+    """Note on metadata that a container cannot store, or "".
 
     Args:
-        common: what there was.
-        held: what was written of it all the same, by libsndfile's names of strings.
-        container: its name.
+        common: metadata of the source.
+        held: the part that was stored nevertheless, by libsndfile's names of strings.
+        container: name of the container.
     """
     kept = {KEYS[name] for name in held or {} if name in KEYS}
     lost = [name for name in dict.fromkeys(name for name, _ in common.comments) if name not in kept]
@@ -106,4 +106,4 @@ def left_out(common: Common, held: Mapping[str, str] | None = None, container: s
         ", ".join(common.unknown),
     ]
     parts = list(filter(None, parts))
-    return f"{container or 'the container'} does not hold {'; '.join(parts)}" if parts else ""
+    return f"{container or 'the container'} cannot store {'; '.join(parts)}" if parts else ""

@@ -38,7 +38,7 @@ def _page(file: BinaryIO, at: int) -> _Page | None:
 
 
 def _headers(file: BinaryIO) -> tuple[list[bytes], list[_Page]]:
-    """The packets before the sound, and the pages that they fill; none where these are not as they should be."""
+    """Packets before the audio, and the pages that they fill; empty if the pages are not as expected."""
     packets: list[bytes] = []
     pages, open_packet, at, total = [], bytearray(), 0, 0
     wanted = None
@@ -64,7 +64,7 @@ def _mark_of(packet: bytes) -> bytes:
 
 
 def read(file: BinaryIO) -> Metadata:
-    """The comments of the first stream."""
+    """Read the comments of the first stream."""
     packets, _ = _headers(file)
     if len(packets) < 2 or not (mark := _mark_of(packets[1])):
         return Metadata("OGG")
@@ -74,10 +74,10 @@ def read(file: BinaryIO) -> Metadata:
 
 
 def write(file: BinaryIO, entries: Sequence[bytes]) -> bool:
-    """Put comments into a finished file in place of those that it has.
+    """Replace the comments of a finished file.
 
     Returns:
-        False if its pages are not as expected; nothing is written then.
+        False if its pages are not as expected, in which case nothing is written.
     """
     packets, pages = _headers(file)
     if len(packets) < 2 or not (mark := _mark_of(packets[1])):
@@ -101,12 +101,12 @@ def write(file: BinaryIO, entries: Sequence[bytes]) -> bool:
 
 
 def write_common(file: BinaryIO, common: Common) -> bool:
-    """The same for what comes from another container."""
+    """Replace the comments with metadata from another container."""
     return write(file, flac.comment_list(flac.comment_block(common, "", with_pictures=True)))
 
 
 def _paginated(packets: Sequence[bytes], serial: bytes) -> list[bytes]:
-    """Pages from number 1 on; no packet ends in them but these."""
+    """Pages from number 1 on that contain exactly these packets."""
     sizes: list[int] = []
     for packet in packets:
         sizes += [255] * (len(packet) // 255) + [len(packet) % 255]
@@ -125,6 +125,6 @@ def _paginated(packets: Sequence[bytes], serial: bytes) -> list[bytes]:
 
 
 def _with_checksum(page: bytes) -> bytes:
-    # That of zlib, with the bits of all bytes and of the sum in reversed order, and no complement.
+    # zlib's CRC with the bits of all bytes and of the sum reversed, and without the final complement.
     crc = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return page[:22] + struct.pack("<I", int(f"{crc:032b}"[::-1], 2)) + page[26:]

@@ -1,4 +1,4 @@
-"""Chunks of WAV, RF64 and AIFF files besides format and samples: bext, iXML, cue, LIST, id3 and any other."""
+"""Chunks of WAV, RF64 and AIFF files other than format and samples: bext, iXML, cue, LIST, id3 and so on."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _INFO = {
 
 
 def read(file: BinaryIO, size: int, samples_end: int) -> Metadata:
-    """The chunks of a file.
+    """Read the chunks of a file.
 
     Args:
-        file: seekable.
-        size: of the file in bytes.
-        samples_end: where the samples really end.
+        file: seekable file.
+        size: size of the file in bytes.
+        samples_end: actual end of the samples.
     """
     file.seek(0)
     magic = file.read(4)
@@ -37,7 +37,7 @@ def read(file: BinaryIO, size: int, samples_end: int) -> Metadata:
     blocks, notes, left = [], [], MAX_BYTES
     for name, start, length in before + after:
         if length > left:
-            notes.append(f"the chunk {name.decode('ascii', 'replace').strip()} of {length:,} bytes is left out")
+            notes.append(f"the chunk {name.decode('ascii', 'replace').strip()} of {length:,} bytes is omitted")
             continue
         left -= length
         file.seek(start)
@@ -48,7 +48,7 @@ def read(file: BinaryIO, size: int, samples_end: int) -> Metadata:
 
 
 def chunks_before_samples(blocks: Sequence[tuple[bytes, bytes]], *, is_big: bool) -> Metadata:
-    """What the header of a stream holds."""
+    """Metadata in the header of a stream."""
     return Metadata("RIFX" if is_big else "RIFF", blocks, len(blocks), lambda: _common(blocks))
 
 
@@ -91,23 +91,23 @@ def _info(data: bytes) -> list[tuple[str, str]]:
 
 
 def pack(blocks: Sequence[tuple[bytes, bytes]], order: str) -> bytes:
-    """Chunks in a row."""
+    """Serialise chunks."""
     return b"".join(
         struct.pack(order + "4sI", name, len(data)) + data + b"\0" * (len(data) % 2) for name, data in blocks
     )
 
 
 def write(file: BinaryIO, blocks: Sequence[tuple[bytes, bytes]], split: int) -> bool:
-    """Put chunks into a finished file, as many as `split` before the samples, the others behind them.
+    """Write chunks to a finished file, the first `split` before the samples, the others after them.
 
     Returns:
-        False if the file would be too long for its kind; nothing is written then.
+        False if the file would be too long for its format, in which case nothing is written.
     """
     file.seek(0)
     magic = file.read(4)
     order = ORDERS[magic]
     first, last = list(blocks[:split]), list(blocks[split:])
-    if magic == b"RF64":  # where libsndfile finds no samples behind a chunk of odd size
+    if magic == b"RF64":  # libsndfile does not find samples after a chunk of odd size
         last[:0] = [block for block in first if len(block[1]) % 2]
         first = [block for block in first if len(block[1]) % 2 == 0]
     before, after = pack(first, order), pack(last, order)
@@ -120,7 +120,7 @@ def write(file: BinaryIO, blocks: Sequence[tuple[bytes, bytes]], split: int) -> 
     if before:
         replace_bytes(file, samples_at, samples_at, before)
     if magic == b"RF64":
-        file.seek(20)  # in ds64, which stands first
+        file.seek(20)  # in ds64, the first chunk
         file.write(struct.pack("<Q", total - 8))
     else:
         file.seek(4)
@@ -129,11 +129,11 @@ def write(file: BinaryIO, blocks: Sequence[tuple[bytes, bytes]], split: int) -> 
 
 
 def write_layout(file: BinaryIO, channel_mask: int, valid_bits: int) -> None:
-    """Say which speakers the channels are for, and how many bits of each sample count.
+    """Set the speakers of the channels and the number of significant bits.
 
     Args:
-        file: WAV or RF64, finished.
-        channel_mask, valid_bits: as in the format chunk; 0 for what is there.
+        file: finished WAV or RF64.
+        channel_mask, valid_bits: as in the format chunk; 0 to keep the present value.
     """
     file.seek(0)
     order = ORDERS[file.read(4)]

@@ -1,1 +1,1 @@
-"""Inference on files: which ones, one by one, in processes, on a cluster or batched on a GPU."""
+"""Inference on files: planning, and enhancing one by one, in processes, on a cluster or batched on a GPU."""

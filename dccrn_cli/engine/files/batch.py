@@ -1,4 +1,4 @@
-"""Enhancing many files: one after another, in processes, on many machines, or batched on a GPU."""
+"""Enhances many files: one after another, in processes, on many machines, or batched on a GPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dccrn_cli.engine.files.shared_progress import ProgressBoard
 
 GPU_FILES = 32
-"""Files under way at once on a GPU."""
+"""Files in progress at once on a GPU."""
 
 
 def enhance_batch(
@@ -34,23 +34,23 @@ def enhance_batch(
     interrupt: Interrupt,
     board: ProgressBoard | None = None,
 ) -> Iterator[FileResult]:
-    """Work through jobs; a file that fails is a result and the rest goes on.
+    """Process jobs; a failed file is reported as a result and the rest continues.
 
-    The bytes of a result depend on its file and the options only, not on who made it. An interrupt
-    ends the iteration and leaves nothing half-written.
+    The bytes of a result depend only on its file and the options, not on the process that made it. An
+    interrupt ends the iteration without leaving partial files.
 
     Args:
-        jobs: what to do.
-        lengths: seconds of each, as far as known. Several workers begin with the longest.
-        options: see there.
-        workers: who does it.
-        interrupt: entered.
-        board: where progress is noted.
+        jobs: files to process and their targets.
+        lengths: length of each in seconds, as far as known. Several workers start with the longest.
+        options: how files are enhanced.
+        workers: processes or cluster that do the work.
+        interrupt: must already be entered.
+        board: receives progress.
 
     Raises:
         CheckpointError: the model cannot be loaded.
-        OptionError: a device or a cluster that is not there.
-        MissingDependency: dask is wanted and not installed.
+        OptionError: the device or cluster is unavailable.
+        MissingDependency: dask is requested but not installed.
     """
     if not jobs:
         return
@@ -87,7 +87,7 @@ def _in_turn(
 def _is_gpu_wanted(device: str) -> bool:
     if device.startswith("cuda"):
         return True
-    # Asking torch means importing it, which takes seconds.
+    # Asking torch would mean importing it, which takes seconds.
     signs = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
     if device != "auto" or not (os.name == "nt" or any(map(os.path.exists, signs))):
         return False
@@ -104,7 +104,7 @@ def _on_gpu(
     interrupt: Interrupt,
     board: ProgressBoard | None,
 ) -> Iterator[FileResult]:
-    """Each file in a thread; their calls of the network are gathered into batches."""
+    """Process each file in a thread, gathering their network calls into batches."""
     from dccrn_cli.engine.dynamic_batching import DynamicBatching
     from dccrn_cli.engine.enhancer import open_network
     from dccrn_cli.engine.files.file import FileEnhancer, Stopped
@@ -135,7 +135,7 @@ def _on_gpu(
         order = sorted(range(len(jobs)), key=lambda index: -lengths[index])
         with concurrent.futures.ThreadPoolExecutor(count) as pool:
             try:
-                # With a timeout, since a wait without one hears no signals on some systems.
+                # With a timeout, since on some systems a wait without one ignores signals.
                 waiting = {pool.submit(work, index) for index in order}
                 while waiting:
                     done, waiting = concurrent.futures.wait(waiting, 0.5, concurrent.futures.FIRST_COMPLETED)
@@ -147,19 +147,19 @@ def _on_gpu(
 def enhance(
     source: str | Path, target: str | Path, options: EnhanceOptions | None = None, **changes: Any
 ) -> FileResult:
-    """Enhance one audio file into another, its rate, channels, format and length kept.
+    """Enhance one audio file, keeping its sample rate, channels, format and length.
 
-    The network runs on `options.threads` CPU threads; torch's own setting is put back afterwards.
+    The network runs on `options.threads` CPU threads; torch's own setting is restored afterwards.
 
     Args:
-        source: any file that libsndfile reads, or a media file where PyAV is installed.
-        target: the file to write; a suffix other than that of the source sets the container.
-        options: how; None for the defaults of `EnhanceOptions`.
-        changes: single fields of `EnhanceOptions`, such as `model="dccrn-small"` or `overwrite=True`.
+        source: any file that libsndfile reads, or a media file if PyAV is installed.
+        target: the file to write; a suffix other than the source's sets the container.
+        options: how files are enhanced; None for the defaults of `EnhanceOptions`.
+        changes: individual fields of `EnhanceOptions`, such as `model="dccrn-small"` or `overwrite=True`.
 
     Raises:
         AudioError: the file cannot be read, enhanced or written.
-        OptionError: the target exists, or an invalid option.
+        OptionError: the target exists, or an option is invalid.
         CheckpointError: the model cannot be loaded.
     """
     import torch

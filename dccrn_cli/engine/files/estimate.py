@@ -1,4 +1,4 @@
-"""How long a batch will take."""
+"""Estimates how long a batch will take."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from dccrn_cli.nn.config import SAMPLE_RATE
 
 _TRIAL_S, _TRIALS = 3.0, 3
 _START_S = 3.0
-"""Start of a process, its imports included."""
+"""Start-up time of a process, including imports."""
 
 
 def estimate_s(probes: Sequence[Probe], options: EnhanceOptions, processes: int) -> float:
-    """Seconds that a batch will take on this machine, from a short trial of the network.
+    """Estimate the seconds that a batch will take on this machine, from a short trial of the network.
 
     Args:
         probes: the files.
         options: how they will be enhanced.
-        processes: how many work on them.
+        processes: number of processes.
 
     Raises:
         CheckpointError: the model cannot be loaded.

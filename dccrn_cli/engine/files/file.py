@@ -1,4 +1,4 @@
-"""Enhancing one file into another."""
+"""Enhances a single file."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from dccrn_cli.utils.atomic import BusyError
 from dccrn_cli.utils.paths import is_file, is_missing, path_kind
 
 BLOCK_S = 3.0
-"""Audio per block of the pipe, seconds."""
+"""Seconds of audio per block."""
 
 BLOCK_SAMPLES = 1 << 23
-"""Samples per block at most, all channels together: a header may claim a thousand channels."""
+"""Most samples per block over all channels, since a header may declare a thousand channels."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Of a whole file.
+    """Levels of a whole file.
 
     Attributes:
-        before_dbfs, after_dbfs: RMS, None for silence.
-        noise_kept_db: of the noise in pauses, where it is measured.
-        levelled: what the loudness took, where one is wanted.
+        before_dbfs, after_dbfs: RMS levels, None for silence.
+        noise_kept_db: change of the noise level in pauses, if measured.
+        levelled: loudness adjustment, if requested.
     """
 
     before_dbfs: float | None
@@ -55,20 +55,20 @@ class Levels:
 
 
 class Stopped(Exception):
-    """The work was asked to end before the file was done."""
+    """Processing was stopped before the file was complete."""
 
 
 class FileEnhancer:
     """Enhances files with one model, one after another.
 
     Args:
-        options: see there.
-        model: the network itself, where it is loaded already.
-        stop: asked after each block; True ends the work on a file without leaving anything.
+        options: how files are enhanced.
+        model: the network, if already loaded.
+        stop: called after each block; True stops the work on a file without leaving anything behind.
 
     Raises:
         CheckpointError: the model cannot be loaded.
-        OptionError: the device is not there.
+        OptionError: the device is unavailable.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class FileEnhancer:
         self._enhancers: dict[int, Enhancer] = {}
 
     def __call__(self, job: Job, progress: Callable[[float], None] | None = None) -> FileResult:
-        """Enhance one file; whatever goes wrong with it is in the result.
+        """Enhance one file; any problem with it is reported in the result.
 
         Args:
             job: the file and its targets.
-            progress: called after each block with the seconds of audio that are done.
+            progress: called after each block with the seconds of audio done.
 
         Raises:
-            Stopped: `stop()` was true.
+            Stopped: `stop()` returned True.
         """
         started = time.monotonic()
         result = FileResult(job.source, job.target, "failed")
@@ -102,18 +102,18 @@ class FileEnhancer:
             result = result.failed(error.message)
         except Stopped:
             raise
-        except Exception as error:  # out of memory, say: the other files may fit
+        except Exception as error:  # for example out of memory: other files may fit
             result = result.failed(f"{type(error).__name__}: {error}")
         return FileResult(job.source, job.target, "failed", result.reason, elapsed_s=time.monotonic() - started)
 
     def _missing_targets(self, job: Job) -> list[Path]:
-        """Those targets that are to be written."""
+        """Targets that still have to be written."""
         missing = []
         for target in job.targets:
             kind, why = path_kind(target)
             if kind == "file":
                 if os.path.samefile(job.source, target):
-                    raise AudioError("the result would overwrite the recording")
+                    raise AudioError("the result would overwrite its source")
                 if not self.options.overwrite:
                     continue
             elif kind == "folder":
@@ -134,7 +134,7 @@ class FileEnhancer:
     def _sound(
         self, job: Job, missing: list[Path], mtime_ns: int | None, progress: Callable[[float], None] | None
     ) -> FileResult:
-        """The cleaned sound as a file."""
+        """Write the enhanced audio as a file."""
         track = job.track or (None if self.options.track == "all" else self.options.track)
         with contextlib.ExitStack() as stack:
             reader: Reader = stack.enter_context(open_sound(job.source, track))
@@ -142,7 +142,7 @@ class FileEnhancer:
                 reader.check_alone()
             wanted = self._form(job, reader)
             metadata, other_rate = reader.metadata(), reader.info.sample_rate != wanted.sample_rate
-            # The result is entered first, and so put in place last: where it is, all is.
+            # The result is entered first, so it is committed last: once it exists, everything does.
             writer, noise = (
                 stack.enter_context(AudioWriter(target, wanted, metadata, mtime_ns, other_rate=other_rate))
                 if target is not None and target in missing
@@ -154,7 +154,7 @@ class FileEnhancer:
         notes = reader.info.changes_to(wanted)
         asked_hz = self.options.sample_rate
         if asked_hz not in (None, wanted.sample_rate):
-            notes.append(f"{wanted.subtype} does not hold {asked_hz} Hz")
+            notes.append(f"{wanted.subtype} does not support {asked_hz} Hz")
         if writer is not None and writer.note:
             notes.append(writer.note)
         return _result(job, reader, wanted, levels, writer.clipped if writer is not None else 0, notes)
@@ -162,7 +162,7 @@ class FileEnhancer:
     def _video(
         self, job: Job, missing: list[Path], mtime_ns: int | None, progress: Callable[[float], None] | None
     ) -> FileResult:
-        """A copy of a video with cleaned sound."""
+        """Write a copy of a video with enhanced audio."""
         cleaned: dict[int, CleanTrack] = {}
         results: list[FileResult] = []
         tracks: Sequence[int | None] = [job.track or self.options.track]  # type: ignore[list-item]
@@ -174,7 +174,7 @@ class FileEnhancer:
             for track in tracks:
                 reader = stack.enter_context(MediaReader(job.source, track))
                 wanted = self._form(job, reader)
-                # Both stay locked until the picture is there too.
+                # Both stay locked until the video is complete too.
                 sound = stack.enter_context(AudioWriter(sound_of(job.target, reader.track), wanted, keep=False))
                 before_s = sum(result.seconds for result in results)
                 with contextlib.ExitStack() as inner:
@@ -198,8 +198,8 @@ class FileEnhancer:
         )  # fmt: skip
 
     def _form(self, job: Job, reader: Reader) -> AudioInfo:
-        """What is written for what is read."""
-        # A name that is wrong about its file stays wrong: what goes in comes out.
+        """Format of the result for a source."""
+        # A misleading suffix is kept, so that what goes in comes out.
         changed = job.source.suffix.lower() != job.target.suffix.lower() or isinstance(reader, MediaReader)
         suffix = job.target.suffix if changed else ""
         suffix = MEDIA_RESULT if suffix.lower() in MEDIA_SUFFIXES else suffix
@@ -210,7 +210,7 @@ class FileEnhancer:
 
     def _check_still_missing(self, job: Job, missing: list[Path]) -> None:
         if not self.options.overwrite and any(is_file(target) for target in missing):
-            raise BusyError("another run has just written it", job.target)
+            raise BusyError("another run has just written this file", job.target)
 
     def pump(
         self,
@@ -219,20 +219,20 @@ class FileEnhancer:
         noise_writer: Writer | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Levels:
-        """All of a reader through the network.
+        """Process everything from a reader through the network.
 
         Args:
-            reader: open.
-            writer: takes the result.
-            noise_writer: takes what was removed.
-            progress: as above.
+            reader: open source.
+            writer: receives the result.
+            noise_writer: receives what was removed.
+            progress: called after each block with the seconds of audio done.
 
         Returns:
-            the levels before and after, the latter without the gain that the loudness asked for takes.
+            Levels before and after, the latter without the gain for the requested loudness.
 
         Raises:
-            AudioError: it cannot be read, enhanced or written.
-            Stopped: as above.
+            AudioError: the audio cannot be read, enhanced or written.
+            Stopped: `stop()` returned True.
         """
         if writer is None or self.options.loudness is None:
             return self._pump(reader, writer, noise_writer, progress)
@@ -317,7 +317,7 @@ def _result(
     notes: Sequence[str] = (),
 ) -> FileResult:
     level, gain = levels.levelled, levels.levelled.gain_db if levels.levelled else 0.0
-    limited = f"{clipped:,} samples beyond full scale limited" if clipped else ""
+    limited = f"{clipped:,} samples beyond full scale clipped" if clipped else ""
     return FileResult(
         job.source, job.target, "done",
         notes=tuple(filter(None, [reader.note, *notes, level.note if level else "", limited])),

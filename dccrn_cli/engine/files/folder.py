@@ -1,4 +1,4 @@
-"""Folders of files: what of a plan is left to do, how long it takes, and doing it."""
+"""Enhances folders: determines what is left to do in a plan, estimates its time, and runs it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 class FileBatch:
-    """The files of a plan, by what is to be done with them.
+    """The files of a plan, split into pending and finished ones.
 
     Args:
-        plan: which files, and where their results go.
+        plan: files and their targets.
         options: how they are enhanced.
-        workers: who does it; None for as many processes as pay.
+        workers: processes that do the work; None for as many as are worthwhile.
 
     Attributes:
-        jobs: what is left to do.
-        skipped: what is done already.
+        jobs: pending jobs.
+        skipped: jobs that are already done.
     """
 
     def __init__(self, plan: Plan, options: EnhanceOptions, workers: Workers | None = None) -> None:
@@ -49,21 +49,21 @@ class FileBatch:
 
     @cached_property
     def probes(self) -> list[Probe]:
-        """Length, rate and channels of each job's file, as far as its header tells; read when first asked for."""
+        """Length, sample rate and channels of each job's file, as declared by its header; read on first use."""
         return probe([job.source for job in self.jobs])
 
     @property
     def seconds(self) -> float:
-        """Audio that is left to do."""
+        """Seconds of audio left to process."""
         return sum(found.seconds for found in self.probes)
 
     @property
     def processes(self) -> int:
-        """How many processes of this machine share the work."""
+        """Number of local processes that share the work."""
         return self.workers.processes(self._work_s, self.options.threads)
 
     def estimate_s(self) -> float:
-        """Seconds that the work will take on this machine, from a short trial of the network.
+        """Estimate the seconds that the work will take on this machine, from a short trial of the network.
 
         Raises:
             CheckpointError: the model cannot be loaded.
@@ -73,14 +73,14 @@ class FileBatch:
         return estimate_s(self.probes, self.options, self.processes)
 
     def settled(self) -> Iterator[FileResult]:
-        """Results that are known before the work begins: of what cannot be used, and of what is done already."""
+        """Results known before any work starts: unusable inputs and files that are already done."""
         for path, reason in self.plan.unusable:
             yield FileResult(path, path, "failed", reason)
         for job in self.skipped:
             yield FileResult(job.source, job.target, "skipped", EXISTS)
 
     def run(self, interrupt: Interrupt, board: ProgressBoard | None = None) -> Iterator[FileResult]:
-        """Do what is left, as `enhance_batch` does."""
+        """Process the pending jobs and yield their results."""
         return enhance_batch(self.jobs, self._work_s, self.options, self.workers, interrupt, board)
 
     @property
@@ -99,32 +99,32 @@ def enhance_folder(
     on_result: Callable[[FileResult], object] | None = None,
     **changes: Any,
 ) -> list[FileResult]:
-    """Enhance folders of recordings into a folder of the same tree; a file that fails stops no other.
+    """Enhance folders of recordings into a folder with the same structure; a failed file does not stop the others.
 
-    Results that exist are skipped unless `overwrite` is set, so a run that was stopped goes on with the
-    same call. With processes (`workers`), the calling script needs `if __name__ == "__main__":`, as
+    Existing results are skipped unless `overwrite` is set, so repeating the same call resumes a stopped
+    run. With several processes (`workers`), the calling script needs `if __name__ == "__main__":`, as
     always with `multiprocessing`.
 
     Args:
-        inputs: folders, files and glob patterns, one or several.
-        output: folder for the results, or a file for a single one; None for beside the originals, with a
-            `name` in `selection`.
-        options: how; None for the defaults of `EnhanceOptions`.
-        selection: which files are taken, and how results are named.
-        workers: how many processes, or a dask cluster; None for as many processes as pay.
+        inputs: one or more folders, files or glob patterns.
+        output: folder for the results, or a file for a single one; None to write beside the originals, with
+            a `name` in `selection`.
+        options: how files are enhanced; None for the defaults of `EnhanceOptions`.
+        selection: which files are used, and how results are named.
+        workers: number of processes, or a dask cluster; None for as many processes as are worthwhile.
         report: table to write, one row per file: `.jsonl` or `.csv`.
-        on_result: called with each result as it comes.
-        changes: single fields of `EnhanceOptions`, such as `model="dccrn-small"`.
+        on_result: called with each result as it becomes available.
+        changes: individual fields of `EnhanceOptions`, such as `model="dccrn-small"`.
 
     Returns:
-        what became of each file: `done`, `skipped` or `failed` with a reason.
+        One result per file: `done`, `skipped` or `failed` with a reason.
 
     Raises:
-        OptionError: invalid options, no audio files, or two results of one name.
+        OptionError: invalid options, no audio files, or two results with the same name.
         CheckpointError: the model cannot be loaded.
-        MissingDependency: dask is wanted and not installed.
-        StorageError: the report could not be written to its end; the results are there all the same.
-        KeyboardInterrupt: on Ctrl-C, once nothing is half-written.
+        MissingDependency: dask is requested but not installed.
+        StorageError: the report could not be completed; the results are unaffected.
+        KeyboardInterrupt: Ctrl-C was pressed; no partial files are left.
     """
     options = (options or EnhanceOptions()).changed(changes)
     options = replace(options, model=portable_name(options.model))

@@ -1,4 +1,4 @@
-"""Where the samples of a result go: writers, and the files behind them."""
+"""Writers for the samples of a result, and the files behind them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dccrn_cli.utils.atomic import AtomicFile, BusyError
 
 
 class Writer(Protocol):
-    """What takes the samples: a file or a pipe."""
+    """Destination of samples: a file or a pipe."""
 
     info: AudioInfo
 
@@ -33,7 +33,7 @@ class HeldWriter:
 
 
 class ResamplingWriter:
-    """Where blocks at the rate of the source are written, at the rate of the result."""
+    """Writes blocks at the source's rate, resampled to the rate of the result."""
 
     def __init__(self, writer: Writer, source: AudioInfo) -> None:
         self._writer = writer
@@ -47,12 +47,12 @@ class ResamplingWriter:
 
 
 def progress_after(progress: Callable[[float], None] | None, before_s: float) -> Callable[[float], None] | None:
-    """Progress of a part that comes after so many seconds."""
+    """Offset the progress of a part that starts after `before_s` seconds."""
     return None if progress is None else lambda seconds: progress(before_s + seconds)
 
 
 def sound_of(video: Path, track: int) -> Path:
-    """What the cleaned sound of a video is called while it waits for its picture."""
+    """Temporary name of a video's enhanced audio before it is joined with the video."""
     return video.with_name(f"{video.name}.sound{track}")
 
 

@@ -1,4 +1,4 @@
-"""Batches in processes of this machine, or of many, through joblib."""
+"""Batches in local processes or on many machines, through joblib."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from dccrn_cli.engine.files.shared_progress import ProgressBoard
 
 CHUNK_S = 30.0
-"""Audio that a worker is given at once, at most."""
+"""Most seconds of audio sent to a worker at once."""
 
 ANSWER_S = 15.0
-"""How long a dask scheduler may take to answer."""
+"""Time limit for a dask scheduler to respond."""
 
 _ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx)://)?(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}|inproc://\S+")
 
 PATIENCE_S = 5.0
-"""How long to wait until killed processes have let go of their files."""
+"""How long to wait for killed processes to release their files."""
 
 _imported = threading.Event()
-_DIED = "the process at work on it died twice; out of memory?"
+_DIED = "the process enhancing it died twice; out of memory?"
 
 
 def on_this_machine(
@@ -46,7 +46,7 @@ def on_this_machine(
     interrupt: Interrupt,
     board: ProgressBoard | None,
 ) -> Iterator[FileResult]:
-    """In `count` processes, as `enhance_batch`."""
+    """Process jobs in `count` local processes."""
     with local_processes(count, options.threads):
         yield from _in_processes(jobs, lengths, count, options, interrupt, board, os.getpid())
 
@@ -61,7 +61,7 @@ def _in_processes(
     parent: int | None,
 ) -> Iterator[FileResult]:
     order = sorted(range(len(jobs)), key=lambda index: -lengths[index])
-    # What this run has made while its process died is made again, for its figures.
+    # Results of this run whose process died are made again, to get their figures.
     tasks = [(index, jobs[index], is_missing(jobs[index].target)) for index in order]
     work = [(lengths[task[0]] + FILE_S, task) for task in tasks]
     once, again = (functools.partial(_enhance, options, board, parent, repeated) for repeated in (False, True))
@@ -84,10 +84,10 @@ def _enhance(
 ) -> FileResult:
     if parent is not None and not _imported.is_set():
         threading.Thread(target=_end_unless_imported, args=(parent,), daemon=True).start()
-    # Imported in the worker: the parent process does without torch.
+    # Imported in the worker, since the parent process does not need torch.
     from dccrn_cli.engine.files.worker import enhance_file
 
-    _imported.set()  # from here on the worker watches for itself
+    _imported.set()  # from here on the worker watches its parent itself
 
     index, job, is_new = task
     overwrite = options.overwrite or (repeated and is_new)
@@ -95,7 +95,7 @@ def _enhance(
 
 
 def _end_unless_imported(parent: int) -> None:
-    """End this process if its parent dies while torch is imported, which takes seconds."""
+    """End this process if its parent dies while torch is being imported, which takes seconds."""
     while not _imported.wait(0.2):
         if os.getppid() != parent:
             os._exit(1)
@@ -115,10 +115,10 @@ def on_cluster(
     import joblib
 
     if workers.scheduler is None:
-        raise OptionError("--backend dask needs the --scheduler's address")
+        raise OptionError("--backend dask needs --scheduler ADDRESS")
     if not _ADDRESS.fullmatch(workers.scheduler):
-        raise OptionError(f"{workers.scheduler!r} is no address of a dask scheduler, such as tcp://host:8786")
-    # Names as all machines see them.
+        raise OptionError(f"{workers.scheduler!r} is not the address of a dask scheduler, such as tcp://host:8786")
+    # Absolute paths, as all machines see them.
     everywhere = [_absolute(job) for job in jobs]
     by_target = {there.target: here for there, here in zip(everywhere, jobs, strict=True)}
     client = _connect(distributed, workers.scheduler)
@@ -133,25 +133,25 @@ def on_cluster(
 
 
 def _connect(distributed: Any, address: str) -> Any:
-    """A client of the scheduler.
+    """Connect to the scheduler.
 
     Raises:
-        OptionError: there is none, or it does not answer in time.
+        OptionError: there is no scheduler, or it does not respond in time.
     """
     found: list[Any] = []
 
     def connect() -> None:
         try:
             found.append(distributed.Client(address, set_as_default=False, timeout=ANSWER_S - 5))
-        except Exception as error:  # whatever the kind of address raises
+        except Exception as error:  # depends on the kind of address
             found.append(error)
 
-    # In a thread, since what accepts a connection and then says nothing is waited for without end.
+    # In a thread, since a peer that accepts the connection but never responds would block forever.
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(ANSWER_S)
     if not found:
-        raise OptionError(f"the dask scheduler at {address} does not answer within {ANSWER_S:g} s")
+        raise OptionError(f"the dask scheduler at {address} did not respond within {ANSWER_S:g} s")
     if isinstance(found[0], Exception):
         reason = str(found[0]).partition("\n")[0] or type(found[0]).__name__
         raise OptionError(f"no dask scheduler at {address} ({reason})")

@@ -1,4 +1,4 @@
-"""From a stream to a stream, as the audio comes: standard input and output, or a file at one end."""
+"""Enhances streams as the audio arrives: standard input and output, or a file at one end."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from dccrn_cli.utils.interrupt import Interrupt
 def enhance_pipe(
     source: Path | None, target: Path | None, options: EnhanceOptions, suffix: str = "", raw: RawFormat | None = None
 ) -> list[str]:
-    """Enhance what comes in and write it as it is done.
+    """Enhance a stream and write the output as it becomes available.
 
     Args:
         source: a file; None for standard input.
         target: a file; None for standard output.
-        options: how.
-        suffix: of the container for a file whose name says none.
-        raw: what samples without a header are, on standard input and output; None for WAV.
+        options: how the audio is enhanced.
+        suffix: suffix of the container for a target without one.
+        raw: format of headerless samples on standard input and output; None for WAV.
 
     Returns:
-        what a user should know about the result.
+        Notes on the result.
 
     Raises:
-        AudioError: what comes in is no audio, or what goes out cannot be written.
+        AudioError: the input is not audio, or the output cannot be written.
     """
     if options.loudness is not None:
         raise OptionError("a loudness takes two passes: it is for files, not for standard input or output")
     prepare_torch(options.threads)
-    # The model comes first: what arrives while it loads would come out late.
+    # Load the model first, since audio that arrives meanwhile would be delayed.
     enhancer = FileEnhancer(options)
     with contextlib.ExitStack() as stack:
         if source is None:
-            # Ctrl-C and termination end the input: what has come until then is finished like any other.
+            # SIGINT and SIGTERM end the input; what has arrived by then is processed normally.
             interrupt = stack.enter_context(Interrupt())
             stdin = _binary(sys.stdin, STDIN)
             reader: Reader = stack.enter_context(StreamReader(stdin, raw, lambda: interrupt.requested))
@@ -67,7 +67,7 @@ def enhance_pipe(
             raise InvalidSamples(error.message, STDIN if source is None else source) from None
     notes = [
         reader.note,
-        f"{writer.clipped:,} samples beyond full scale limited" if writer.clipped else "",
+        f"{writer.clipped:,} samples beyond full scale clipped" if writer.clipped else "",
         writer.note,
     ]
     return list(filter(None, notes))

@@ -1,4 +1,4 @@
-"""Which files to work on, and where each result goes."""
+"""Plans which files to process, and where each result goes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ KEEP_NAME = "{stem}{ext}"
 
 @dataclass(frozen=True)
 class Job:
-    """One file to read and what to write: the result, and what was removed if that is wanted.
+    """One file to read and its targets: the result and, optionally, the removed noise.
 
     Attributes:
-        track: number of the sound track to read, from 1 on; None for what the options say.
+        track: number of the audio track to read, from 1; None for that in the options.
     """
 
     source: Path
@@ -38,23 +38,23 @@ class Job:
 
     @property
     def targets(self) -> tuple[Path, ...]:
-        """All that is to be written, the result last."""
+        """All files to write, the result last."""
         return (self.target,) if self.noise_target is None else (self.noise_target, self.target)
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What is taken from folders and lists, and how results are named.
+    """Which files are used from folders and lists, and how results are named.
 
     Attributes:
-        include: glob patterns; only files that match one are taken. A pattern is held against the
-            name and against the path below the input folder; `*` also crosses folders.
-        exclude: files and folders that match one are left out.
-        name: of a result, with the fields `{stem}`, `{ext}` (with its dot) and `{folder}`.
-        suffix: of results, which sets their container; empty for that of the source.
-        keep_video: a video stays a video, with the cleaned sound in it.
-        noise_output: folder for what was removed.
-        all_tracks: each sound track of a file gets a result of its own; with `keep_video` they stay together.
+        include: glob patterns; only files that match one are used. A pattern is matched against the name
+            and against the path relative to the input folder; `*` also matches across folders.
+        exclude: glob patterns of files and folders to skip.
+        name: template for names of results, with the fields `{stem}`, `{ext}` (with its dot) and `{folder}`.
+        suffix: suffix of results, which sets their container; empty for the source's.
+        keep_video: keep videos as videos, with the enhanced audio in them.
+        noise_output: folder for the removed noise.
+        all_tracks: write a separate result for each audio track of a file; with `keep_video` they stay together.
     """
 
     include: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class PlanOptions:
     all_tracks: bool = False
 
     def takes(self, relative: Path) -> bool:
-        """A file with this path below the input folder is wanted."""
+        """Whether to use a file with this path relative to the input folder."""
         names = (relative.name, relative.as_posix())
         if self.include and not any(fnmatchcase(name, pattern) for pattern in self.include for name in names):
             return False
@@ -74,14 +74,14 @@ class PlanOptions:
         return not any(fnmatchcase(part, pattern.rstrip("/")) for pattern in self.exclude for part in parts)
 
     def keeps_video(self, source: Path) -> bool:
-        """The result is a video with cleaned sound."""
+        """Whether the result is a video with enhanced audio."""
         return self.keep_video and not self.suffix and can_remux(source)
 
     def result_name(self, source: Path, track: int | None = None) -> Path:
-        """Name of the result for a source, or for one of its tracks, which may have folders in it.
+        """Name of the result for a source or one of its tracks; it may contain folders.
 
         Raises:
-            OptionError: the template is wrong or leads out of the output folder.
+            OptionError: the template is invalid or leads outside the output folder.
         """
         ext = source.suffix
         if self.suffix:
@@ -92,21 +92,21 @@ class PlanOptions:
         try:
             name = self.name.format(stem=stem, ext=ext, folder=source.absolute().parent.name)
         except (KeyError, IndexError, ValueError, AttributeError):
-            raise OptionError(f"{self.name!r} is no template; the fields are {{stem}}, {{ext}}, {{folder}}") from None
+            raise OptionError(f"{self.name!r} is not a valid template of {{stem}}, {{ext}}, {{folder}}") from None
         if not name or name.endswith(("/", os.sep)) or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
-            raise OptionError(f"{self.name!r} gives {name!r}, which is no name for a result")
+            raise OptionError(f"{self.name!r} gives {name!r}, which is not a valid name for a result")
         _check_container(name, self.suffix)
         return Path(name)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command line asks for.
+    """The files and targets given by a command line.
 
     Attributes:
-        jobs: in the order of the arguments, folders in the order of their names.
-        unusable: arguments that name nothing and folders that cannot be read, each with the reason.
-        ignored: files in folders that are not audio by their suffix or were not asked for.
+        jobs: jobs in the order of the arguments, with folders sorted by name.
+        unusable: missing arguments and unreadable folders, each with the reason.
+        ignored: files in folders that are not audio by their suffix or were not selected.
     """
 
     jobs: tuple[Job, ...]
@@ -123,14 +123,14 @@ def make_plan(
     """Match inputs with targets.
 
     Args:
-        inputs: files, folders (searched recursively, their tree is kept) and glob patterns.
-        output: a folder; or, for a single input file, the file to write if it has an audio suffix
-            and no slash at its end; None for results beside their sources.
+        inputs: files, folders (searched recursively, keeping their structure) and glob patterns.
+        output: a folder; or, for a single input file, the file to write if it has an audio suffix and no
+            trailing slash; None for results beside their sources.
         options: selection and naming.
-        listed: files whose tree, below the folder that they have in common, is kept.
+        listed: files whose structure below their common folder is kept.
 
     Raises:
-        OptionError: two inputs would have one target, or an input would be overwritten.
+        OptionError: two inputs would have the same target, or an input would be overwritten.
     """
     options = options or PlanOptions()
     as_folder = output is not None and os.fspath(output).endswith(("/", os.sep))
@@ -149,18 +149,18 @@ def make_plan(
         if to_file:
             _check_container(folder, options.suffix)
         if kind == "file" and not to_file:
-            raise OptionError("is a file; a folder is needed for the results", folder)
+            raise OptionError("is a file; results need a folder", folder)
     jobs = []
     for source, relative in found.files.values():
         tracks = _tracks(source, options)
         if to_file and len(tracks) > 1:
-            raise OptionError(f"holds {len(tracks)} sound tracks; name a folder for the results", source)
+            raise OptionError(f"has {len(tracks)} audio tracks; give a folder for the results", source)
         for track in tracks:
             name = relative.parent / options.result_name(source, track)
             target = source.parent / name.relative_to(relative.parent) if folder is None else folder / name
             noise = None
             if options.noise_output is not None:
-                # Named like the result, for it has the result's container.
+                # Named like the result, since it has the same container.
                 noise = options.noise_output / (folder.name if to_file and folder is not None else name)
                 noise = noise.with_suffix(MEDIA_RESULT) if noise.suffix.lower() in MEDIA_SUFFIXES else noise
             jobs.append(Job(source, folder if to_file and folder is not None else target, noise, track))
@@ -172,28 +172,28 @@ def make_plan(
 def find_sources(
     inputs: Sequence[str], options: PlanOptions | None = None, listed: Sequence[str] = ()
 ) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Files that inputs and a list name, as for `make_plan`, and what is unusable, each with the reason."""
+    """Find the files given by inputs and a list, as in `make_plan`, and unusable paths with reasons."""
     found = _find(inputs, [], options or PlanOptions())
     found.take_listed(listed)
     return [source for source, _ in found.files.values()], found.unusable
 
 
 def _tracks(source: Path, options: PlanOptions) -> list[int | None]:
-    """The sound tracks of a file that get a result each; None for the one that is read anyway."""
+    """Audio tracks of a file with a result each; None for the track read by default."""
     if not options.all_tracks or source.suffix.lower() not in MEDIA_SUFFIXES or options.keeps_video(source):
         return [None]
     try:
         count = count_tracks(source)
-    except MissingDependency:  # which is said where the file is read
+    except MissingDependency:  # reported when the file is read
         return [None]
     return [None] if count == 1 else list(range(1, count + 1))
 
 
 def read_file_list(path: str | os.PathLike[str]) -> list[str]:
-    """Names of files out of a list, as `listed_files` takes them.
+    """Read the names in a list, one per line or separated by NUL.
 
     Raises:
-        OptionError: it cannot be read.
+        OptionError: the list cannot be read.
     """
     try:
         return listed_files(Path(path).read_bytes())
@@ -202,7 +202,7 @@ def read_file_list(path: str | os.PathLike[str]) -> list[str]:
 
 
 def listed_files(content: bytes) -> list[str]:
-    """Names in the content of a list, one per line, or separated by NUL."""
+    """Names in the content of a list, one per line or separated by NUL."""
     separator = b"\0" if b"\0" in content else b"\n"
     lines = [line.removesuffix(b"\r") for line in content.removeprefix(b"\xef\xbb\xbf").split(separator)]
     return [os.fsdecode(line) for line in lines if line.strip()]
@@ -210,9 +210,7 @@ def listed_files(content: bytes) -> list[str]:
 
 def _check_container(name: str | Path, suffix: str) -> None:
     if contradicts(name, suffix):
-        raise OptionError(
-            f"{PurePath(name).name} is not a name for {suffix[1:].upper()}, which --format asks for; change one of them"
-        )
+        raise OptionError(f"{PurePath(name).name} does not match --format {suffix[1:].upper()}; change one of them")
 
 
 def _names_a_file(output: Path, options: PlanOptions, source: Path) -> bool:
@@ -222,13 +220,13 @@ def _names_a_file(output: Path, options: PlanOptions, source: Path) -> bool:
     if suffix in MEDIA_SUFFIXES:
         if options.keep_video and can_remux(source) and suffix == source.suffix.lower():
             return True
-        hint = "--keep-video keeps the container of a video" if can_remux(source) else "use .wav, .flac or .mp3"
+        hint = "use --keep-video to keep the container of a video" if can_remux(source) else "use .wav, .flac or .mp3"
         raise OptionError(f"{suffix} cannot be written; {hint}", output)
     return False
 
 
 class _Found:
-    """Files by their absolute path, with the path below the output folder; and what was not taken."""
+    """Files by absolute path, with their path relative to the output folder; and files not used."""
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[Path, Path]] = {}
@@ -236,7 +234,7 @@ class _Found:
         self.ignored: set[Path] = set()
 
     def leave(self, path: Path, why: str) -> None:
-        """Note what cannot be used."""
+        """Record an unusable path."""
         self.unusable.append((path, why))
 
     def take_listed(self, names: Sequence[str]) -> None:
@@ -246,20 +244,20 @@ class _Found:
             if kind == "file":
                 self.files.setdefault(os.path.abspath(path), (path, path.relative_to(base)))
             else:
-                self.leave(path, "is a folder; a list names files" if kind == "folder" else why)
+                self.leave(path, "is a folder; a list must contain files" if kind == "folder" else why)
 
 
 def _find(inputs: Sequence[str], outputs: Sequence[Path], options: PlanOptions) -> _Found:
     found = _Found()
     skipped = [os.path.realpath(path) for path in outputs]
     expanded = [(argument, _expand(argument)) for argument in inputs]
-    # Where all that is named lies in the output folder, it is meant.
+    # If all inputs are in the output folder, they are intended.
     mixed = not all(any(_is_within(path, out) for out in skipped) for _, matches in expanded for path, *_ in matches)
     for argument, matches in expanded:
         if not matches:
             found.leave(Path(argument), path_kind(argument)[1] if argument else "no such file or folder")
         for path, base, named in matches:
-            # A pattern, here or in the shell, finds earlier results too.
+            # Patterns, expanded here or by the shell, also match earlier results.
             is_result = mixed and any(_is_within(path, folder) for folder in skipped)
             if is_result and (not named or is_folder(path)):
                 if named and os.path.realpath(path) not in skipped:
@@ -289,7 +287,7 @@ def _listed(names: Sequence[str]) -> list[tuple[Path, Path]]:
 
 
 def _without_earlier_results(jobs: list[Job], beside: bool) -> list[Job]:
-    """Without those whose source is what another job writes beside its own source, as all do if `beside`."""
+    """Drop jobs whose source is a result of another job beside its own source, as all results are if `beside`."""
     targets = {os.path.realpath(job.target): job.source for job in jobs if _makes_a_result_beside(job, beside)}
     return [job for job in jobs if targets.get(os.path.realpath(job.source), job.source) == job.source]
 
@@ -297,7 +295,7 @@ def _without_earlier_results(jobs: list[Job], beside: bool) -> list[Job]:
 def _makes_a_result_beside(job: Job, beside: bool) -> bool:
     if os.path.realpath(job.target.parent) != os.path.realpath(job.source.parent):
         return beside
-    # A name that stays the same but for its suffix may be that of another recording, which `_check` protects.
+    # A target that differs only in its suffix may be another recording, which `_check` protects.
     return job.target.stem != job.source.stem
 
 
@@ -307,7 +305,7 @@ def _is_within(path: Path, folder: str) -> bool:
 
 
 def _expand(argument: str) -> list[tuple[Path, Path, bool]]:
-    """Paths that an argument means, the folder that the tree starts from, and whether it names them."""
+    """Paths that an argument refers to, the base folder of each, and whether they are named explicitly."""
     path = Path(argument)
     if not argument:
         return []

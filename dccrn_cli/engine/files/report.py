@@ -1,4 +1,4 @@
-"""The report of a batch: a table of one row per file, which goes on over several runs."""
+"""The report of a batch: a table with one row per file, continued over several runs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from dccrn_cli.utils.records import RecordWriter
 
 
 class BatchReport:
-    """Writes the results of a batch, row by row. Rows of an earlier run stay unless their file is done anew.
+    """Writes the results of a batch row by row. Earlier rows are kept unless their file is processed again.
 
     Args:
         path: `.jsonl` or `.csv`.
-        jobs: what there is to do.
-        skipped: what is done already.
+        jobs: pending jobs.
+        skipped: jobs that are already done.
 
     Attributes:
-        incomplete: a row could not be written, and so none after it were.
+        incomplete: whether a row could not be written, after which no more are.
 
     Raises:
-        OptionError: another kind of file, or it cannot be written.
+        OptionError: the file has another suffix or cannot be written.
     """
 
     def __init__(self, path: Path, jobs: Iterable[Job], skipped: Iterable[Job]) -> None:
@@ -52,7 +52,7 @@ class BatchReport:
         """Write the row of a file, unless an earlier run has done so.
 
         Raises:
-            StorageError: it cannot be written. From then on nothing is, so that the table has no gap.
+            StorageError: the row cannot be written. No more rows are written after that, so the table has no gap.
         """
         record = result.to_record()
         if self.incomplete or (result.status == "skipped" and plain_text(record["source"]) in self._table.kept):

@@ -1,4 +1,4 @@
-"""What became of a file."""
+"""Results of enhancing files."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _LEVELS = (
 
 Status = Literal["done", "skipped", "failed"]
 
-EXISTS = "exists already"
-"""Why a file was skipped that an earlier run has done; there are other reasons."""
+EXISTS = "already exists"
+"""Reason for skipping a file done by an earlier run; there are other reasons."""
 
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one file.
+    """Result for one file.
 
     Attributes:
         reason: why it was skipped or failed.
-        notes: what a user should know about the result.
-        seconds: length of its audio.
-        elapsed_s: time that it took.
-        sample_rate, channels, format, sample_format: of the result; 0 and empty if there is none.
+        notes: notes on the result.
+        seconds: length of the audio.
+        elapsed_s: processing time.
+        sample_rate, channels, format, sample_format: format of the result; 0 or empty if there is none.
         input_level_dbfs, output_level_dbfs: RMS over the whole file; None for silence.
-        clipped: output samples cut at full scale.
-        input_lufs, output_lufs, true_peak_dbtp, gain_db: integrated loudness before and after, true peak and gain,
-            where a loudness was asked for.
-        noise_kept_db: level of the noise in pauses against that of the original, before `gain_db`, where the result
-            is for a speech recogniser.
+        clipped: number of output samples clipped at full scale.
+        input_lufs, output_lufs, true_peak_dbtp, gain_db: integrated loudness before and after, true peak and gain, if
+            a loudness was requested.
+        noise_kept_db: level of the noise in pauses relative to the original, before `gain_db`, if the result is meant
+            for a speech recogniser.
     """
 
     source: Path
@@ -62,11 +62,11 @@ class FileResult:
     noise_kept_db: float | None = None
 
     def failed(self, reason: str) -> FileResult:
-        """The same file, failed."""
+        """A copy with status `failed` and this reason."""
         return replace(self, status="failed", reason=reason)
 
     def to_record(self) -> dict[str, Any]:
-        """Plain data: one flat row."""
+        """Convert to plain data: one flat row."""
         record = asdict(self)
         record.update(
             source=os.fspath(self.source),

@@ -1,4 +1,4 @@
-"""How far the files of a batch are."""
+"""Progress of the files in a batch, shared by processes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 
 class ProgressBoard:
-    """Seconds of audio done, file by file, in a file that all processes of a machine map into memory.
+    """Seconds of audio done per file, in a file mapped into memory by all processes of a machine.
 
     Args:
-        path: that file.
-        files: how many there are in the batch.
-        create: make it, with all of its room on the disk: writing to a page that a full disk has no room
-            for would kill the process.
+        path: the shared file.
+        files: number of files in the batch.
+        create: create it with all disk space allocated, since writing to a page without space on a full
+            disk would kill the process.
 
     Raises:
-        OSError: there is no room for it.
+        OSError: there is not enough disk space.
     """
 
     def __init__(self, path: str | os.PathLike[str], files: int, *, create: bool = False) -> None:
@@ -36,10 +36,10 @@ class ProgressBoard:
         return ProgressBoard, (self.path, self.files)
 
     def note(self, index: int, seconds: float) -> None:
-        """Say how far a file is."""
+        """Set the progress of a file."""
         self._seconds[index] = seconds
 
     @property
     def total_s(self) -> float:
-        """Seconds done in all files."""
+        """Seconds done over all files."""
         return float(self._seconds.sum())

@@ -1,4 +1,4 @@
-"""What runs in each process of a batch."""
+"""Code that runs in each process of a batch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WATCH_S = 0.5
 
 
 def prepare_torch(threads: int) -> None:
-    """Settings of a process that runs networks on the CPU."""
+    """Configure torch in a process that runs networks on the CPU."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
 
@@ -30,19 +30,19 @@ def prepare_torch(threads: int) -> None:
 def enhance_file(
     index: int, job: Job, options: EnhanceOptions, board: ProgressBoard | None, parent: int | None
 ) -> FileResult:
-    """Enhance a file; the model is kept for the next one.
+    """Enhance a file, keeping the model loaded for the next one.
 
     Args:
-        index: its number in the batch.
+        index: index of the file in the batch.
         job: the file and its targets.
-        options: see there.
-        board: where progress is noted.
-        parent: the process without which this one has no reason to go on; None for none.
+        options: how files are enhanced.
+        board: receives progress.
+        parent: process whose death ends this one; None for none.
 
     Raises:
         Stopped: the parent has died.
         CheckpointError: the model cannot be loaded.
-        OptionError: the device is not there.
+        OptionError: the device is unavailable.
     """
     with contextlib.nullcontext() if parent is None else _working:
         if getattr(_kept, "options", None) != options:
@@ -60,9 +60,9 @@ def _is_orphan(parent: int | None) -> bool:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent has died, with no file half-written.
+    """End this process when its parent has died, leaving no partial files.
 
-    Left alone it would work on, racing with the run that takes over, and then wait for ever.
+    Otherwise it would keep working, racing with the run that takes over, and then wait forever.
     """
     while not _is_orphan(parent):
         time.sleep(_WATCH_S)

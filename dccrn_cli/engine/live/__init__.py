@@ -1,1 +1,1 @@
-"""Sound enhanced as it happens."""
+"""Real-time enhancement."""

@@ -1,4 +1,4 @@
-"""Which model is fast enough to enhance sound as it happens."""
+"""Chooses a model that is fast enough for real-time enhancement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dccrn_cli.nn.cost import macs_per_second
 from dccrn_cli.nn.models import bundled_models, find_model, is_onnx
 
 MAX_LOAD = 0.8
-"""Seconds of work for a second of sound at most; the rest is for what else the machine does."""
+"""Largest processing time per second of audio; the rest is left for other work of the machine."""
 
 _WARM_UP_S, _MEASURED_S = 0.3, 0.7
 
@@ -25,9 +25,9 @@ class Choice:
     """A model that keeps up.
 
     Attributes:
-        model: its name, or path.
-        enhancer: with it, at the start of a signal.
-        load: seconds of work for a second of sound, as measured.
+        model: its name or path.
+        enhancer: an enhancer with this model, at the start of a signal.
+        load: measured seconds of processing per second of audio.
     """
 
     model: str
@@ -36,17 +36,17 @@ class Choice:
 
 
 def choose_model(model: str | None, build: Callable[[str], Enhancer], channels: int, block: int) -> Choice:
-    """The model that is wanted, or of the bundled ones that keep up the one with the lowest latency.
+    """Choose the requested model, or the bundled one with the lowest latency among those that keep up.
 
     Args:
-        model: name or path; None for a bundled one.
+        model: name or path; None for a bundled model.
         build: makes an enhancer.
-        channels: of the sound.
-        block: frames that come at once.
+        channels: number of channels.
+        block: frames per block.
 
     Raises:
-        OptionError: it cannot keep up here, or none can.
-        CheckpointError: it cannot be loaded.
+        OptionError: the model cannot keep up on this machine, or no model can.
+        CheckpointError: the model cannot be loaded.
     """
     if model is not None:
         enhancer = build(model)
@@ -65,12 +65,12 @@ def choose_model(model: str | None, build: Callable[[str], Enhancer], channels: 
 
 
 def measure_load(enhancer: Enhancer, channels: int, block: int) -> float:
-    """Seconds of work for a second of sound that comes in blocks.
+    """Measure the seconds of processing per second of audio in blocks.
 
     Args:
         enhancer: left at the start of a signal.
-        channels: of the sound.
-        block: frames that come at once.
+        channels: number of channels.
+        block: frames per block.
     """
     noise = np.random.default_rng(0).normal(0.0, 0.03, (block, channels)).astype(np.float32)
     seconds = block / enhancer.sample_rate
@@ -87,7 +87,7 @@ def measure_load(enhancer: Enhancer, channels: int, block: int) -> float:
 
 
 def _too_slow(model: str, load: float, block: int, sample_rate: int) -> str:
-    return f"{model} takes {load:.2f} s for a second of sound here, in blocks of {1000 * block / sample_rate:.0f} ms"
+    return f"{model} takes {load:.2f} s per second of audio here, in blocks of {1000 * block / sample_rate:.0f} ms"
 
 
 def _remedy(model: str) -> str:

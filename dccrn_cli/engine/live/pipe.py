@@ -1,4 +1,4 @@
-"""Sound enhanced as it happens: the network in a thread of its own, between two ring buffers."""
+"""Real-time enhancement, with the network in its own thread between two ring buffers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dccrn_cli.engine.enhancer import Enhancer
 from dccrn_cli.engine.files.worker import prepare_torch
 
 BACKLOG_S = 10.0
-"""Sound that may wait for a network that has fallen behind; what comes on top is lost."""
+"""Audio buffered for a network that has fallen behind; anything beyond is lost."""
 
 _POLL_S = 0.002
 _FADE_S = 0.01
@@ -24,21 +24,21 @@ _METER_S = 0.3
 _SILENCE_DBFS = -120.0
 
 Tap = Callable[[np.ndarray, np.ndarray], None]
-"""Takes what was heard and what became of it, both `(frames, channels)`, aligned."""
+"""Receives input and result, both `(frames, channels)`, aligned."""
 
 
 @dataclass(frozen=True)
 class LiveStatus:
-    """What is going on.
+    """Status of real-time enhancement.
 
     Attributes:
-        seconds: played so far.
-        speech_dbfs, noise_dbfs: levels of what the network keeps and of what it removes, RMS over about 0.3 s.
-        load: share of the time in which the network is busy; near 1 it falls behind.
-        xruns: times that the system of sound lost something, by its own account.
+        seconds: seconds played so far.
+        speech_dbfs, noise_dbfs: levels of what the network keeps and removes, RMS over about 0.3 s.
+        load: share of time in which the network is busy; near 1 it falls behind.
+        xruns: number of losses reported by the audio system.
         missing_s: silence played because the network was late.
-        lost_s: sound that was heard and not enhanced, because it was very late.
-        bypass: the original is played.
+        lost_s: input not enhanced because the network was very late.
+        bypass: whether the original is played.
     """
 
     seconds: float
@@ -52,27 +52,26 @@ class LiveStatus:
 
 
 class LivePipe:
-    """An enhancer between what is heard and what is played.
+    """An enhancer between input and output.
 
-    `exchange` takes a block and gives one of the same length, `delay` samples behind, and never waits. Where the
-    network is late it gives silence, and leaves out as much of what comes too late: the delay stays the same.
+    `exchange` takes a block and returns one of the same length, delayed by `delay` samples, without ever waiting.
+    If the network is late it returns silence, and later drops as much of the late output, so the delay is constant.
 
     Args:
-        enhancer: its own, in the rate of the sound.
-        channels: of all blocks.
-        block: frames that the network takes at once, of which each call of `exchange` brings the whole or a part.
-            The delay is that of the enhancer and two blocks: one in which the sound arrives, and one in which it
-            is enhanced.
+        enhancer: an enhancer for exclusive use, at the sample rate of the audio.
+        channels: number of channels of all blocks.
+        block: frames per call of the network; each call of `exchange` supplies all or part of them. The delay is
+            that of the enhancer plus two blocks: one in which the audio arrives, and one in which it is enhanced.
         tap: called from the network's thread.
     """
 
     def __init__(self, enhancer: Enhancer, channels: int, block: int, tap: Tap | None = None) -> None:
         self.delay = enhancer.latency + 2 * block
-        """Samples by which what is played lags behind what is heard."""
+        """Delay of the output relative to the input, in samples."""
         self.bypass = False
         """Play the original, with the same delay."""
         self.error: Exception | None = None
-        """What ended the network's thread, if anything did."""
+        """Error that ended the network's thread, if any."""
         self._enhancer = enhancer
         self._channels = channels
         self._block = block
@@ -91,12 +90,12 @@ class LivePipe:
         self._thread = threading.Thread(target=self._work, name="dccrn live", daemon=True)
 
     def exchange(self, heard: np.ndarray, played: np.ndarray, lost: bool = False) -> None:
-        """Take a block and fill another one.
+        """Process a block and fill another one.
 
         Args:
-            heard: float32 `(frames, channels)`.
-            played: filled, of the same shape.
-            lost: the system of sound lost something around this block.
+            heard: input, float32 `(frames, channels)`.
+            played: output to fill, of the same shape.
+            lost: whether the audio system lost something around this block.
         """
         self._lost += len(heard) - self._heard.write(heard)
         self._owed -= self._ready.skip(self._owed)
@@ -108,7 +107,7 @@ class LivePipe:
         self._xruns += lost
 
     def status(self) -> LiveStatus:
-        """What is going on, from any thread."""
+        """Current status; may be called from any thread."""
         rate = self._enhancer.sample_rate
         return LiveStatus(
             self._played / rate,
@@ -138,11 +137,11 @@ class LivePipe:
                     time.sleep(_POLL_S)
                     continue
                 self._advance(self._heard.read(self._enhancer.sample_rate))
-                if self._lost > lost:  # behind what waited, since that was when there was no room
+                if self._lost > lost:  # after the buffered audio, since the buffer was full then
                     gap, lost = self._lost - lost, self._lost
                     self._advance(np.zeros((gap, self._channels), np.float32))
             self._finish(self._enhancer.flush())
-        except Exception as error:  # told by whoever waits for the sound
+        except Exception as error:  # reported by the thread that waits for the audio
             self.error = error
 
     def _advance(self, block: np.ndarray) -> None:
@@ -154,7 +153,7 @@ class LivePipe:
         self._load += (busy - self._load) * -math.expm1(-seconds / 1.0)
 
     def _finish(self, enhanced: np.ndarray) -> None:
-        """Hand on what is final."""
+        """Pass on the final output."""
         if not len(enhanced):
             return
         enhanced = enhanced.reshape(-1, self._channels)

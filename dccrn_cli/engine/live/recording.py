@@ -1,4 +1,4 @@
-"""What was heard and what became of it, written meanwhile."""
+"""Records input and result during real-time enhancement."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from dccrn_cli.errors import DccrnError, OptionError
 
 
 class _Nothing(Exception):
-    """No sound has come: no file is to be left."""
+    """No audio has arrived, so no file is to be left."""
 
 
 class Recording:
-    """A file with the channels of the original first and those of the result behind them, aligned.
+    """A file with the channels of the original followed by those of the result, aligned.
 
-    Encoding and the disk have a thread of their own; the file is put in place when the sound has ended.
+    Encoding and writing run in their own thread; the file is moved to its target when the audio has ended.
 
     Args:
         path: FLAC, WAV or another container; it must not exist unless `overwrite`.
-        sample_rate: Hz.
-        channels: of each side.
+        sample_rate: sample rate in Hz.
+        channels: number of channels of each side.
 
     Raises:
-        OptionError: no such container, or the file exists.
-        AudioError: it cannot be written.
+        OptionError: unsupported container, or the file exists.
+        AudioError: the file cannot be written.
     """
 
     def __init__(self, path: Path, sample_rate: int, channels: int, *, overwrite: bool = False) -> None:
         if path.suffix.lower() not in FORMAT_OF_SUFFIX:
-            raise OptionError("the name of a recording ends in .flac, .wav or another container", path)
+            raise OptionError("the name of a recording must end in .flac, .wav or another container", path)
         if path.exists() and not overwrite:
-            raise OptionError("exists already (--overwrite replaces it)", path)
+            raise OptionError("already exists (use --overwrite to replace it)", path)
         plain = AudioInfo(sample_rate, 2 * channels, 0, "WAV", "PCM_24", "FILE")
         self._writer = AudioWriter(path, plain.adapted(path.suffix))
         self._waiting: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()
         self.error: DccrnError | None = None
-        """Why nothing more is written, if so."""
+        """Error that stopped writing, if any."""
         self._thread = threading.Thread(target=self._write, name="dccrn recording", daemon=True)
 
     def add(self, heard: np.ndarray, result: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""From a microphone through the network to a loudspeaker or a virtual device."""
+"""Real-time enhancement from a microphone to a loudspeaker or a virtual device."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from dccrn_cli.errors import OptionError, SoundDeviceError
 
 BLOCK_MS = 32.0
 _LOOK_S = 0.1
-_PARTS = 2  # in which the devices exchange a block: what they hold back themselves is counted in these
+_PARTS = 2  # parts in which the devices exchange a block; their own latency is a multiple of these
 
 
 @dataclass(frozen=True)
 class LiveOptions:
-    """How sound is enhanced as it happens.
+    """Options of real-time enhancement.
 
     Attributes:
         input, output: devices by number, name or part of a name; None for the default ones.
-        sample_rate: Hz; None for 48 kHz where the devices take it, else the rate of the input.
-        channels: to hear.
-        block_ms: sound that the network takes at once. The delay is that of the model, two blocks, and the devices'.
-        model: a bundled model or a model file; None for the one with the lowest latency of those that keep up.
-        high_band, attenuation_limit_db, mix, precision: as for `Enhancer`.
-        record: file for both sides, channels of the original first; None for none.
+        sample_rate: sample rate in Hz; None for 48 kHz if the devices support it, otherwise that of the input.
+        channels: number of input channels.
+        block_ms: audio per call of the network. The delay is that of the model, two blocks, and the devices.
+        model: bundled model or model file; None for the one with the lowest latency among those that keep up.
+        high_band, attenuation_limit_db, mix, precision: options of `Enhancer`.
+        record: file for original and result, channels of the original first; None for none.
         overwrite: replace that file if it exists.
 
     Raises:
@@ -56,31 +56,31 @@ class LiveOptions:
     def __post_init__(self) -> None:
         check_strength(self.mix, self.attenuation_limit_db, self.high_band)
         if not 1 <= self.block_ms <= 1000:
-            raise OptionError(f"block_ms must be 1 to 1000, not {self.block_ms!r}")
+            raise OptionError(f"block_ms must be between 1 and 1000, not {self.block_ms!r}")
         if self.channels not in (1, 2):
             raise OptionError(f"channels must be 1 or 2, not {self.channels!r}")
 
 
 class LiveEnhancer:
-    """Enhances sound as it happens, as long as it is entered.
+    """Enhances audio in real time while entered.
 
     with LiveEnhancer(input="USB", output="Virtual") as live:
         live.wait()
 
     Args:
         options: None for the defaults of `LiveOptions`.
-        changes: single fields of `LiveOptions`.
+        changes: individual fields of `LiveOptions`.
 
     Attributes:
         source, target: the devices.
-        sample_rate: Hz.
-        model: the one in use.
-        load: seconds of work for a second of sound, measured before the start.
+        sample_rate: sample rate in Hz.
+        model: the model in use.
+        load: seconds of processing per second of audio, measured before the start.
 
     Raises:
         OptionError: an invalid option, or a model that cannot keep up.
         MissingDependency: `sounddevice` is not installed.
-        SoundDeviceError: no such device, or it does not take this form.
+        SoundDeviceError: no such device, or it does not support this format.
         CheckpointError: the model cannot be loaded.
     """
 
@@ -139,12 +139,12 @@ class LiveEnhancer:
 
     @property
     def latency_s(self) -> float:
-        """From the microphone to the loudspeaker: model, blocks, and the devices by their own account."""
+        """End-to-end latency of model, blocks, and devices as they report it."""
         return self._started[0].delay / self.sample_rate + self._started[1].latency_s
 
     @property
     def bypass(self) -> bool:
-        """The original is played in place of the result, with the same delay."""
+        """Whether the original is played instead of the result, with the same delay."""
         return self._started[0].bypass
 
     @bypass.setter
@@ -152,22 +152,22 @@ class LiveEnhancer:
         self._started[0].bypass = on
 
     def status(self) -> LiveStatus:
-        """What is going on."""
+        """Current status."""
         return self._started[0].status()
 
     def wait(self, seconds: float | None = None, look: Callable[[LiveStatus], bool] = lambda _: True) -> LiveStatus:
-        """Let it run.
+        """Wait while it runs.
 
         Args:
             seconds: how long; None for ever.
-            look: called ten times a second; False ends the wait.
+            look: called ten times a second; returns False to end the wait.
 
         Returns:
-            the status at the end.
+            Status at the end.
 
         Raises:
-            SoundDeviceError: a device has gone.
-            DccrnError: something else has ended it.
+            SoundDeviceError: a device was disconnected.
+            DccrnError: another error ended the enhancement.
         """
         pipe, stream = self._started
         until = None if seconds is None else time.monotonic() + seconds
@@ -175,7 +175,7 @@ class LiveEnhancer:
             if pipe.error is not None:
                 raise pipe.error
             if not stream.is_active:
-                raise SoundDeviceError(f"{self.source.name} or {self.target.name} has gone")
+                raise SoundDeviceError(f"{self.source.name} or {self.target.name} was disconnected")
             if not look(self.status()):
                 break
             time.sleep(_LOOK_S if until is None else max(min(_LOOK_S, until - time.monotonic()), 0.0))
@@ -184,5 +184,5 @@ class LiveEnhancer:
     @property
     def _started(self) -> tuple[LivePipe, DuplexStream]:
         if self._pipe is None or self._stream is None:
-            raise OptionError("nothing runs yet: use `with LiveEnhancer(…) as live`")
+            raise OptionError("not running yet: use `with LiveEnhancer(…) as live`")
         return self._pipe, self._stream

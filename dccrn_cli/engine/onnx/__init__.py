@@ -1,1 +1,1 @@
-"""Models as ONNX files: what writes them, what runs them."""
+"""Models as ONNX files: export and inference."""

@@ -1,4 +1,4 @@
-"""Models as ONNX files, for programs without torch."""
+"""Exports models as ONNX files, for programs without torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dccrn_cli.nn.network import SpectralNetwork
 from dccrn_cli.utils.storage import write_whole
 
 BLOCK_HOPS = 16
-"""Hops of a block unless asked otherwise: fewer cost time, more bring little."""
+"""Default number of hops per block: fewer cost time, more gain little."""
 
 OPSET = 18
 
@@ -31,26 +31,26 @@ def export_onnx(
     name: str = "",
     provenance: Mapping[str, Any] | None = None,
 ) -> OnnxMetadata:
-    """Write a network as an ONNX file that takes and gives samples, block by block.
+    """Write a network as an ONNX file that processes samples block by block.
 
-    Inputs are `samples` `(1, block)`, float32 at 16 kHz; `length` `(1,)`, the samples of the whole signal (2⁶² while
-    it is not known, before the block with its end); and the states, which are zeros at the start of a signal.
-    Outputs are `enhanced` and `gain` `(1, block)`, the latter the network's gain from 4 to 8 kHz, and each state as
-    the next block needs it. The output is late by `latency_samples` of the metadata: leave out so many of the first
-    samples, and feed zeros after the end until as many have come out as went in.
+    Inputs are `samples` `(1, block)`, float32 at 16 kHz; `length` `(1,)`, the number of samples in the whole signal
+    (2⁶² while unknown, before the block with its end); and the states, which are zeros at the start of a signal.
+    Outputs are `enhanced` and `gain` `(1, block)`, the latter the network's gain from 4 to 8 kHz, and each state for
+    the next block. The output is delayed by `latency_samples` of the metadata: drop that many samples at the start,
+    and feed zeros after the end until the output is as long as the input.
 
     Args:
-        model: of any architecture.
+        model: a network of any architecture.
         path: the file to write.
-        block: samples at once, a multiple of the network's hop; None for 16 hops.
-        name: of the model, for the metadata.
-        provenance: where its weights come from, as plain data.
+        block: samples per block, a multiple of the network's hop; None for 16 hops.
+        name: name of the model in the metadata.
+        provenance: origin of the weights as plain data.
 
     Returns:
-        the metadata in the file.
+        The metadata in the file.
 
     Raises:
-        OptionError: no such block, or the path is a folder.
+        OptionError: invalid block size, or the path is a folder.
         MissingDependency: `onnx` or `onnxscript` is not installed.
         StorageError: the file cannot be written.
     """
@@ -75,14 +75,14 @@ def _onnx_bytes(graph: StreamGraph, metadata: OnnxMetadata) -> bytes:
         program = torch.onnx.export(
             graph, inputs, dynamo=True, verbose=False, opset_version=OPSET, custom_translation_table=translations,
             input_names=metadata.inputs, output_names=metadata.outputs,
-            optimize=False,  # it takes anything below 1e-8 for zero, and so removes what keeps divisors above it
+            optimize=False,  # it treats values below 1e-8 as zero, and so removes terms that keep divisors above zero
         )  # fmt: skip
         assert program is not None
         optimizer.inline(program.model)
         optimizer.fold_constants(program.model)
         optimizer.remove_unused_nodes(program.model)
         proto = program.model_proto
-    for node in proto.graph.node:  # where in the code each comes from
+    for node in proto.graph.node:  # source locations
         del node.metadata_props[:]
     del proto.metadata_props[:]
     onnx.helper.set_model_props(proto, metadata.to_properties())
@@ -90,7 +90,7 @@ def _onnx_bytes(graph: StreamGraph, metadata: OnnxMetadata) -> bytes:
 
 
 def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """What torch's exporter does not know, or would unroll."""
+    """Operators that torch's exporter does not support, or would unroll."""
     try:
         import onnx
         from onnxscript import opset18
@@ -104,20 +104,20 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         return op.LSTM(x, w, r, b, None, h, c, hidden_size=h.shape[2], direction=direction)
 
     def cummax(x: Any, dim: int) -> Any:
-        """Of `(rows, frames)` along frames: the maximum over a square in which what is later is no number."""
+        """Cumulative maximum of `(rows, frames)` along frames: the maximum over a matrix with later frames masked."""
         later = np.triu(np.full((x.shape[1],) * 2, -np.inf, np.float32), 1)
         square = op.Add(
             op.Unsqueeze(x, op.Constant(value_ints=[1])), op.Constant(value=onnx.numpy_helper.from_array(later))
         )
         values = op.ReduceMax(square, op.Constant(value_ints=[2]), keepdims=0)
-        return values, values  # the second would be the places, which nothing asks for
+        return values, values  # the second output, the indices, is unused
 
     return {torch.ops.dccrn.lstm.default: lstm, torch.ops.aten.cummax.default: cummax}
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says of its own insides."""
+    """Suppress the exporter's messages about its internals."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

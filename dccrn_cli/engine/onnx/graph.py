@@ -1,7 +1,7 @@
-"""A network from samples to samples whose memory goes in and comes out, for export.
+"""A network from samples to samples with its states as inputs and outputs, for export.
 
-The layers are those of the network; its timeline is one more beside that of `engine.stream`, in which nothing depends
-on the value of a tensor: what is traced for one block holds for all.
+The layers are those of the network. Its timeline is an alternative to that of `engine.stream` without data-dependent
+control flow, so the trace of one block is valid for all.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from dccrn_cli.nn.stft import frame_count
 
 
 class GraphTimeline(Timeline):
-    """Time of one block of a signal of one channel.
+    """The timeline of one block of a mono signal.
 
-    Frames outside of the signal are made silent wherever a later one would see them.
+    Frames outside the signal are silenced wherever a later frame would see them.
 
     Args:
-        slots: of the network.
-        state: their tensors before this block, without the empty ones.
-        index: of each frame of the block in the signal, `(frames,)`.
-        total: frames of the signal, `(1,)`.
+        slots: state slots of the network.
+        state: their tensors before this block, without empty ones.
+        index: index of each frame of the block in the signal, `(frames,)`.
+        total: number of frames in the signal, `(1,)`.
     """
 
     def __init__(self, slots: Sequence[Slot], state: Sequence[Tensor], index: Tensor, total: Tensor) -> None:
@@ -41,29 +41,29 @@ class GraphTimeline(Timeline):
         self._index = index
         self._total = total
         self.after: list[Tensor] = []
-        """The tensors after this block."""
+        """State tensors after this block."""
 
     def extend(self, x: Tensor, past: int, future: int) -> Tensor:
-        """The frames kept from earlier blocks, then the new ones."""
+        """The frames kept from earlier blocks, followed by the new ones."""
         slot = next(self._slots)
-        if slot.delay or future:  # else no frame of the signal sees one outside of it that is not zero
-            x = x * self.inside(slot.delay).float()  # onnxruntime takes longer to select
+        if slot.delay or future:  # otherwise no frame of the signal sees a nonzero one outside it
+            x = x * self.inside(slot.delay).float()  # faster in onnxruntime than a selection
         return self._behind_kept(x, past + future)
 
     def align(self, x: Tensor, delayed: Tensor) -> Tensor:
-        """The frames that waited for the delayed ones."""
+        """Delay frames to match the delayed ones."""
         slot = next(self._slots)
         return self._behind_kept(x, slot.fresh[0].shape[-1])[..., : x.shape[-1]]
 
     def level(self, spectrum: Tensor, hop_length: int) -> Tensor:
-        """Goes on from the level after the block before."""
+        """Continue from the level after the previous block."""
         (fresh,) = next(self._slots).fresh
         level = tracked_level(spectrum, hop_length, next(self._before) + fresh)
-        self.after.append(level[:, -1] - fresh)  # zero at the start, like all that is kept
+        self.after.append(level[:, -1] - fresh)  # zero at the start, like all states
         return level.exp()[:, None, None]
 
     def run_lstm(self, lstm: nn.LSTM, x: Tensor) -> Tensor:
-        """Goes on from the state after the block before; frames before the signal leave it as it is."""
+        """Continue from the state after the previous block; frames before the signal leave it unchanged."""
         slot = next(self._slots)
         state = tuple(next(self._before) for _ in slot.fresh)
         closed = (self._index < slot.delay).float() if slot.delay else None
@@ -72,7 +72,7 @@ class GraphTimeline(Timeline):
         return cast(Tensor, y)
 
     def inside(self, delay: int) -> Tensor:
-        """Which frames belong to the signal where it arrives so many frames late, `(frames,)`."""
+        """Which frames belong to the signal where it arrives delayed by `delay` frames, `(frames,)`."""
         index = self._index - delay
         return (index >= 0) & (index < self._total)
 
@@ -85,11 +85,11 @@ class GraphTimeline(Timeline):
 
 
 class StreamGraph(nn.Module):
-    """The inference copy of a network, in float32, for one block of a signal of one channel.
+    """The inference copy of a network, in float32, for one block of a mono signal.
 
     Args:
         model: a trained network of any architecture.
-        block: samples at once, a multiple of the hop.
+        block: samples per block, a multiple of the hop.
     """
 
     places: Tensor
@@ -99,7 +99,7 @@ class StreamGraph(nn.Module):
         self.config, self.block = model.config, block
         cpu = torch.device("cpu")
         self.network = fold(model, cpu)
-        # Copies, since what is made in inference mode cannot be traced.
+        # Copies, since tensors made in inference mode cannot be traced.
         self.slots = [
             Slot(slot.delay, tuple(part.clone() for part in slot.fresh), slot.dim)
             for slot in find_slots(self.network, cpu)
@@ -110,12 +110,12 @@ class StreamGraph(nn.Module):
 
     @property
     def latency(self) -> int:
-        """Samples by which the output is behind the input."""
+        """Delay of the output relative to the input, in samples."""
         return self.config.look_ahead * self.config.hop_length + self.config.overlap
 
     @property
     def states(self) -> tuple[GraphState, ...]:
-        """What goes in and comes out beside the samples."""
+        """States that are inputs and outputs besides the samples."""
         overlap = self.config.overlap
         return (
             GraphState("position", (1,), "int64"),
@@ -132,19 +132,19 @@ class StreamGraph(nn.Module):
     def forward(
         self, samples: Tensor, length: Tensor, position: Tensor, heard: Tensor, overlap: Tensor, *state: Tensor
     ) -> tuple[Tensor, ...]:
-        """One block.
+        """Process one block.
 
         Args:
             samples: `(1, block)`, zeros after the end of the signal.
             length: samples of the whole signal, or `UNKNOWN_LENGTH` before the block with its end, `(1,)`.
-            position: samples before this block, `(1,)`.
-            heard: the newest of them, `(1, overlap)`.
-            overlap: what earlier frames add to this block: signal, gain and windows, `(1, 3, overlap)`.
-            state: of the network.
+            position: number of samples before this block, `(1,)`.
+            heard: the newest of those samples, `(1, overlap)`.
+            overlap: contributions of earlier frames to this block: signal, gain and windows, `(1, 3, overlap)`.
+            state: states of the network.
 
         Returns:
-            enhanced samples and at each of them the network's gain in the gate band (0 to 1), both `(1, block)`
-            and `latency` samples late; then the states after this block.
+            Enhanced samples and the network's gain in the gate band (0 to 1) at each of them, both `(1, block)`
+            and delayed by `latency` samples; then the states after this block.
         """
         cfg = self.config
         signal = torch.cat([heard, samples], dim=1)

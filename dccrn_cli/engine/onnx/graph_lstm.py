@@ -1,4 +1,4 @@
-"""LSTMs as ONNX has them: torch's exporter would unroll them."""
+"""LSTMs as ONNX operators, since torch's exporter would unroll them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 OPERATOR = "dccrn::lstm"
-"""Stands for the operator LSTM of ONNX while a network is traced; it cannot be run.
+"""Represents the ONNX operator LSTM while a network is traced; it cannot be run.
 
 Inputs: x `(frames, rows, features)`, the weights w, r and b as in ONNX, the states h and c
 `(directions, rows, units)`. Outputs: `(frames, directions, rows, units)` and the states after the last frame.
 """
 
 _CLOSED = -1e4
-"""Weight on the input gate that lets nothing through."""
+"""Weight that closes the input gate completely."""
 
 torch.library.define(
     OPERATOR, "(Tensor x, Tensor w, Tensor r, Tensor b, Tensor h, Tensor c) -> (Tensor, Tensor, Tensor)"
@@ -29,10 +29,10 @@ torch.library.register_fake(OPERATOR, _shapes)
 
 
 class GraphLSTM(nn.Module):
-    """An `nn.LSTM` whose layers are one `OPERATOR` each.
+    """An `nn.LSTM` with one `OPERATOR` per layer.
 
     Args:
-        lstm: batch first.
+        lstm: the LSTM, with the batch first.
     """
 
     def __init__(self, lstm: nn.LSTM) -> None:
@@ -51,12 +51,12 @@ class GraphLSTM(nn.Module):
     def forward(
         self, x: Tensor, state: tuple[Tensor, ...] | None = None, closed: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """As `nn.LSTM`.
+        """Run the LSTM.
 
         Args:
             x: `(rows, frames, features)`.
-            state: two of `(layers × directions, rows, units)`; None for zeros.
-            closed: `(frames,)`, 1 for frames that must leave a state of zeros as it is, 0 for the others.
+            state: two tensors `(layers × directions, rows, units)`; None for zeros.
+            closed: `(frames,)`, 1 for frames that must leave a zero state unchanged, 0 for the others.
         """
         x = x.transpose(0, 1)
         if state is None:
@@ -73,12 +73,12 @@ class GraphLSTM(nn.Module):
         return x.transpose(0, 1), tuple(torch.cat(part) for part in zip(*after, strict=True))
 
     def _input_gate(self) -> Tensor:
-        """Weights of a feature that closes the first gate, `(4 × units, 1)`."""
+        """Weights of a feature that closes the input gate, `(4 × units, 1)`."""
         return torch.cat([torch.full((self.units, 1), _CLOSED), torch.zeros(3 * self.units, 1)])
 
 
 def replace_lstms(network: nn.Module) -> None:
-    """Put a `GraphLSTM` in the place of each `nn.LSTM`."""
+    """Replace each `nn.LSTM` with a `GraphLSTM`."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.LSTM):
@@ -86,6 +86,6 @@ def replace_lstms(network: nn.Module) -> None:
 
 
 def _in_order(weight: Tensor) -> Tensor:
-    """Gates from torch's order (input, forget, cell, output) to that of ONNX (input, output, forget, cell)."""
+    """Reorder gates from torch (input, forget, cell, output) to ONNX (input, output, forget, cell)."""
     i, f, g, o = weight.detach().chunk(4)
     return torch.cat([i, o, f, g])

@@ -1,4 +1,4 @@
-"""What an exported model says about itself."""
+"""Metadata of an exported model."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from dccrn_cli.nn.config import config_from_dict
 FORMAT = "dccrn-onnx-1"
 
 SAMPLES, LENGTH = "samples", "length"
-"""Names of the inputs beside the states."""
+"""Names of the inputs besides the states."""
 
 ENHANCED, GAIN = "enhanced", "gain"
-"""Names of the outputs beside the states."""
+"""Names of the outputs besides the states."""
 
 MAX_BLOCK, MAX_STATE = 1 << 22, 1 << 27
 """Bounds on samples at once and numbers kept between blocks."""
 
 UNKNOWN_LENGTH = 1 << 62
-"""Length of a signal whose end has not come yet."""
+"""Length of a signal whose end has not arrived yet."""
 
 
 @dataclass(frozen=True)
 class GraphState:
-    """One tensor that goes out of a block and into the next; it is all zeros before the first.
+    """A state tensor passed from one block to the next; all zeros before the first.
 
     Attributes:
-        name: of the input.
-        shape: always the same.
+        name: name of the input.
+        shape: fixed shape.
         dtype: `float32` or `int64`.
     """
 
@@ -43,7 +43,7 @@ class GraphState:
 
     @property
     def output(self) -> str:
-        """Name of the output, which is the next block's input."""
+        """Name of the output that becomes the next block's input."""
         return f"next_{self.name}"
 
 
@@ -52,12 +52,12 @@ class OnnxMetadata:
     """The metadata of an exported model.
 
     Attributes:
-        config: of the network.
-        block: samples at once.
-        latency: samples by which the output is behind the input; so many of the first ones are to be left out.
-        states: in the order of the inputs and outputs that follow the samples.
-        name: of the model.
-        provenance: where its weights come from.
+        config: configuration of the network.
+        block: samples per block.
+        latency: delay of the output in samples; drop that many samples at the start.
+        states: states in the order of the inputs and outputs after the samples.
+        name: name of the model.
+        provenance: origin of the weights.
     """
 
     config: NetworkConfig
@@ -78,7 +78,7 @@ class OnnxMetadata:
         return [ENHANCED, GAIN, *(state.output for state in self.states)]
 
     def to_properties(self) -> dict[str, str]:
-        """As the strings that an ONNX file holds."""
+        """Convert to strings for an ONNX file."""
         states = [
             {"input": state.name, "output": state.output, "shape": state.shape, "dtype": state.dtype}
             for state in self.states
@@ -101,10 +101,10 @@ class OnnxMetadata:
         """Inverse of `to_properties`.
 
         Raises:
-            CheckpointError: not a model of this package, or damaged.
+            CheckpointError: the model is damaged or not from this package.
         """
         if properties.get("format") != FORMAT:
-            raise CheckpointError("not a model that `dccrn export` wrote")
+            raise CheckpointError("not a model written by `dccrn export`")
         try:
             states = tuple(
                 GraphState(state["input"], tuple(state["shape"]), state["dtype"])

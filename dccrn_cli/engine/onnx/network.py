@@ -1,4 +1,4 @@
-"""Exported models as a stage of the engine, run by onnxruntime."""
+"""Runs exported models with onnxruntime, as a stage of the engine."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dccrn_cli.engine.onnx.metadata import LENGTH, SAMPLES, UNKNOWN_LENGTH, Onnx
 from dccrn_cli.errors import CheckpointError, MissingDependency
 
 State = dict[str, np.ndarray]
-"""What one channel of a signal keeps, by the names of the inputs."""
+"""State of one channel of a signal, by input name."""
 
 
 class OnnxNetwork:
-    """An exported model, for any number of signals; each keeps its own state.
+    """An exported model, for any number of signals, each with its own state.
 
     Args:
-        path: a file that `dccrn export` wrote.
+        path: a file written by `dccrn export`.
         threads: CPU threads.
 
     Raises:
-        CheckpointError: damaged, or no such file.
+        CheckpointError: the file is damaged or missing.
         MissingDependency: `onnxruntime` is not installed.
     """
 
@@ -39,14 +39,14 @@ class OnnxNetwork:
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         try:
             self._session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has a dozen of its own, below Exception
+        except Exception as error:  # onnxruntime has a dozen exception types, all derived from Exception
             raise CheckpointError(f"not a model file ({type(error).__name__})", path) from None
         try:
             self.metadata = OnnxMetadata.from_properties(self._session.get_modelmeta().custom_metadata_map)
         except CheckpointError as error:
             raise CheckpointError(error.message, path) from None
         if not self._fits():
-            raise CheckpointError("the graph does not fit its metadata", path)
+            raise CheckpointError("the graph does not match its metadata", path)
 
     def _fits(self) -> bool:
         metadata, inputs = self.metadata, self._session.get_inputs()
@@ -64,30 +64,30 @@ class OnnxNetwork:
         return {state.name: np.zeros(state.shape, state.dtype) for state in self.metadata.states}
 
     def run(self, samples: np.ndarray, length: int, state: State) -> tuple[np.ndarray, np.ndarray, State]:
-        """The next block of one channel.
+        """Run the next block of one channel.
 
         Args:
             samples: float32 `(block,)`, zeros after the end of the signal.
             length: samples of the whole signal, or `UNKNOWN_LENGTH`.
-            state: after the block before.
+            state: state after the previous block.
 
         Returns:
-            enhanced samples and gain, `(block,)`, and the state after this block.
+            Enhanced samples and gain, `(block,)`, and the state after this block.
         """
         feeds: dict[str, Any] = {SAMPLES: samples[None], LENGTH: np.array([length]), **state}
         enhanced, gain, *after = self._session.run(None, feeds)
         return enhanced[0], gain[0], dict(zip(state, after, strict=True))
 
     def open(self) -> OnnxEnhancer:
-        """A stage at 16 kHz with this network."""
+        """Open a stage at 16 kHz with this network."""
         return OnnxEnhancer(self)
 
 
 class OnnxEnhancer:
-    """An exported model as a stage at 16 kHz, as `SpectralEnhancer` is one.
+    """An exported model as a stage at 16 kHz, with the interface of `SpectralEnhancer`.
 
     Args:
-        network: it may serve other signals as well.
+        network: may serve other signals as well.
     """
 
     def __init__(self, network: OnnxNetwork) -> None:
@@ -96,7 +96,7 @@ class OnnxEnhancer:
 
     @property
     def latency(self) -> int:
-        """Samples by which the output lags behind the input at most."""
+        """Largest delay of the output relative to the input, in samples."""
         return self._network.metadata.latency + self._network.metadata.block - 1
 
     def reset(self) -> None:
@@ -113,7 +113,7 @@ class OnnxEnhancer:
             block: float32 `(frames, channels)`.
 
         Returns:
-            enhanced samples `(frames', channels)`, and of the same shape the network's gain (0 to 1) from 4 to 8 kHz.
+            Enhanced samples `(frames', channels)`, and in the same shape the network's gain (0 to 1) from 4 to 8 kHz.
         """
         channels = block.shape[1]
         if not self._states:
@@ -128,7 +128,7 @@ class OnnxEnhancer:
         return _join(parts, channels)
 
     def flush(self) -> tuple[np.ndarray, np.ndarray]:
-        """What is left when the signal has ended; the next block starts a new one."""
+        """Return the rest of the output at the end of the signal; the next block starts a new one."""
         channels, length = max(len(self._states), 1), self._received
         parts = []
         while length and self._run < length + self._network.metadata.latency:
@@ -139,13 +139,13 @@ class OnnxEnhancer:
         return _join(parts, channels)
 
     def _advance(self, samples: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Run `(block, channels)`; give what of the output belongs to the signal."""
+        """Run `(block, channels)`; returns the part of the output that belongs to the signal."""
         enhanced, gain = np.empty_like(samples), np.empty_like(samples)
         for channel, state in enumerate(self._states):
             enhanced[:, channel], gain[:, channel], self._states[channel] = self._network.run(
                 samples[:, channel], length, state
             )
-        first = self._run - self._network.metadata.latency  # what the first sample out is of the signal
+        first = self._run - self._network.metadata.latency  # position of the first output sample in the signal
         self._run += len(samples)
         belongs = slice(max(-first, 0), max(length - first, 0))
         return enhanced[belongs], gain[belongs]

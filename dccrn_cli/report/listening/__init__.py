@@ -1,1 +1,1 @@
-"""Pages to listen and compare with, and what listeners answered on them."""
+"""Pages for comparing recordings by ear, and the results of their listening tests."""

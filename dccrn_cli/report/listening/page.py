@@ -1,4 +1,4 @@
-"""A page to compare recordings by ear, which works from a disk, without a network and without a server."""
+"""A page for comparing recordings by ear, which works from disk, without a network or server."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ from dccrn_cli.utils.paths import Paths, as_paths
 from dccrn_cli.utils.storage import write_whole
 
 FILES = 12
-"""Recordings on a page, if nothing else is said."""
+"""Default number of recordings on a page."""
 
 SECONDS = 30.0
-"""Most that is taken of a recording, if nothing else is said."""
+"""Default length limit of an excerpt."""
 
 MAX_PAGE_BYTES = 80_000_000
-"""A larger page becomes a folder, whose sound is loaded file by file."""
+"""A larger page becomes a folder, whose audio is loaded file by file."""
 
 _SCRIPTS = ("player.js", "pictures.js", "page.js", "blind.js")
 
 
 @dataclass(frozen=True)
 class ListenOptions:
-    """What goes onto a page.
+    """Contents of a page.
 
     Attributes:
-        files: recordings at most.
-        pick: which ones, see `recordings.choose`.
-        by: metric that decides for `worst` and `best`; None for the first that is measured.
-        seconds: most that is taken of each, where most is changed.
-        quality: `flac`, 16 bit, or `opus`, about an eighth as large.
-        metrics: measured where there are references; None for the usual ones.
-        jobs: processes that measure; None for as many as pay.
-        cache: keep scores, and use those of earlier runs.
+        files: largest number of recordings.
+        pick: which recordings: `most` for those changed most, `worst` or `best` by score, `random` or `all`.
+        by: metric that decides for `worst` and `best`; None for the first one measured.
+        seconds: longest excerpt of each recording, taken from where it changes most.
+        quality: `flac`, 16 bit, or `opus`, about an eighth of the size.
+        metrics: metrics measured if there are references; None for the default ones.
+        jobs: number of processes that measure; None for as many as are worthwhile.
+        cache: store scores and reuse those of earlier runs.
     """
 
     files: int = FILES
@@ -71,11 +71,15 @@ class ListenOptions:
     cache: bool = True
 
     def check(self) -> None:
-        """Raises: OptionError: a value that is none of those named."""
+        """Validate the options.
+
+        Raises:
+            OptionError: an option is invalid.
+        """
         if self.pick not in get_args(Pick):
-            raise OptionError(f"--pick is one of {', '.join(get_args(Pick))}, not {self.pick!r}")
+            raise OptionError(f"--pick must be one of {', '.join(get_args(Pick))}, not {self.pick!r}")
         if self.quality not in get_args(Quality):
-            raise OptionError(f"--quality is flac or opus, not {self.quality!r}")
+            raise OptionError(f"--quality must be flac or opus, not {self.quality!r}")
         if self.files < 1 or not self.seconds > 0:
             raise OptionError("a page needs at least one file and more than 0 s of it")
         if self.by is not None and self.by not in METRICS:
@@ -84,13 +88,13 @@ class ListenOptions:
 
 @dataclass(frozen=True)
 class ListeningPage:
-    """What was written.
+    """A page that was written.
 
     Attributes:
         path: the page to open.
-        size: bytes of all its files.
+        size: total size of its files in bytes.
         files: names of the recordings on it.
-        notes: what could not be used, and why.
+        notes: recordings that could not be used, with reasons.
     """
 
     path: Path
@@ -110,22 +114,22 @@ def listening_page(
     reference: str | PathLike[str] | None = None,
     options: ListenOptions | None = None,
 ) -> ListeningPage:
-    """Write a page that plays noisy recordings and what systems made of them, in lockstep.
+    """Write a page that plays noisy recordings and the results of systems in lockstep.
 
     Args:
         noisy: folder or file.
-        clean: folder or file of results, or several of them, one for each system.
-        output: the page, `.html`; a folder of the same name where it would exceed `MAX_PAGE_BYTES`.
-        reference: folder or file of clean recordings, with which results are scored.
-        options: what goes onto it; None for the defaults.
+        clean: folder or file of results, or several of them, one per system.
+        output: the page, `.html`; replaced by a folder of the same name if it would exceed `MAX_PAGE_BYTES`.
+        reference: folder or file of clean recordings, used to score results.
+        options: contents of the page; None for the defaults.
 
     Raises:
-        OptionError: paths or options that do not fit, or nothing to compare.
+        OptionError: invalid paths or options, or nothing to compare.
         StorageError: the page cannot be written.
     """
     several = as_paths(clean)
     if not several:
-        raise OptionError("name at least one folder of results")
+        raise OptionError("give at least one folder of results")
     systems = label_folders(several)
     pairing = pair_paths(None if reference is None else Path(reference), systems, Path(noisy))
     notes = [f"{it.file}: {it.reason}" for it in pairing.unmatched]
@@ -146,25 +150,24 @@ def write_page(
     """Write a page of paired files.
 
     Args:
-        pairs: of all systems; those without a noisy file are left out.
-        systems: labels in the order in which they stand on the page.
+        pairs: pairs of all systems; those without a noisy file are skipped.
+        systems: labels in their order on the page.
         output: the page.
-        options: what goes onto it.
-        records: scores that are there already; with none, the recordings on the page are scored where they have
-            a reference.
-        notes: to be passed on with those of this function.
-        on_size: called before the work with the number of recordings and about the size of the page in bytes.
-        advance: called for each file that is read.
+        options: contents of the page.
+        records: existing scores; if empty, recordings on the page with a reference are scored.
+        notes: notes to pass on in addition to new ones.
+        on_size: called beforehand with the number of recordings and the approximate size of the page in bytes.
+        advance: called for each file read.
 
     Raises:
-        OptionError: no recording that all systems have, or none that can be read.
+        OptionError: no recording is available from all systems, or none can be read.
         StorageError: the page cannot be written.
     """
     options.check()
     recordings, left = group_pairs(pairs, systems)
-    found_notes = [*notes, *(f"{name}: not all versions are there; left out" for name in left)]
+    found_notes = [*notes, *(f"{name}: skipped, since some versions are missing" for name in left)]
     if not recordings:
-        raise OptionError("there is no noisy file that has a partner in every folder of results")
+        raise OptionError("no noisy file has a partner in every folder of results")
     by_score = options.pick in ("worst", "best") and recordings[0].reference is not None
     known = list(records)
     if by_score and not known:
@@ -192,7 +195,7 @@ def write_page(
 def _expected_bytes(chosen: Sequence[Versions], options: ListenOptions) -> int:
     total = 0
     for recording in chosen:
-        with contextlib.suppress(DccrnError):  # which is said where it is read
+        with contextlib.suppress(DccrnError):  # reported when the file is read
             total += expected_bytes(recording, options.seconds, options.quality)
     return total
 
@@ -224,7 +227,7 @@ def _first_metric(records: Sequence[Record]) -> str | None:
 
 
 def _write(clips: Sequence[Excerpt], systems: Sequence[str], output: Path) -> tuple[Path, int]:
-    """Write the page, or the folder where it would be too large; its path and size."""
+    """Write the page, or a folder if it would be too large; returns path and size."""
     coded = [[base64.b64encode(sound).decode("ascii") for sound in clip.sounds] for clip in clips]
     if sum(len(sound) for sounds in coded for sound in sounds) <= MAX_PAGE_BYTES:
         sounds = "\n".join(
@@ -257,7 +260,7 @@ def _page(clips: Sequence[Excerpt], systems: Sequence[str], sounds: str, *, in_f
     }
     before, *parts = _source("page.html").split("{{")
     pieces = [before]
-    for part in parts:  # in one pass: what is put in is not looked at again
+    for part in parts:  # in one pass: inserted text is not expanded again
         name, rest = part.split("}}", 1)
         pieces += [fields[name], rest]
     return "".join(pieces).encode()
@@ -310,7 +313,7 @@ def _clock(seconds: float) -> str:
 
 
 def _script_text(data: dict[str, Any]) -> str:
-    """JSON that ends no script element, whatever the names in it are."""
+    """JSON that cannot close a script element, whatever names it contains."""
     return json.dumps(plain_data(data), allow_nan=False).replace("<", "\\u003c")
 
 

@@ -1,4 +1,4 @@
-"""The recordings of a listening page: which ones, which stretch of each, and their sound."""
+"""The recordings of a listening page: selection, excerpts and their audio."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Pick = Literal["most", "worst", "best", "random", "all"]
 Quality = Literal["flac", "opus"]
 
 MAX_MATCH_DB = 30.0
-"""Most by which a version is lowered to be as loud as the quietest one."""
+"""Largest attenuation of a version to match the quietest one."""
 
 _BLOCK = 1 << 16
 _PROFILES_PER_S = 10
 _SEED = 0
 _PEAK = 0.89  # -1 dBFS
-_FLAC_SHARE, _OPUS_BYTES_PER_S = 0.6, 8000  # about
+_FLAC_SHARE, _OPUS_BYTES_PER_S = 0.6, 8000  # approximate
 _OPUS_RATES = (8000, 12_000, 16_000, 24_000, 48_000)
 
 
@@ -39,11 +39,11 @@ class Versions:
     """One recording in all its versions.
 
     Attributes:
-        name: for people.
-        noisy: what the systems were given.
-        systems: their results by their labels.
+        name: display name.
+        noisy: input of the systems.
+        systems: results by system label.
         reference: the clean recording, or None.
-        scores: by label of a system, and of the noisy file under "", the metrics that were measured.
+        scores: metrics by system label, and of the noisy file under "".
     """
 
     name: str
@@ -54,7 +54,7 @@ class Versions:
 
     @property
     def versions(self) -> list[tuple[str, str, Path]]:
-        """Kind, label and file of each: the noisy one, the systems, the reference."""
+        """Kind, label and file of each version: the noisy one, the systems, the reference."""
         systems = [("system", label, path) for label, path in self.systems.items()]
         reference = [] if self.reference is None else [("reference", "Reference", self.reference)]
         return [("noisy", "Noisy", self.noisy), *systems, *reference]
@@ -62,16 +62,16 @@ class Versions:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A stretch of a recording, ready for a page.
+    """An excerpt of a recording, ready for a page.
 
     Attributes:
-        recording: which one.
-        sample_rate: of all versions.
-        start_s, seconds: the stretch.
+        recording: the recording.
+        sample_rate: sample rate of all versions in Hz.
+        start_s, seconds: position of the excerpt.
         total_s: length of the whole recording.
-        sounds: the coded versions.
-        loudness: of each version in LUFS; None where there is no sound above -70 LUFS.
-        removed_db: by which each version is fainter than the noisy one.
+        sounds: the encoded versions.
+        loudness: loudness of each version in LUFS; None if nothing is above -70 LUFS.
+        removed_db: attenuation of each version relative to the noisy one.
     """
 
     recording: Versions
@@ -85,14 +85,14 @@ class Excerpt:
 
     @property
     def match_db(self) -> list[float]:
-        """Gains that make all versions as loud as the quietest, none above 0 dB."""
+        """Gains, at most 0 dB, that make all versions as loud as the quietest."""
         known = [level for level in self.loudness if level is not None]
         quietest = max(min(known), max(known) - MAX_MATCH_DB) if known else 0.0
         return [0.0 if level is None else min(quietest - level, 0.0) for level in self.loudness]
 
 
 def group_pairs(pairs: Sequence[FilePair], systems: Sequence[str]) -> tuple[list[Versions], list[str]]:
-    """Recordings that all systems have, and the names of those that are left out for want of a version."""
+    """Recordings available from all systems, and the names of those skipped for lack of a version."""
     found: dict[Path, Versions] = {}
     left = []
     for pair in pairs:
@@ -117,22 +117,22 @@ def choose(
     advance: Callable[[], None],
     unreadable: Callable[[str], None],
 ) -> list[Versions]:
-    """Some of the recordings, in the order in which they are worth hearing.
+    """Choose recordings, the most interesting first.
 
     Args:
-        recordings: all that there are.
-        pick: `most`: those that the systems change most; `worst` and `best`: by a score of the first system, or without
-            one by how much it removes; `random`: the same ones every time; `all`.
-        count: how many.
-        by: metric of the scores of the recordings; None for how much is removed.
-        advance: called for each file that is read.
-        unreadable: called with a line for each recording that cannot be read.
+        recordings: all recordings.
+        pick: `most`: those that the systems change most; `worst` and `best`: by a score of the first system, or
+            without scores by how much it removes; `random`: a reproducible choice; `all`.
+        count: number of recordings.
+        by: metric to use; None for how much is removed.
+        advance: called for each file read.
+        unreadable: called with a message for each unreadable recording.
 
     Raises:
-        OptionError: another `pick`.
+        OptionError: invalid `pick`.
     """
     if pick not in get_args(Pick):
-        raise OptionError(f"--pick is {', '.join(get_args(Pick))}, not {pick!r}")
+        raise OptionError(f"--pick must be one of {', '.join(get_args(Pick))}, not {pick!r}")
     if pick == "all":
         return list(recordings)
     if pick == "random":
@@ -157,10 +157,10 @@ def choose(
 
 
 def make_clip(recording: Versions, seconds: float, quality: Quality) -> Excerpt:
-    """Read the stretch of a recording in which most is changed, in all versions, and code it.
+    """Read and encode the most changed excerpt of a recording in all versions.
 
-    Versions are brought to the rate and the length of the noisy one, and to at most two channels. One gain for
-    all versions brings the loudest peak to -1 dBFS.
+    Versions are converted to the sample rate and length of the noisy one, and to at most two channels. A common
+    gain brings the loudest peak to -1 dBFS.
 
     Raises:
         AudioError: a version cannot be read, or is empty.
@@ -187,7 +187,7 @@ def make_clip(recording: Versions, seconds: float, quality: Quality) -> Excerpt:
 
 
 def expected_bytes(recording: Versions, seconds: float, quality: Quality) -> int:
-    """About how much a recording adds to a page.
+    """Approximate size in bytes that a recording adds to a page.
 
     Raises:
         UnreadableAudio: the noisy file cannot be read.
@@ -200,7 +200,7 @@ def expected_bytes(recording: Versions, seconds: float, quality: Quality) -> int
 
 
 def _profile(path: Path) -> np.ndarray:
-    """Mean square of each tenth of a second, `(steps,)`; the file is read block by block."""
+    """Mean square of each tenth of a second, `(steps,)`, read block by block."""
     sums: list[float] = []
     with open_sound(path) as reader:
         rate = reader.info.sample_rate
@@ -220,7 +220,7 @@ def _profile(path: Path) -> np.ndarray:
 
 
 def _changes_db(recording: Versions, advance: Callable[[], None]) -> dict[str, float]:
-    """By how much each system lowers the level of the whole recording."""
+    """Attenuation of the whole recording by each system."""
     before = _db(float(_profile(recording.noisy).mean()))
     advance()
     changes = {}
@@ -231,7 +231,7 @@ def _changes_db(recording: Versions, advance: Callable[[], None]) -> dict[str, f
 
 
 def _most_changed(profiles: Sequence[np.ndarray], width: int) -> int:
-    """First step of the stretch in which versions differ most from the first one by the mean of decibels."""
+    """First step of the excerpt in which versions differ most from the first one, by the mean in decibels."""
     length = min(map(len, profiles))
     floor = 1e-10 + 1e-6 * max(float(profile.max()) for profile in profiles)
     decibels = [10 * np.log10(profile[:length] + floor) for profile in profiles]
@@ -242,7 +242,7 @@ def _most_changed(profiles: Sequence[np.ndarray], width: int) -> int:
 
 
 def _excerpt(path: Path, start_s: float, seconds: float) -> tuple[int, np.ndarray]:
-    """Rate and samples `(frames, channels)` of a stretch, one or two channels."""
+    """Sample rate and samples `(frames, channels)` of an excerpt, with one or two channels."""
     with open_sound(path) as reader:
         rate = reader.info.sample_rate
         first, last = round(start_s * rate), round((start_s + seconds) * rate)

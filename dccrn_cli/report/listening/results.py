@@ -1,4 +1,4 @@
-"""What listeners answered in the blind tests of listening pages."""
+"""Results of the blind tests on listening pages."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class RatingResult:
 
 @dataclass(frozen=True)
 class PreferenceResult:
-    """How often one version was preferred to another; `share` counts a missing preference as half.
+    """How often one version was preferred to another; in `share` no preference counts as half.
 
     Attributes:
-        p_value: two-sided binomial test of the answers with a preference; None without any.
+        p_value: two-sided binomial test of the answers with a preference; None if there are none.
     """
 
     system: str
@@ -47,7 +47,7 @@ class PreferenceResult:
 
 @dataclass(frozen=True)
 class AbxResult:
-    """How often X was told; `p_value` is that of as many right answers or more by guessing."""
+    """How often X was identified; `p_value` is the probability of at least as many right answers by guessing."""
 
     a: str
     b: str
@@ -61,27 +61,27 @@ class AbxResult:
 
 @dataclass(frozen=True)
 class ListeningResults:
-    """All that was answered, by method."""
+    """All answers, by method."""
 
     ratings: tuple[RatingResult, ...] = ()
     preferences: tuple[PreferenceResult, ...] = ()
     abx: tuple[AbxResult, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Convert to plain data for JSON."""
         return asdict(self)
 
 
 def collect_results(paths: Sequence[str | Path]) -> ListeningResults:
-    """Join the JSON files that blind tests have saved.
+    """Combine the JSON files saved by blind tests.
 
-    A file that is given twice, under whatever name, counts once.
+    A file given twice, under whatever name, counts once.
 
     Args:
         paths: the files.
 
     Raises:
-        OptionError: a file that cannot be read or is no such result.
+        OptionError: a file cannot be read or is not such a result.
     """
     rows: dict[str, list[tuple[str, dict[str, Any]]]] = {method: [] for method in _KEYS}
     seen = set()
@@ -100,15 +100,15 @@ def _read(path: Path) -> tuple[str, str, list[dict[str, Any]]]:
     except OSError as error:
         raise OptionError(f"cannot be read ({error.strerror})", path) from None
     except (ValueError, RecursionError):
-        raise OptionError("is no JSON file", path) from None
+        raise OptionError("is not a JSON file", path) from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise OptionError("is no result of a listening test", path)
+        raise OptionError("is not a listening test result", path)
     method, rows, listener = data.get("method"), data.get("rows"), data.get("listener", "")
     if method not in _KEYS or not isinstance(rows, list) or not rows or not isinstance(listener, str):
-        raise OptionError("is a result of a listening test that is not known here", path)
+        raise OptionError("is a result of an unknown kind of listening test", path)
     for row in rows:
         if not isinstance(row, dict) or not all(_is_valid(key, row.get(key)) for key in _KEYS[method]):
-            raise OptionError("is a damaged result of a listening test", path)
+            raise OptionError("is a damaged listening test result", path)
     return method, listener, rows
 
 

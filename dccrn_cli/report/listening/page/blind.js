@@ -1,13 +1,13 @@
-// Listening tests whose listener does not know what is heard.
+// Blind listening tests.
 
 const METHODS = {
   preference: { title: "Preference (A/B)", note: "Two versions in random order: which do you prefer?" },
-  abx: { title: "ABX", note: "X is one of two versions, A or B: which? Shows whether a difference can be heard at all." },
-  rating: { title: "Rating", note: "All versions side by side, 0 to 100 each, in the manner of MUSHRA; the reference and the noisy file are among them." },
+  abx: { title: "ABX", note: "X is one of two versions, A or B: which one? Shows whether a difference is audible at all." },
+  rating: { title: "Rating", note: "Rate all versions side by side from 0 to 100, as in MUSHRA; the reference and the noisy file are among them." },
 };
 const WORDS = ["Bad", "Poor", "Fair", "Good", "Excellent"];
 
-/** A whole number below `limit`, every one equally likely. */
+/** A uniformly random integer below `limit`. */
 function randomBelow(limit) {
   const most = 2 ** 32 - (2 ** 32 % limit);
   for (;;) {
@@ -100,7 +100,7 @@ class BlindTest {
       shown.unshift(reference);
       this.names.unshift("Reference");
     }
-    // Always by matched loudness: otherwise the louder one wins.
+    // Always at matched loudness, otherwise the louder one wins.
     player.load(shown.map((version) => buffers[version]), shown.map((version) => 10 ** (file.versions[version].matchDb / 20)), 0, file.rate);
     player.setLoop([0, player.duration]);
     this.step = "trial";
@@ -109,7 +109,7 @@ class BlindTest {
     const progress = element("div", { class: "progress", role: "progressbar", "aria-valuenow": this.at + 1, "aria-valuemin": 1, "aria-valuemax": this.trials.length, "aria-label": "Trial" }, element("div"));
     progress.firstChild.style.width = `${(100 * this.at) / this.trials.length}%`;
     this.box.replaceChildren(element("section", { class: "card" },
-      element("div", {}, element("h2", {}, `Trial ${this.at + 1} of ${this.trials.length}`), element("p", { class: "muted" }, "Switch at any moment; the recording runs on.")),
+      element("div", {}, element("h2", {}, `Trial ${this.at + 1} of ${this.trials.length}`), element("p", { class: "muted" }, "Switch at any time; the recording keeps playing.")),
       progress, element("div", { class: "row wide-buttons", role: "group", "aria-label": "Listen" }, ...this.buttons), this.answers()));
     announce(`Trial ${this.at + 1} of ${this.trials.length}`);
   }
@@ -189,12 +189,12 @@ class BlindTest {
     document.querySelector(".transport").hidden = true;
     const name = `listening-${this.method}${this.listener ? `-${this.listener.replace(/[^\p{L}\p{N}]+/gu, "_")}` : ""}`;
     this.box.replaceChildren(element("section", { class: "card" }, element("h2", {}, "Done, thank you"), this.summary(),
-      element("p", { class: "muted" }, "Save the JSON file; dccrn listen --collect *.json joins the results of all listeners."),
+      element("p", { class: "muted" }, "Save the JSON file; dccrn listen --collect *.json combines the results of all listeners."),
       element("div", { class: "row" },
         element("button", { type: "button", class: "primary", id: "save-json", onclick: () => this.save(`${name}.json`, "application/json", this.json()) }, "Save JSON"),
         element("button", { type: "button", id: "save-csv", onclick: () => this.save(`${name}.csv`, "text/csv", this.csv()) }, "Save CSV"),
         element("button", { type: "button", onclick: () => this.setUp() }, "Another test"))));
-    announce("The test is done.");
+    announce("The test is complete.");
   }
 
   summary() {

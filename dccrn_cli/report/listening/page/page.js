@@ -7,7 +7,7 @@ const player = new Player();
 
 const state = { file: -1, view: [0, 1], signals: [], topDb: 0, matched: true, decoded: new Map(), blind: null };
 
-/** An element with attributes and children; text is only ever text. */
+/** Create an element with attributes and children; text is never parsed as HTML. */
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -37,7 +37,7 @@ function bytesOf(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
-/** The coded versions of a file: in the page, or in a script beside it, which needs no server. */
+/** The encoded versions of a file: in the page, or in a script beside it, which needs no server. */
 async function codedSounds(index) {
   if (!page.folder) return page.files[index].versions.map((_, version) => $(`sound-${index}-${version}`).textContent);
   window.dccrnSounds ??= {};
@@ -51,7 +51,7 @@ async function codedSounds(index) {
   return found;
 }
 
-/** AudioBuffers of all versions of a file, at its own rate. */
+/** AudioBuffers of all versions of a file, at its own sample rate. */
 async function decode(index) {
   if (!state.decoded.has(index)) {
     const { rate } = page.files[index];
@@ -134,7 +134,7 @@ async function open(index) {
   try {
     buffers = await decode(index);
   } catch (error) {
-    $("loading").textContent = `The sound cannot be decoded by this browser (${error.name ?? "error"}); try --quality flac.`;
+    $("loading").textContent = `This browser cannot decode the audio (${error.name ?? "error"}); try --quality flac.`;
     return;
   }
   if (state.file !== index) return;
@@ -172,7 +172,7 @@ function drawOverview() {
   drawWaves($("wave"), waves);
 }
 
-/** Put playheads, the marked stretch and the window in their places. */
+/** Position playheads, selection and window. */
 function place() {
   const at = player.position();
   const total = player.duration || 1;
@@ -212,7 +212,7 @@ function tick() {
   requestAnimationFrame(tick);
 }
 
-/** When zoomed in, turn the page under the playhead. */
+/** When zoomed in, scroll with the playhead. */
 function follow() {
   const [from, to] = state.view;
   const at = player.position();
@@ -235,9 +235,9 @@ function zoom(factor) {
   look(centre - (centre - from) * (span / (to - from)), span);
 }
 
-// Hands
+// Pointer and keys
 
-/** Click: go there. Drag: mark a stretch. */
+/** Click: seek. Drag: select. */
 function pointing(box, view, onClick = () => {}) {
   let began = null;
   const at = (event) => {

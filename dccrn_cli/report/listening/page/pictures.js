@@ -36,7 +36,7 @@ class Fft {
     this.im = new Float32Array(size);
   }
 
-  /** Power of each bin of the windowed frame that is centred at a sample. */
+  /** Power of each bin of the windowed frame centred at a sample. */
   power(samples, centre, out) {
     const { size, re, im, reversed, window } = this;
     const first = Math.round(centre) - size / 2;
@@ -63,7 +63,7 @@ class Fft {
 const mel = (hz) => Math.log1p(hz / 700);
 const hz = (value) => 700 * Math.expm1(value);
 
-/** The channels' mean. */
+/** Mean of the channels. */
 function mono(buffer) {
   if (buffer.numberOfChannels === 1) return buffer.getChannelData(0);
   const mixed = new Float32Array(buffer.length);
@@ -81,7 +81,7 @@ function transformFor(rate) {
   return transforms.get(size);
 }
 
-/** The loudest level of any version, the top of the one scale of all of them, in dB. */
+/** The highest level of any version in dB, which is the top of their common scale. */
 function topLevel(signals, rate) {
   const fft = transformFor(rate);
   const power = new Float32Array(fft.size / 2 + 1);
@@ -95,7 +95,7 @@ function topLevel(signals, rate) {
   return 10 * Math.log10(top);
 }
 
-/** Fit a canvas to its box; its context, and its size in real pixels. */
+/** Fit a canvas to its box; returns its context and its size in device pixels. */
 function fitted(canvas) {
   const scale = Math.min(devicePixelRatio || 1, 2);
   const width = Math.max(Math.round(canvas.clientWidth * scale), 1);
@@ -140,7 +140,7 @@ function frequencyMarks(rate) {
     .map((mark) => ({ label: mark < 1000 ? `${mark} Hz` : `${mark / 1000} kHz`, top: 1 - mel(mark) / mel(rate / 2) }));
 }
 
-/** Waveforms on top of each other, each with its colour. */
+/** Draw overlaid waveforms, each in its colour. */
 function drawWaves(canvas, waves) {
   const { context, width, height } = fitted(canvas);
   const peak = Math.max(...waves.map(({ samples }) => samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0)), 1e-6);
@@ -159,7 +159,7 @@ function drawWaves(canvas, waves) {
   }
 }
 
-/** Change of level against the first signal, in dB over time, a line for each of the others. */
+/** Draw the level change relative to the first signal in dB over time, one line per other signal. */
 function drawRemoved(canvas, noisy, others, rate, [from, to]) {
   const { context, width, height, scale } = fitted(canvas);
   const [highest, lowest] = [6, -42];

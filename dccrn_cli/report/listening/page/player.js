@@ -1,9 +1,9 @@
-// Versions of one recording, played in lockstep: all run, one is heard.
+// Plays versions of one recording in lockstep: all run, one is audible.
 
 const RAMP_S = 0.008; // of a switch: long enough not to click, too short to be heard as a fade
 const AHEAD_S = 0.02;
 
-/** Sources that start at the same sample; switching moves gains and never a position. */
+/** Sources that start at the same sample; switching changes gains, never positions. */
 class Lockstep {
   constructor(context, buffers, gains, heard) {
     this.context = context;
@@ -28,7 +28,7 @@ class Lockstep {
     this.master.gain.linearRampToValueAtTime(1, when + RAMP_S);
   }
 
-  /** Cross-fade to another version; what both have in common goes through unchanged. */
+  /** Cross-fade to another version; their common part passes unchanged. */
   select(heard, when, gains = this.gains) {
     this.heard = heard;
     this.gains = gains;
@@ -63,14 +63,14 @@ class Player extends EventTarget {
   get playing() { return this.running !== null; }
   get duration() { return this.buffers.length ? Math.max(...this.buffers.map((buffer) => buffer.duration)) : 0; }
 
-  /** Take over other versions; what plays stops. */
+  /** Replace the versions; playback stops. */
   load(buffers, gains, heard, rate) {
     this.pause();
     Object.assign(this, { buffers, gains, rate, heard: Math.max(Math.min(heard, buffers.length - 1), 0), offset: 0, loop: null });
     this.changed();
   }
 
-  /** Where the sound that leaves now is, in seconds. */
+  /** Position of the audio playing now, in seconds. */
   position() {
     if (!this.running) return this.offset;
     const passed = Math.max(this.context.currentTime - this.startedAt, 0);
