@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from dccrn_cli.errors import OptionError
-from dccrn_cli.nn.config import SAMPLE_RATE
+from dccrn_cli.nn.base import SAMPLE_RATE
 from dccrn_cli.utils.toml_options import from_table
 
 Target = Literal["reverberant", "early", "dry"]

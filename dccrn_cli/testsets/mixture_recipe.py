@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from dccrn_cli.errors import OptionError
-from dccrn_cli.nn.config import SAMPLE_RATE
+from dccrn_cli.nn.base import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import numpy as np

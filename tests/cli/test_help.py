@@ -1,0 +1,27 @@
+"""The help of all commands."""
+
+from __future__ import annotations
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from dccrn_cli.cli.app import app
+
+COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_no_flag_looks_as_if_it_took_a_value(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert "<bool>" not in result.output
+
+
+def test_shared_options_say_the_same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    outputs = [CliRunner().invoke(app, [command, "--help"]).output for command in COMMANDS]
+    lines = [line for output in outputs for line in output.splitlines() if "--quiet" in line]
+    assert len(lines) > 3
+    assert all("Print errors only: no notes, no bar." in line for line in lines)
