@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 import soundfile
 from browser import PHONE, WIDE, errors, open_browser, resize
+from typer.testing import CliRunner
 from voices import hiss, voice, write
 
 from dccrn_cli import ListenOptions, collect_results, listening_page
+from dccrn_cli.cli.app import app
 from dccrn_cli.errors import OptionError
 from dccrn_cli.report.listening import page as page_module
 from dccrn_cli.report.listening.recordings import Versions, make_clip
@@ -325,3 +327,21 @@ def test_preference(window: Any, compared: Path, downloads: Path) -> None:
     assert (found.preferred, found.other_preferred, found.undecided) == (10, 0, 2)
     assert found.share == pytest.approx(11 / 12)
     assert found.p_value == pytest.approx(2 / 1024)
+
+
+def test_pages_of_score_and_enhance(folders: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    page, noisy, ours = tmp_path / "score.html", str(folders / "noisy"), str(folders / "ours")
+    scores = ["--metrics", "si_snr", "--no-cache", "-j", "1", "-q"]
+    command = ["score", "--ref", str(folders / "clean"), "--est", ours, "--noisy", noisy, *scores]
+    assert CliRunner().invoke(app, [*command, "--listen", str(page)]).exit_code == 0
+    data = data_of(page)
+    assert len(data["files"]) == 12
+    assert all("si_snr" in file["versions"][1]["scores"] for file in data["files"])
+    refused = CliRunner().invoke(app, ["score", "--ref", noisy, "--est", ours, "--listen", str(page)])
+    assert refused.exit_code == 2
+    page, source = tmp_path / "enhance.html", str(folders / "noisy" / "talk 1.wav")
+    options = ["-o", str(tmp_path / "out"), "--model", str(tiny_model_file), "--listen", str(page)]
+    assert CliRunner().invoke(app, ["enhance", source, *options]).exit_code == 0
+    (file,) = data_of(page)["files"]
+    assert file["name"] == "talk 1.wav"
+    assert [version["kind"] for version in file["versions"]] == ["noisy", "system"]
