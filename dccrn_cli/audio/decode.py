@@ -10,7 +10,13 @@ import numpy as np
 from dccrn_cli.audio.reader import open_sound
 from dccrn_cli.errors import AudioError
 
-_BLOCK = 1 << 18
+_BLOCK_SAMPLES = 1 << 20  # of all channels together
+
+MAX_SAMPLES = 1 << 29
+"""Samples of all channels that a whole file may have: 2 GiB."""
+
+MIN_RATE, MAX_RATE = 2_000, 768_000
+"""Sample rates in Hz of files that are decoded whole; others are damage or malice."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,14 @@ def read_sound(path: Path) -> Sound:
         MissingDependency: the package for files of this kind is not installed.
     """
     with open_sound(path) as reader:
-        blocks = list(reader.blocks(_BLOCK))
+        rate, channels = reader.info.sample_rate, reader.info.channels
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise AudioError(f"a sample rate of {rate} Hz is not supported")
+        blocks = []
+        for block in reader.blocks(max(_BLOCK_SAMPLES // channels, 1)):
+            blocks.append(block)
+            if reader.frames_read * channels > MAX_SAMPLES:
+                raise AudioError(f"more than {MAX_SAMPLES // (rate * channels * 60):,} min, too long for this")
         if not blocks:
             raise AudioError("contains no samples")
         return Sound(np.concatenate(blocks), reader.info.sample_rate, reader.note)

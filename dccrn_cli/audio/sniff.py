@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from dccrn_cli.audio.mpeg import tag_size
@@ -58,3 +59,21 @@ def media_kind(path: Path) -> str:
     if head.startswith(_PLAIN_STARTS):
         return PLAIN if head[:4] != b"RIFF" or head[8:12] != b"WAVE" else UNCOMMON_WAV
     return ""
+
+
+def holds_sound(path: Path) -> bool:
+    """Whether a file begins as WAV, AIFF, FLAC, Ogg, CAF, AU, W64 or WavPack, whatever its name is."""
+    if path.name.startswith("."):
+        return False
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM"):
+        return head[8:12] in (b"WAVE", b"AIFF", b"AIFC")
+    return head.startswith((b"fLaC", b"OggS", b"caff", b".snd", b"riff\x2e\x91\xcf\x11", b"wvpk"))
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a FIFO has no writer to wait for

@@ -63,6 +63,7 @@ class StreamReader:
         self.tags: dict[str, str] = {}
         self._chunks: tuple[tuple[bytes, bytes], ...] = ()
         self._read = 0
+        self._is_undeclared = False
         self._rest = self._some(_PIECE) if raw else b""
         if raw and not self._rest:
             raise UnreadableAudio("is empty (0 bytes)", STDIN)
@@ -78,6 +79,8 @@ class StreamReader:
             self._rest = self._upto(_CHUNK_HEAD)
             if not self._rest or self._is_chunk(self._rest):
                 self._rest, self._size = b"", 0
+            else:
+                self._is_undeclared = True
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Blocks of what has arrived, at most `frames` samples, float32 `(frames, channels)`, full scale 1.0.
@@ -105,6 +108,9 @@ class StreamReader:
             self.note = cut_off(self._read, self._size)
         elif self._size and self._has_more():
             self.note = "data after the declared end of the audio is not read"
+        elif self._is_undeclared:
+            held = self.frames_read * frame_bytes
+            self.note = f"the header declares 0 bytes of samples; all {held:,} that follow are read"
         elif self._rest:
             self.note = "an incomplete sample at the end is dropped"
 

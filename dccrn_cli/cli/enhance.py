@@ -73,7 +73,7 @@ def enhance(
     name: Annotated[
         str | None,
         option(
-            "Template for names with {stem}, {ext} (including its dot) and {folder}.",
+            "Template for names with {stem}, {ext} (including its dot), {oldext} (without) and {folder}.",
             panel=RESULTS,
             metavar="TEMPLATE",
             show_default="{stem}{ext}",

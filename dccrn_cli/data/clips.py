@@ -40,7 +40,14 @@ NO_SAMPLES = "contains no samples"
 MAX_UNREADABLE = 10
 """Number of consecutive unreadable clips that is an error."""
 
+MIN_RATE, MAX_RATE = 2_000, 768_000
+"""Sample rates in Hz of clips that are read."""
+
+MAX_CLIP_S, MAX_CLIP_BYTES = 2 * 3600, 2 << 30
+"""Longest clip that is decoded, which takes 0.5 GB, and largest file."""
+
 _BLOCK = 1 << 16
+_MAX_BLOCK_SAMPLES = 1 << 20  # of all channels together
 
 _COMPRESSED = frozenset({".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip"})
 
@@ -91,12 +98,16 @@ class Clip:
             DataError: the file cannot be read.
         """
         try:
-            if self.size < 0:
-                return self.source.read_bytes()
-            with open(self.source, "rb") as archive:
-                archive.seek(self.offset)
-                return archive.read(self.size)
-        except OSError as error:
+            with open(self.source, "rb") as file:
+                held = os.fstat(file.fileno()).st_size
+                size = held if self.size < 0 else self.size
+                if self.offset + size > held:
+                    raise DataError(f"cannot be read as audio (its {size:,} bytes go beyond the archive)", self.name)
+                if size > MAX_CLIP_BYTES:
+                    raise DataError(f"is larger than {MAX_CLIP_BYTES >> 30} GiB; split it", self.name)
+                file.seek(self.offset)
+                return file.read(size)
+        except (OSError, OverflowError) as error:
             raise DataError(f"cannot be read as audio ({error})", self.name) from None
 
     def decode(self, content: bytes, sample_rate: int) -> np.ndarray:
@@ -105,23 +116,31 @@ class Clip:
         Raises:
             DataError: not readable as audio, or empty.
         """
-        blocks = []
+        blocks, samples = [], 0
         try:
             with SequentialFile(io.BytesIO(content)) as file:
                 rate = file.samplerate
-                # In blocks, since some files declare no length, or a wrong one.
-                while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-                    blocks.append(block.mean(axis=1))
+                if not MIN_RATE <= rate <= MAX_RATE:
+                    raise DataError(f"a sample rate of {rate} Hz is not supported", self.name)
+                resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+                size = max(min(_BLOCK, _MAX_BLOCK_SAMPLES // file.channels), 1)
+                # In blocks, since some files declare no length, or a wrong one, or many hours.
+                while len(block := file.read(size, dtype="float32", always_2d=True)):
+                    samples += len(block)
+                    if samples > MAX_CLIP_S * rate:
+                        raise DataError(f"is longer than {MAX_CLIP_S // 3600} h; split it", self.name)
+                    mono = block.mean(axis=1)
+                    blocks.append(mono if rate == sample_rate else resampler.resample_chunk(mono))
+                if rate != sample_rate:
+                    blocks.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
         except (OSError, ValueError, soundfile.SoundFileError) as error:
             raise DataError(f"cannot be read as audio ({reason(error)})", self.name) from None
-        mono: np.ndarray = np.concatenate(blocks or [np.zeros(0, np.float32)])
-        if rate != sample_rate:
-            mono = soxr.resample(mono, rate, sample_rate)
-        if len(mono) == 0:
+        whole: np.ndarray = np.concatenate(blocks or [np.zeros(0, np.float32)])
+        if len(whole) == 0:
             raise DataError(NO_SAMPLES, self.name)
-        if not np.isfinite(mono).all():
+        if not np.isfinite(whole).all():
             raise DataError("contains NaN or infinite samples", self.name)
-        return mono
+        return whole
 
 
 def digest(*contents: bytes) -> str:

@@ -29,19 +29,27 @@ from dccrn_cli.utils.storage import write_whole
 KEPT_DAYS = 90
 """Days after which measurements are removed when new ones are made."""
 
+_PASSING = ("pip install", "permission denied", "no such file", "emory", "Error: ")
+"""What errors say that another try may not find again."""
+
 _FORMAT = 2  # to be incremented when the measurement of a value changes within one version
 _FACTS = {"notes": list, "seconds": float, "sample_rate": int, "delay_samples": int | None}
 
 
-def default_folder() -> Path:
-    """The system's folder for cached files."""
+def default_folder() -> Path | None:
+    """The system's folder for cached files; None for a user without a home."""
+    try:
+        return _user_folder() / "dccrn" / "scores"
+    except RuntimeError:  # no HOME, and nobody of this number in the list of users
+        return None
+
+
+def _user_folder() -> Path:
     if base := os.environ.get("XDG_CACHE_HOME"):
-        folder = Path(base)
-    elif sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA", Path.home()))
-    else:
-        folder = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    return folder / "dccrn" / "scores"
+        return Path(base)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home())
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
 
 
 class Store:
@@ -77,13 +85,13 @@ class Store:
         return found
 
     def save(self, reference: Path | None, estimate: Path, noisy: Path | None, found: Measurement) -> None:
-        """Save all values; failures are silently ignored."""
+        """Save all values, and failures that the files themselves are to blame for; what cannot be saved is not."""
         path = self._path(reference, estimate)
-        if path is None or found.error:
+        if path is None or any(passing in found.error for passing in _PASSING):
             return
         cells = self._read(path).get("cells", {})
         for name, value in found.values.items():
-            cells[self._cell(name, noisy)] = [value, found.reasons.get(name, "")]
+            cells[self._cell(name, noisy)] = [value, found.reasons.get(name, found.error)]
         facts = asdict(found)
         text = json.dumps({**{key: facts[key] for key in _FACTS}, "cells": cells})
         with contextlib.suppress(StorageError, OptionError):

@@ -14,9 +14,9 @@ from typing import Literal, TypedDict
 import numpy as np
 import soxr
 
-from dccrn_cli.audio.decode import Sound
+from dccrn_cli.audio.decode import MAX_SAMPLES, Sound
 from dccrn_cli.errors import AudioError, MetricError
-from dccrn_cli.metrics.align import find_shift
+from dccrn_cli.metrics.align import MAX_DELAY_S, find_shift
 from dccrn_cli.metrics.pair import measure_pair
 from dccrn_cli.metrics.registry import METRICS, select_metrics
 from dccrn_cli.scoring.sound_cache import SoundCache
@@ -192,6 +192,7 @@ def _read(sounds: SoundCache, path: Path, what: str) -> Sound:
 def _fit(clean: Sound, scored: Sound, found: Measurement, repairs: Repairs) -> tuple[np.ndarray, np.ndarray]:
     """Bring both signals to one shape `(frames, channels)` at the reference's rate; repairs are noted in `found`."""
     rate, notes = clean.sample_rate, found.notes
+    _check_lengths(clean, scored, repairs)
     target, output = clean.samples, _at_rate(scored, rate)
     if scored.sample_rate != rate:
         notes.append(f"estimate resampled from {scored.sample_rate} to {rate} Hz")
@@ -226,6 +227,16 @@ def _fit(clean: Sound, scored: Sound, found: Measurement, repairs: Repairs) -> t
     return target[:length], output[:length]
 
 
+def _check_lengths(clean: Sound, scored: Sound, repairs: Repairs) -> None:
+    """Refuse what no delay explains before it is resampled, which may take gigabytes."""
+    longer_s = len(scored.samples) / scored.sample_rate - len(clean.samples) / clean.sample_rate
+    if abs(longer_s) > MAX_DELAY_S + repairs.max_length_difference_s:
+        raise MetricError(
+            f"the estimate is {abs(longer_s):.2f} s {'longer' if longer_s > 0 else 'shorter'} than the "
+            f"reference (--max-length-difference {repairs.max_length_difference_s:g})"
+        )
+
+
 def _fit_noisy(noisy: Sound, start: int, target: np.ndarray, rate: int, repairs: Repairs) -> np.ndarray:
     """The noisy signal from a sample on, in the reference's shape or shorter within tolerance."""
     samples = _at_rate(noisy, rate)[start:]
@@ -244,6 +255,8 @@ def _fit_noisy(noisy: Sound, start: int, target: np.ndarray, rate: int, repairs:
 def _at_rate(sound: Sound, rate: int) -> np.ndarray:
     if sound.sample_rate == rate:
         return sound.samples
+    if len(sound.samples) / sound.sample_rate * rate * sound.samples.shape[1] > MAX_SAMPLES:
+        raise MetricError(f"too long to be resampled from {sound.sample_rate} to {rate} Hz")
     resampled: np.ndarray = soxr.resample(sound.samples, sound.sample_rate, rate)
     if not len(resampled):
         raise MetricError(f"too short for {rate} Hz")

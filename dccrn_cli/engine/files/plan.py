@@ -14,6 +14,7 @@ from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.formats import FORMAT_OF_SUFFIX, SUFFIXES, contradicts
 from dccrn_cli.audio.media import MEDIA_SUFFIXES, is_sound
 from dccrn_cli.audio.remux import can_remux
+from dccrn_cli.audio.sniff import holds_sound
 from dccrn_cli.errors import MissingDependency, OptionError
 from dccrn_cli.utils.paths import is_folder, path_kind
 
@@ -50,7 +51,8 @@ class PlanOptions:
         include: glob patterns; only files that match one are used. A pattern is matched against the name
             and against the path relative to the input folder; `*` also matches across folders.
         exclude: glob patterns of files and folders to skip.
-        name: template for names of results, with the fields `{stem}`, `{ext}` (with its dot) and `{folder}`.
+        name: template for names of results, with the fields `{stem}`, `{ext}` (with its dot), `{oldext}`
+            (the source's, without its dot) and `{folder}`.
         suffix: suffix of results, which sets their container; empty for the source's.
         keep_video: keep videos as videos, with the enhanced audio in them.
         noise_output: folder for the removed noise.
@@ -90,9 +92,10 @@ class PlanOptions:
             ext = MEDIA_RESULT
         stem = source.stem if track is None else f"{source.stem}.track{track}"
         try:
-            name = self.name.format(stem=stem, ext=ext, folder=source.absolute().parent.name)
+            name = self.name.format(stem=stem, ext=ext, oldext=source.suffix[1:], folder=source.absolute().parent.name)
         except (KeyError, IndexError, ValueError, AttributeError):
-            raise OptionError(f"{self.name!r} is not a valid template of {{stem}}, {{ext}}, {{folder}}") from None
+            fields = "{stem}, {ext}, {oldext}, {folder}"
+            raise OptionError(f"{self.name!r} is not a valid template of {fields}") from None
         if not name or name.endswith(("/", os.sep)) or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
             raise OptionError(f"{self.name!r} gives {name!r}, which is not a valid name for a result")
         _check_container(name, self.suffix)
@@ -265,7 +268,7 @@ def _find(inputs: Sequence[str], outputs: Sequence[Path], options: PlanOptions) 
                 continue
             for file in walk(path, found.leave, skipped) if is_folder(path) else (path,):
                 relative = file.relative_to(base)
-                if (named and file == path) or (is_sound(file) and options.takes(relative)):
+                if (named and file == path) or ((is_sound(file) or holds_sound(file)) and options.takes(relative)):
                     found.files.setdefault(os.path.abspath(file), (file, relative))
                 else:
                     found.ignored.add(file)
@@ -332,6 +335,10 @@ def _check(jobs: Sequence[Job]) -> None:
                 raise OptionError("the result would overwrite an input; choose another -o or a --suffix", path)
             if target in targets:
                 other = targets[target]
-                both = f"both {other} and {job.source}" if other != job.source else f"result and noise of {other}"
-                raise OptionError(f"{both} would be written here", path)
+                if other == job.source:
+                    raise OptionError(f"result and noise of {other} would be written here", path)
+                hint = ""
+                if other.stem == job.source.stem and other.suffix != job.source.suffix:
+                    hint = "; --name '{stem}.{oldext}{ext}' keeps them apart"
+                raise OptionError(f"both {other} and {job.source} would be written here{hint}", path)
             targets[target] = job.source
