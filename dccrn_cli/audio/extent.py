@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -107,8 +108,11 @@ def find_extent(file: BinaryIO, size: int) -> Extent | None:
             return _caf(file, size)
         if magic[:4] == b"riff":
             return _w64(file, size)
-    except struct.error:
+    except (struct.error, OverflowError, ValueError):
         pass
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the start of the file
+            raise
     return None
 
 

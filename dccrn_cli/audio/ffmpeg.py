@@ -23,10 +23,27 @@ def import_av() -> Any:
     return av
 
 
+class _QuietFile:
+    """A file whose failures FFmpeg is told of by numbers: exceptions would be printed on standard error."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.read, self.tell, self.name = file.read, file.tell, "file"
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place, or stay and return -1."""
+        try:
+            return int(self._file.seek(offset, whence))
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
 def open_media(av: Any, file: Any) -> Any:
-    """Open a file, already open for reading, with FFmpeg."""
-    # No protocols, so that a playlist in disguise cannot open other files.
-    return av.open(file, "r", options={"protocol_whitelist": "none"}, metadata_errors="replace", buffer_size=1 << 18)
+    """FFmpeg's view of a file that is open for reading."""
+    # No protocol, so that a playlist in disguise opens no other files.
+    return av.open(
+        _QuietFile(file), "r", options={"protocol_whitelist": "none"}, metadata_errors="replace", buffer_size=1 << 18
+    )
 
 
 def default_track(container: Any) -> int:

@@ -19,7 +19,8 @@ class LevelMeter:
 
     def add(self, block: np.ndarray) -> None:
         """Include a block."""
-        self._energy += float(np.square(block, dtype=np.float64).sum())
+        with np.errstate(invalid="ignore", over="ignore"):  # of NaN and the like, which are refused later
+            self._energy += float(np.square(block, dtype=np.float64).sum())
         self._samples += block.size
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -343,3 +344,29 @@ def test_a_result_that_grows_beyond_four_gib(tmp_path: Path, monkeypatch: pytest
             writer.write(speechlike(200))
     assert writer.frames_written == 400
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [1 << 63, (1 << 63) - 1, (1 << 64) - 1, (1 << 64) - 40])
+@pytest.mark.parametrize("container", ["W64", "CAF", "RF64", "AIFF"])
+def test_sizes_that_no_file_has(container: str, size: int, tmp_path: Path) -> None:
+    data = bytearray(encoded(container))
+    places = {"W64": [56, 80], "CAF": [12, 56], "RF64": [20, 28], "AIFF": [4, 16]}[container]
+    for place in places:
+        field = size.to_bytes(8, "big" if container in ("CAF", "AIFF") else "little")
+        changed = bytearray(data)
+        changed[place : place + 8] = field
+        (tmp_path / "a").write_bytes(changed)
+        with contextlib.suppress(UnreadableAudio), AudioReader(tmp_path / "a") as reader:
+            assert sum(map(len, reader.blocks(5000))) <= FRAMES
+            reader.metadata()
+
+
+def test_ffmpeg_prints_nothing_of_a_file_that_it_cannot_seek(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("av")
+    data = bytearray(encoded("CAF", "ALAC_16"))
+    data[12 + 44 : 12 + 52] = ((1 << 64) - 5000).to_bytes(8, "big")
+    for name in ("a.mkv", "a.mov", "a.wv"):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UnreadableAudio):
+            MediaReader(tmp_path / name).close()
+    assert capfd.readouterr().err == ""
