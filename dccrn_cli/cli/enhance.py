@@ -179,6 +179,14 @@ def enhance(
         float | None,
         option("Limit to that gain.", panel=SOUND, min=-70.0, max=0.0, metavar="DBTP", show_default="-1"),
     ] = None,
+    link_channels: Annotated[
+        bool,
+        option(
+            "One gain for all channels of a file, so that panned speech stays where it is between them.",
+            "--link-channels",
+            panel=SOUND,
+        ),
+    ] = False,
     high_band: Annotated[
         HighBand, option("Band above 8 kHz: gate with the network's gain, keep unchanged, or drop.", panel=SOUND)
     ] = "gate",
@@ -246,6 +254,7 @@ def enhance(
         purpose=purpose,
         loudness=parse_loudness(loudness),
         true_peak_dbtp=-1.0 if true_peak is None else true_peak,
+        link_channels=link_channels,
         device=device,
         precision=precision,
         sample_format=None if sample_format is None else find_sample_format(sample_format, suffix_wanted),

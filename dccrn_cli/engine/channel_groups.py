@@ -17,11 +17,12 @@ class ChannelGroups:
 
     Args:
         network: may serve other streams as well.
+        link_channels: apply one gain to all channels of a group.
     """
 
-    def __init__(self, network: StreamingNetwork | DynamicBatching) -> None:
-        self._network = network
-        self._groups = [SpectralEnhancer(network)]
+    def __init__(self, network: StreamingNetwork | DynamicBatching, *, link_channels: bool = False) -> None:
+        self._network, self._link = network, link_channels
+        self._groups = [SpectralEnhancer(network, link_channels=link_channels)]
 
     @property
     def latency(self) -> int:
@@ -37,7 +38,7 @@ class ChannelGroups:
         """Enhance a block `(frames, channels)`; returns samples and gain like `SpectralEnhancer.process`."""
         starts = range(0, block.shape[1], CHANNELS_AT_ONCE)
         while len(self._groups) < len(starts):
-            self._groups.append(SpectralEnhancer(self._network))
+            self._groups.append(SpectralEnhancer(self._network, link_channels=self._link))
         parts = [
             group.process(block[:, start : start + CHANNELS_AT_ONCE])
             for group, start in zip(self._groups, starts, strict=True)

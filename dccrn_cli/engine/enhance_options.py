@@ -41,6 +41,7 @@ class EnhanceOptions:
         loudness: integrated loudness of the results in LUFS, reached by one gain per file, or "keep" for that of the
             original; None for no gain.
         true_peak_dbtp: true-peak limit of that gain.
+        link_channels: apply one gain to all channels of a file, up to eight, from the sum of their energies.
         device: "cpu", "cuda" or "mps"; "auto" for CUDA if available, otherwise the CPU.
         precision: precision of the network: "fp32", "bf16" or "auto".
         sample_format: sample format of the results, such as `s16` or `f32`, or libsndfile's name; None for the
@@ -63,6 +64,7 @@ class EnhanceOptions:
     purpose: Purpose = "listening"
     loudness: Loudness | None = None
     true_peak_dbtp: float = -1.0
+    link_channels: bool = False
     device: str = "auto"
     precision: Precision = "auto"
     sample_format: str | None = None

@@ -75,6 +75,8 @@ class Enhancer:
         precision: precision of the network's convolutions and matrix products: "fp32", "bf16", or "auto"
             for bfloat16 on CPUs that support it natively.
         low_latency: at 32, 48, 64 … kHz, resample with filters that hold back 12 ms instead of 75, at more CPU time.
+        link_channels: apply one gain to all channels, up to eight, from the sum of their energies, so that sounds
+            keep their place between them.
 
     Raises:
         CheckpointError: the model cannot be loaded.
@@ -93,6 +95,7 @@ class Enhancer:
         mix: float = 1.0,
         precision: Precision = "auto",
         low_latency: bool = False,
+        link_channels: bool = False,
     ) -> None:
         check_strength(mix, attenuation_limit_db, high_band)
         if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
@@ -105,7 +108,12 @@ class Enhancer:
         self.high_band = high_band
         self._low_latency = low_latency
         self._dry = dry_share(mix, attenuation_limit_db)
-        self._core = model.open() if isinstance(model, OnnxNetwork) else ChannelGroups(model)
+        if isinstance(model, OnnxNetwork) and link_channels:
+            raise OptionError("an exported model takes each channel by itself; link_channels is for the others")
+        if isinstance(model, OnnxNetwork):
+            self._core: ChannelGroups | OnnxEnhancer = model.open()
+        else:
+            self._core = ChannelGroups(model, link_channels=link_channels)
         self._pipe: _Pipe | None = None
         self._form = ArrayForm(True, 0, None)
         self._lock = threading.RLock()

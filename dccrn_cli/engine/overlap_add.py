@@ -35,6 +35,18 @@ def band_gain(estimate: Tensor, spectrum: Tensor, band: slice) -> Tensor:
     return (out / (plain + _TINY)).sqrt().clamp_max(1.0)[..., None]
 
 
+def linked(estimate: Tensor, spectrum: Tensor) -> Tensor:
+    """The noisy channels with one gain for all of them in each bin, that of the sum of their energies, at most 1.
+
+    What all channels share keeps its place between them; the phase is the noisy one.
+
+    Args:
+        estimate, spectrum: `(channels, 2, bins, frames)`.
+    """
+    out, plain = (s.square().sum((0, 1)) for s in (estimate, spectrum))
+    return spectrum * (out / (plain + _TINY)).sqrt().clamp_max(1.0)
+
+
 class SpectralEnhancer:
     """A network with its STFT as a stage at 16 kHz.
 
@@ -44,9 +56,11 @@ class SpectralEnhancer:
 
     Args:
         network: may serve other streams as well.
+        link_channels: apply one gain to all channels.
     """
 
-    def __init__(self, network: StreamingNetwork | DynamicBatching) -> None:
+    def __init__(self, network: StreamingNetwork | DynamicBatching, *, link_channels: bool = False) -> None:
+        self._link = link_channels
         self.config, self.device, self._stft = network.config, network.device, network.stft
         self._stream = network.open()
         self._gate = gate_band(self.config)
@@ -130,6 +144,8 @@ class SpectralEnhancer:
         tails = self._tails_or_zeros(channels)
         if frames == 0:
             return tails[0][:, :0], tails[1][:, :0]
+        if self._link and channels > 1:
+            estimate = linked(estimate, spectrum)
         power = self._stft.power.expand(channels, frames, -1)
         layers = [self._stft.frames(estimate), power * band_gain(estimate, spectrum, self._gate), power]
         size = frames * self.config.hop_length

@@ -28,7 +28,7 @@ from dccrn_cli.utils.paths import Paths, as_paths
 RECIPE = "finetune"
 
 DOUBTS = frozenset({"not speech"})
-"""Faults of the data that prevent a model from being written, although it is still trained and compared."""
+"""Faults of the data that stop a run before the training unless it is forced."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,6 @@ class FineTuneRun:
         own: the user's recordings.
         tuning: compares models; available after `score_start`.
         trainer: available after `begin`.
-        doubts: findings of the data check that prevent a model from being written.
     """
 
     own: OwnData
@@ -94,7 +93,6 @@ class FineTuneRun:
     trainer: Trainer
 
     def __init__(self, model: str | None, output: Path, options: FineTuneOptions) -> None:
-        self.doubts: list[str] = []
         self._started = time.monotonic()
         self._model = model
         self._output = output
@@ -142,7 +140,7 @@ class FineTuneRun:
         """
         best, comparison = self.tuning.choose(self.trainer.average.model())
         standing = self._against_standing(comparison)
-        objections = (*self.doubts, *comparison.objections(), *standing)
+        objections = (*comparison.objections(), *standing)
         if not objections:
             save_model(best, self._output, self._provenance_of(comparison))
         self.tuning.folder.remove()
@@ -212,6 +210,7 @@ def finetune(
     pairs: tuple[str | PathLike[str], str | PathLike[str]] | None = None,
     rooms: Paths | None = None,
     check: bool = True,
+    force: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
 ) -> FineTuneResult:
     """Adapt a model to one's own noise, or keep the existing one.
@@ -228,6 +227,7 @@ def finetune(
         pairs: a folder of recorded noisy and a folder of clean speech with the same file names.
         rooms: measured room impulse responses, used in addition to simulated ones.
         check: check the recordings first.
+        force: train even on clean speech that looks like noise.
         on_progress: called after each step.
 
     Raises:
@@ -242,7 +242,7 @@ def finetune(
         Interrupt() as interrupt,
     ):
         if check:
-            run.doubts = run.check_data().raise_errors(but=DOUBTS)
+            run.check_data().raise_errors(but=DOUBTS if force else frozenset())
         run.score_start()
         run.begin()
         for progress in run.steps(lambda: interrupt.requested):

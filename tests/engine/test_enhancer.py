@@ -227,3 +227,22 @@ def test_many_channels_take_bounded_memory_and_none_hears_another(tiny_model: DC
     Enhancer(network)(signal, axis=0)
     assert max(stages) == 8
     assert sum(stages) >= 20
+
+
+def test_linked_channels_keep_sounds_where_they_are(tiny_model: DCCRN) -> None:
+    """Each bin of all channels gets one gain, so what is common to the channels keeps its ratio between them."""
+    shared = speechlike(16_000)
+    panned = np.concatenate([shared, 0.6 * shared], axis=1)
+    got = Enhancer(tiny_model, link_channels=True)(panned)
+    np.testing.assert_allclose(got[:, 1], 0.6 * got[:, 0], atol=1e-5)
+    assert np.abs(got).max() > 0.01
+    # From the sum of the energies: the first channel alone decides where the second is silent.
+    alone = np.concatenate([shared, 0 * shared], axis=1)
+    one = Enhancer(tiny_model, link_channels=True)(alone)
+    assert not one[:, 1].any()
+    noisy = np.concatenate([shared, speechlike(16_000, seed=5)[:, :1] * 0.3], axis=1)
+    apart, together = (Enhancer(tiny_model, link_channels=link)(noisy) for link in (False, True))
+    assert np.abs(apart - together).max() > 1e-3
+    enhancer = Enhancer(tiny_model, link_channels=True)
+    blocks = [enhancer.process(noisy[start : start + 777], axis=0) for start in range(0, 16_000, 777)]
+    np.testing.assert_allclose(np.concatenate([*blocks, enhancer.flush()]), together, atol=1e-5)

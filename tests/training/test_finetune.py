@@ -32,6 +32,7 @@ from dccrn_cli.nn.models import find_model
 from dccrn_cli.training import finetune
 from dccrn_cli.training.finetune import Comparison, FineTuning, Scores, blended
 from dccrn_cli.training.finetune_data import OwnData, own_data
+from dccrn_cli.training.finetune_run import finetune as finetune_model
 from dccrn_cli.training.recipe import read_recipe
 from dccrn_cli.training.retention_set import SNRS_DB, yardstick
 
@@ -106,17 +107,23 @@ def test_the_whole_time_is_said_beforehand() -> None:
     )
 
 
-def test_noise_as_clean_speech_is_refused_with_the_figures(data: Path, tmp_path: Path) -> None:
+def test_noise_as_clean_speech_stops_before_the_training(data: Path, tmp_path: Path) -> None:
     output = tmp_path / "mine.safetensors"
     sources = ("--clean", data / "noise", "--noise", data / "speech", "--model", START, "-o", output)
-    code, said = run(*sources, "--json")
-    assert code == 1
+    code, said = run(*sources)
+    assert code == 2
+    assert '"clean" files look like noise, not speech' in said
+    assert "--force" in said
+    assert "Before:" not in said
+    with pytest.raises(DataError, match="look like noise"):
+        finetune_model(data / "noise", data / "speech", output, START)
+    code, said = run(*sources, "--json", "--force")
+    assert code in (0, 1)
+    assert "Warning" in said
     figures = json.loads(said[said.index("{") : said.rindex("}") + 1])
-    assert "look like noise" in figures["objections"][0]
     assert set(figures["own_after"]["by_snr_db"]) == {f"{snr_db:g}" for snr_db in SNRS_DB}
     assert figures["elsewhere_before"]["mean"]["si_snr"] is not None
-    assert "Nothing was written" in said
-    assert not output.exists()
+    assert ("Nothing was written" in said) == (not output.exists())
 
 
 @pytest.mark.parametrize("name", ["folder", "sound.wav", "."])

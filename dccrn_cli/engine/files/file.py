@@ -302,6 +302,7 @@ class FileEnhancer:
                 self._enhancers[sample_rate] = Enhancer(
                     self._model, sample_rate, options.high_band,
                     attenuation_limit_db=options.attenuation_limit_db, mix=options.mix,
+                    link_channels=options.link_channels,
                 )  # fmt: skip
             except OptionError as error:
                 raise AudioError(error.message) from None

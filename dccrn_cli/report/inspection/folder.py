@@ -84,7 +84,8 @@ def run_inspection(
     files: Sequence[Path], jobs: int | None, interrupt: Interrupt, *, cache: bool = True
 ) -> Iterator[Inspection]:
     """Inspections in any order; an interrupt ends the iteration, and the next run goes on."""
-    folder = default_folder().with_name("inspections") if cache else None
+    scores = default_folder() if cache else None
+    folder = None if scores is None else scores.with_name("inspections")
     left = []
     for path in files:
         if interrupt.requested:
