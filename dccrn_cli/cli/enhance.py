@@ -182,7 +182,8 @@ def enhance(
     link_channels: Annotated[
         bool,
         option(
-            "One gain for all channels of a file, so that panned speech stays where it is between them.",
+            "One gain for all channels of a file, so that panned speech stays where it is. For stereo mixes; not for "
+            "one microphone per talker, where it leaves more noise, which is why it is off by default.",
             "--link-channels",
             panel=SOUND,
         ),
