@@ -18,6 +18,7 @@ import pytest
 import soundfile
 from conftest import speechlike, voice
 
+from dccrn_cli.audio.decode import read_sound
 from dccrn_cli.audio.stdio import StreamReader
 from dccrn_cli.audio.wav import wav_header
 from dccrn_cli.data import clips
@@ -91,20 +92,19 @@ def test_no_home_means_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_failures_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dccrn_cli import score_folders
-    from dccrn_cli.scoring import sound_cache
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for role in ("clean", "out"):
         (tmp_path / role).mkdir()
         soundfile.write(tmp_path / role / "a.wav", voice(2, 0), 16_000)
     (tmp_path / "out" / "a.wav").write_bytes(b"RIFF")
-    read, calls = sound_cache.read_sound, []
+    calls = []
 
     def counting(path: Path) -> object:
         calls.append(path)
-        return read(path)
+        return read_sound(path)
 
-    monkeypatch.setattr(sound_cache, "read_sound", counting)
+    monkeypatch.setattr("dccrn_cli.scoring.sound_cache.read_sound", counting)
     notes = []
     for _ in range(2):
         scores = score_folders(tmp_path / "clean", tmp_path / "out")
