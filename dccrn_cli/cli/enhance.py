@@ -160,8 +160,8 @@ def enhance(
     purpose: Annotated[
         Purpose,
         option(
-            "asr: for a speech recogniser. A quarter of the noise stays (--attenuation-limit 12 unless another is "
-            "given); its share in pauses is measured.",
+            "asr: for a speech recogniser. A quarter of the noise remains (--attenuation-limit 12 unless another is "
+            "given), and its share in pauses is measured.",
             "--for",
             panel=SOUND,
         ),
@@ -169,7 +169,7 @@ def enhance(
     loudness: Annotated[
         str | None,
         option(
-            "Bring each result to this integrated loudness (BS.1770-4) by one gain, or keep that of the original.",
+            "Adjust each result to this integrated loudness (BS.1770-4) with one gain, or keep that of the original.",
             panel=SOUND,
             metavar="LUFS|keep",
             show_default="no gain",
@@ -177,7 +177,7 @@ def enhance(
     ] = None,
     true_peak: Annotated[
         float | None,
-        option("Limit to that gain.", panel=SOUND, min=-70.0, max=0.0, metavar="DBTP", show_default="-1"),
+        option("True-peak limit of that gain.", panel=SOUND, min=-70.0, max=0.0, metavar="DBTP", show_default="-1"),
     ] = None,
     link_channels: Annotated[
         bool,

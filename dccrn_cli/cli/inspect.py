@@ -38,51 +38,49 @@ def inspect(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PATH...", help="Files, folders (with all below them) and glob patterns.", show_default=False
+            metavar="PATH...", help="Files, folders (searched recursively) and glob patterns.", show_default=False
         ),
     ] = None,
     include: Annotated[
-        list[str] | None, option("Take only what matches; may be repeated.", panel=FILES, metavar="GLOB")
+        list[str] | None, option("Inspect only matching files; repeatable.", panel=FILES, metavar="GLOB")
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        option("Leave out files and folders that match; may be repeated.", panel=FILES, metavar="GLOB"),
+        option("Skip matching files and folders; repeatable.", panel=FILES, metavar="GLOB"),
     ] = None,
     input_list: Annotated[
         str | None,
-        option("Take the files named in this list, one per line; - for standard input.", panel=FILES, metavar="FILE"),
+        option("Inspect the files in this list, one per line; - for standard input.", panel=FILES, metavar="FILE"),
     ] = None,
     csv: Annotated[
         Path | None,
-        option("Also write all measures, one row for each file.", "--csv", panel=RESULTS, metavar="FILE"),
+        option("Also write all measurements, one row per file.", "--csv", panel=RESULTS, metavar="FILE"),
     ] = None,
     list_out: Annotated[
         Path | None,
-        option(
-            "Write the names of the files to enhance, for dccrn enhance --input-list.", panel=RESULTS, metavar="FILE"
-        ),
+        option("Write a list of the files to enhance, for dccrn enhance --input-list.", panel=RESULTS, metavar="FILE"),
     ] = None,
     plot: Annotated[
         Path | None,
-        option("Draw the distribution of SNR and bandwidth (.png, .pdf or .svg).", panel=RESULTS, metavar="FILE"),
+        option("Plot the distributions of SNR and bandwidth (.png, .pdf or .svg).", panel=RESULTS, metavar="FILE"),
     ] = None,
-    every: Annotated[bool, option("Print all files, and not only the neediest.", "--all", panel=RESULTS)] = False,
+    every: Annotated[bool, option("Print all files, not only the worst.", "--all", panel=RESULTS)] = False,
     jobs: Jobs = None,
     no_cache: Annotated[
         bool,
-        option("Measure everything, and keep nothing for the next run.", "--no-cache", panel=WORK),
+        option("Measure everything, and cache nothing for the next run.", "--no-cache", panel=WORK),
     ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Find out which recordings need work, and why.
 
-    Each file is read once: its true length, bandwidth and levels, the SNR estimated from what the
-    small network keeps and removes, share of speech, clipping, DC offset, hum, dropouts, faults of
-    channels and of the header. A verdict (enhance, look at it, leave alone) says what follows. The
-    neediest come first. An interrupted run goes on with the same command.
+    Each file is read once to measure its true length, bandwidth and levels, the SNR as estimated
+    from what the small network keeps and removes, the share of speech, clipping, DC offset, hum,
+    dropouts, and faults of channels and header. The verdict is enhance, look at it or leave alone.
+    The worst files come first. After an interruption, rerun the same command to resume.
 
-    Exit code: 0 all inspected, 1 some unreadable, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all inspected, 1 some unreadable, 2 wrong usage, 130 interrupted.
 
     Example:  dccrn inspect archive/ --list-out needs.txt && dccrn enhance --input-list needs.txt -o clean/
     """
@@ -95,7 +93,7 @@ def inspect(
     from dccrn_cli.utils.interrupt import Interrupt
 
     if not paths and input_list is None:
-        raise OptionError("name files or folders to inspect, or an --input-list")
+        raise OptionError("give files or folders to inspect, or an --input-list")
     _check_places(csv, list_out, plot)
     names = (
         []
@@ -115,7 +113,7 @@ def inspect(
             advance()
     found = by_need(found)
     if interrupt.requested:
-        error_line("Interrupted." if no_cache else "Interrupted; the same command goes on.")
+        error_line("Interrupted." if no_cache else "Interrupted; rerun the same command to resume.")
         raise typer.Exit(INTERRUPTED)
     _write(found, csv, list_out, plot)
     if as_json:
@@ -154,7 +152,7 @@ def _write(found: Sequence[Inspection], csv: Path | None, list_out: Path | None,
         write_whole(csv, "".join(lines).encode())
     if list_out is not None:
         needy = [os.fsencode(os.path.abspath(it.file)) for it in found if it.verdict == "enhance"]
-        # A name with a line end in it needs another separator, which is read as well.
+        # Names that contain a line end need another separator, which --input-list also accepts.
         end = b"\0" if any(b"\n" in name or b"\r" in name for name in needy) else b"\n"
         write_whole(list_out, b"".join(name + end for name in needy))
     if plot is not None:
@@ -164,7 +162,7 @@ def _write(found: Sequence[Inspection], csv: Path | None, list_out: Path | None,
 
 
 def _show(found: Sequence[Inspection], every: bool) -> None:
-    """The table, the neediest first, and what is to be done with how many."""
+    """Print a table, the worst files first, and the number of files per verdict."""
     table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
     for name in ("verdict", "SNR dB", "band kHz", "length"):
         table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)

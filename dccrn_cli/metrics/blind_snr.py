@@ -21,20 +21,20 @@ _LEVELS_PER_DB, _LEVELS = 2, 320  # of a histogram from -160 dB to full scale
 _WINDOW = np.hanning(2 * FRAME).astype(np.float32)
 _SCALE = float(1 / (FRAME * np.square(_WINDOW).sum()))
 _CALIBRATION_DB = ((-10, 1.8), (-2.5, 0.3), (5, -0.4), (17.5, -0.5), (22.5, 1.0), (30, 3.0))
-"""Kept over removed in dB, and what is to be added to it: medians over mixtures of training data."""
+"""Ratio of kept to removed in dB, and the correction to add: medians over mixtures of training data."""
 _SPEECHLESS_DB = -60.0
 
 
 @dataclass(frozen=True)
 class BlindSnr:
-    """What is estimated.
+    """Estimated levels of speech and noise.
 
     Attributes:
-        snr_db: level of active speech over that of the noise; None where there is no speech or no sound.
+        snr_db: level of active speech relative to the noise; None without speech or sound.
         speech_dbfs: level of active speech; None without speech.
-        noise_dbfs: RMS of the noise; None for none.
+        noise_dbfs: RMS level of the noise; None without noise.
         speech_share: share of the time within `ACTIVE_RANGE_DB` of the loudest speech.
-        raw_db: the SNR before it is calibrated.
+        raw_db: SNR before calibration.
     """
 
     snr_db: float | None
@@ -45,10 +45,9 @@ class BlindSnr:
 
 
 class BlindSnrMeter:
-    """Estimates the SNR of a recording that comes in blocks at 16 kHz.
+    """Estimates the SNR of a 16 kHz recording in blocks, in constant memory.
 
-    Noise is what the network removes, and of what it keeps the part that is steady within 4 s, as speech never is.
-    Its memory does not grow.
+    Noise is what the network removes, plus the part of what it keeps that is steady within 4 s, as speech never is.
     """
 
     def __init__(self) -> None:
@@ -61,7 +60,7 @@ class BlindSnrMeter:
         self._steady = 0.0
 
     def process(self, noisy: np.ndarray, enhanced: np.ndarray) -> None:
-        """Take the next samples of both, aligned, float32 `(samples,)`."""
+        """Process the next samples of both signals, aligned, float32 `(samples,)`."""
         self._kept = np.concatenate([self._kept, enhanced])
         self._removed = np.concatenate([self._removed, noisy - enhanced])
         size = _SEGMENT_FRAMES * FRAME
@@ -87,7 +86,7 @@ class BlindSnrMeter:
             self._steady += count * float(np.partition(spectrum, rank, axis=0)[rank].sum()) * _SCALE
 
     def estimate(self) -> BlindSnr:
-        """Of all that came so far; the meter is at its end."""
+        """Estimate from all samples so far; the meter cannot be used afterwards."""
         self._segment(self._kept, self._removed)
         self._kept = self._removed = np.zeros(0, np.float32)
         if not self._frames:
@@ -106,9 +105,9 @@ class BlindSnrMeter:
 
 
 def calibrated(raw_db: float) -> float:
-    """From the ratio of kept to removed to the SNR.
+    """Convert the ratio of kept to removed, in dB, to the SNR.
 
-    A network keeps a little noise and removes a little speech; the latter tells at high SNR. The figures are those of
+    A network keeps a little noise and removes a little speech; the latter matters at high SNR. The figures come from
     `benchmarks/inspect_accuracy.py --calibrate` for `dccrn-small`.
     """
     places, corrections = zip(*_CALIBRATION_DB, strict=True)

@@ -78,7 +78,7 @@ class LoudnessMeter:
         return self.lufs_after(0.0)
 
     def lufs_after(self, gain_db: float) -> float:
-        """What `integrated_lufs` would be with a gain: blocks may pass the absolute gate, or no longer."""
+        """`integrated_lufs` after a gain, which may move blocks across the absolute gate."""
         whole = self._step_of(self._frames)
         if whole < _STEPS_PER_BLOCK:
             powers = np.array([sum(self._energies) / max(self._frames, 1)])

@@ -1,4 +1,4 @@
-"""What a recording tells about itself: band, clipping, offset, hum, dropouts, channels; measured block by block."""
+"""Properties of a recording measured block by block: bandwidth, clipping, offset, hum, dropouts, channels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 HUM_HZ = (50, 60)
 MIN_HUM_DB = 10.0
-"""By how much lines of the mains stand out of their surroundings where there is hum."""
+"""Least prominence of mains lines over their surroundings that counts as hum."""
 
 MIN_DROPOUT_S = 0.01
-"""Shorter runs of digital silence are pauses between samples."""
+"""Shorter runs of digital silence are not dropouts."""
 
 _FRAMES_PER_S = 4  # of the spectrum, for lines 4 Hz apart
 _BAND_RANGE_DB = 75.0
@@ -27,21 +27,21 @@ _FLAT_SHARE, _FLAT_LEAST = 0.98, 0.25
 
 @dataclass(frozen=True)
 class RecordingFacts:
-    """Facts of a recording.
+    """Properties of a recording.
 
     Attributes:
-        seconds: its length.
-        level_dbfs: RMS; -inf for digital silence.
+        seconds: length.
+        level_dbfs: RMS level; -inf for digital silence.
         peak_dbfs: highest sample.
-        bandwidth_hz: the highest frequency at which there is anything.
-        dc_offset: largest mean of a channel, full scale 1.
-        clipped_share: share of the samples that are flat tops at the highest level.
-        hum_hz: 50 or 60 where the mains hum, else None.
-        hum_dbfs: level of its lines; None without hum.
-        dropouts: runs of digital silence of 10 ms and more inside the recording.
-        silent_channels: numbers from 1 on.
-        channels_alike: the first two are the same, but for noise 50 dB below.
-        channels_inverted: one is the other upside down.
+        bandwidth_hz: highest frequency with any content.
+        dc_offset: largest absolute mean of a channel, full scale 1.
+        clipped_share: share of the samples in flat tops at the highest level.
+        hum_hz: 50 or 60 for mains hum, otherwise None.
+        hum_dbfs: level of the hum's lines; None without hum.
+        dropouts: number of runs of digital silence of at least 10 ms that interrupt the sound.
+        silent_channels: their numbers, from 1.
+        channels_alike: the first two are the same up to a difference 50 dB below.
+        channels_inverted: one of the first two is the other inverted.
     """
 
     seconds: float
@@ -59,11 +59,11 @@ class RecordingFacts:
 
 
 class RecordingMeter:
-    """Measures a recording that comes in blocks, in constant memory.
+    """Measures a recording in blocks, in constant memory.
 
     Args:
-        sample_rate: in Hz.
-        channels: how many.
+        sample_rate: sample rate in Hz.
+        channels: number of channels.
     """
 
     def __init__(self, sample_rate: int, channels: int) -> None:
@@ -79,7 +79,7 @@ class RecordingMeter:
         self._dropouts = _Dropouts(math.ceil(MIN_DROPOUT_S * sample_rate))
 
     def process(self, block: np.ndarray) -> None:
-        """Take the next block, float32 `(frames, channels)`, finite."""
+        """Process the next block, finite float32 `(frames, channels)`."""
         if not len(block):
             return
         self._frames += len(block)
@@ -105,7 +105,7 @@ class RecordingMeter:
         self._last = block[-1:].copy()
 
     def facts(self) -> RecordingFacts:
-        """Of all that came so far."""
+        """Properties of all blocks so far."""
         frames, channels = max(self._frames, 1), len(self._sums)
         powers = self._squares / frames
         alike = channels > 1 and self._squares[:2].min() > 0
@@ -129,7 +129,7 @@ class RecordingMeter:
 
 
 class _MeanSpectrum:
-    """Mean power of each bin, and the mean of its decibels, in which what comes and goes counts less."""
+    """Mean power of each bin, and mean of its decibels, in which intermittent sound counts less."""
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
@@ -159,7 +159,7 @@ class _MeanSpectrum:
             self._add(np.pad(self._rest, (0, self._size - len(self._rest))))
 
     def bandwidth_hz(self) -> float:
-        """The highest frequency within `_BAND_RANGE_DB` of the loudest, above the noise of 16-bit samples."""
+        """Highest frequency within `_BAND_RANGE_DB` of the loudest and above the noise of 16-bit samples."""
         self._finish()
         if not self._count:
             return 0.0
@@ -172,7 +172,7 @@ class _MeanSpectrum:
         return 0.0 if not len(above) else min((float(above[-1]) + 0.5) * step, self._rate / 2)
 
     def hum(self) -> tuple[int | None, float | None]:
-        """The mains frequency whose first harmonics stand out, and their level."""
+        """Mains frequency whose first harmonics stand out, and their level."""
         self._finish()
         if self._count < 2 * _FRAMES_PER_S:  # less than two seconds
             return None, None
@@ -196,7 +196,7 @@ class _MeanSpectrum:
 
 
 class _Dropouts:
-    """Counts runs of digital silence that sound breaks off into; a pause fades, and is silent where it is faint."""
+    """Counts runs of digital silence with an abrupt edge; a pause fades in and out instead."""
 
     def __init__(self, least: int) -> None:
         self.count = 0

@@ -1,4 +1,4 @@
-"""True peak by ITU-R BS.1770-4, annex 2."""
+"""True peak according to ITU-R BS.1770-4, annex 2."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ OVERSAMPLING = 4
 
 
 class TruePeakMeter:
-    """The highest value between and at the samples of a signal that comes in blocks.
+    """Measures the highest value at and between the samples of a signal in blocks.
 
     Args:
-        sample_rate: in Hz.
-        channels: of every block.
+        sample_rate: sample rate in Hz.
+        channels: number of channels.
     """
 
     def __init__(self, sample_rate: int, channels: int) -> None:
@@ -24,12 +24,12 @@ class TruePeakMeter:
         self._peak = 0.0
 
     def process(self, block: np.ndarray) -> None:
-        """Take the next block, float32 `(frames, channels)` with full scale 1."""
+        """Process the next block, float32 `(frames, channels)` with full scale 1."""
         self._look(block)
         self._look(self._resampler.process(block))
 
     def finish(self) -> float:
-        """The peak in dBTP, at the end of the signal; -inf for silence."""
+        """End the signal and return its peak in dBTP; -inf for silence."""
         self._look(self._resampler.flush())
         return 20 * math.log10(self._peak) if self._peak else -math.inf
 

@@ -100,7 +100,7 @@ def test_silence_stays_and_is_said(tmp_path: Path, tiny_model_file: Path, wanted
     soundfile.write(source, np.zeros(20_000), 16_000)
     result = enhance(source, target, model=str(tiny_model_file), loudness=wanted)
     assert not soundfile.read(target)[0].any()
-    assert "too faint" in result.notes[0]
+    assert "too quiet" in result.notes[0]
     assert (result.output_lufs, result.gain_db) == (None, 0.0)
 
 

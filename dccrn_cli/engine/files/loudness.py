@@ -1,4 +1,4 @@
-"""One gain for a whole file, which is known when all of it has been measured."""
+"""One gain for a whole file, determined after all of it has been measured."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _ROUNDS = 8
 
 @dataclass(frozen=True)
 class Levelled:
-    """What was measured, and the gain that followed from it.
+    """Measurements, and the gain derived from them.
 
     Attributes:
-        input_lufs, output_lufs: integrated loudness of the original and of what was written; None for silence.
-        true_peak_dbtp: of what was written; None for silence.
-        gain_db: by which the result was raised.
-        note: why the loudness asked for was not reached, or "".
+        input_lufs, output_lufs: integrated loudness of the original and of the written result; None for silence.
+        true_peak_dbtp: true peak of the written result; None for silence.
+        gain_db: gain applied to the result.
+        note: why the requested loudness was not reached, or "".
     """
 
     input_lufs: float | None
@@ -41,15 +41,15 @@ class Levelled:
 
 
 class LoudnessPass:
-    """Holds a result back in a temporary file without a name, measures it, and gives it with its gain.
+    """Buffers a result in an unnamed temporary file, measures it, and returns it with the gain applied.
 
     Args:
-        folder: where the temporary file goes: there is room for the result as well.
-        source_hz, result_hz: rates of the original and of the result.
-        channels: of both.
+        folder: folder of the temporary file; that of the result, which needs as much room.
+        source_hz, result_hz: sample rates of the original and of the result.
+        channels: number of channels of both.
 
     Raises:
-        AudioError: the file cannot be made.
+        AudioError: the file cannot be created.
     """
 
     def __init__(self, folder: Path, source_hz: int, result_hz: int, channels: int) -> None:
@@ -67,10 +67,10 @@ class LoudnessPass:
         self._before.process(block)
 
     def write(self, block: np.ndarray) -> None:
-        """Take a block of the result, `(frames, channels)`.
+        """Buffer a block of the result, `(frames, channels)`.
 
         Raises:
-            AudioError: the disk is full, say.
+            AudioError: it cannot be written, for instance because the disk is full.
         """
         block = np.ascontiguousarray(block, np.float32)
         self._after.process(block)
@@ -81,19 +81,19 @@ class LoudnessPass:
             raise AudioError(f"the temporary file cannot be written ({error.strerror})") from None
 
     def level(self, wanted: Loudness, limit_dbtp: float) -> Levelled:
-        """Find the gain, at the end of the signal.
+        """Determine the gain at the end of the signal.
 
         Args:
             wanted: integrated loudness in LUFS, or "keep" for that of the original.
-            limit_dbtp: true peak that the result does not exceed.
+            limit_dbtp: true peak that the result must not exceed.
         """
         before, after, peak = self._before.integrated_lufs, self._after.integrated_lufs, self._peak.finish()
         target = before if wanted == "keep" else float(wanted)
         gain, note = 0.0, ""
         if not (math.isfinite(target) and math.isfinite(after)):
-            note = "too faint for a loudness (nothing above -70 LUFS): its level is left, but for the true peak"
+            note = "too quiet to adjust the loudness (nothing above -70 LUFS); only the true peak is limited"
         else:
-            for _ in range(_ROUNDS):  # a gain moves blocks across the absolute gate
+            for _ in range(_ROUNDS):  # the gain moves blocks across the absolute gate
                 reached = self._after.lufs_after(gain)
                 if not math.isfinite(reached) or abs(target - reached) < 1e-3:
                     break
@@ -108,7 +108,7 @@ class LoudnessPass:
         return Levelled(_finite(before), _finite(self._after.lufs_after(gain)), _finite(peak + gain), gain, note)
 
     def blocks(self, gain_db: float) -> Iterator[np.ndarray]:
-        """The result with its gain, float32 `(frames, channels)`."""
+        """Yield the result with the gain applied, float32 `(frames, channels)`."""
         gain = np.float32(10 ** (gain_db / 20))
         self._file.seek(0, os.SEEK_SET)
         size = max(_BLOCK // self._channels, 1) * self._channels * np.dtype(np.float32).itemsize

@@ -1,4 +1,4 @@
-"""How much of the original's noise stays in the pauses of a result."""
+"""Noise of the original that remains in the pauses of a result."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dccrn_cli.audio.sample_queue import SampleQueue
 
 FRAME_S = 0.02
 PAUSE_DB = -20.0
-"""A frame of which the network alone keeps less than this is taken for a pause."""
+"""A frame that the network attenuates to below this level, relative to the input, counts as a pause."""
 
 
 class PauseMeter:
-    """Level of a result against its original, over the frames in which the network finds no speech.
+    """Measures a result relative to its original over the frames in which the network finds no speech.
 
     Args:
-        sample_rate: in Hz.
-        channels: of all blocks.
-        dry: share of the original in the result, from which follows what the network alone gave.
+        sample_rate: sample rate in Hz.
+        channels: number of channels.
+        dry: share of the original in the result, which is subtracted to recover the network's output.
     """
 
     def __init__(self, sample_rate: int, channels: int, dry: float) -> None:
@@ -30,11 +30,11 @@ class PauseMeter:
         self._before = self._after = 0.0
 
     def hear(self, original: np.ndarray) -> None:
-        """The next block of the original, `(frames, channels)`."""
+        """Add a block of the original, `(frames, channels)`."""
         self._original.push(original)
 
     def add(self, result: np.ndarray) -> None:
-        """The next block of the result, `(frames, channels)`."""
+        """Add a block of the result, `(frames, channels)`."""
         self._result.push(result)
         self._waiting += len(result)
         frames = self._waiting // self._frame
@@ -52,5 +52,5 @@ class PauseMeter:
 
     @property
     def noise_kept_db(self) -> float | None:
-        """Of the result against the original in dB; None where there was no pause."""
+        """Level of the result relative to the original in pauses, in dB; None without pauses."""
         return 10 * math.log10(self._after / self._before) if self._before and self._after else None

@@ -39,7 +39,7 @@ def enhance_pipe(
         AudioError: the input is not audio, or the output cannot be written.
     """
     if options.loudness is not None:
-        raise OptionError("a loudness takes two passes: it is for files, not for standard input or output")
+        raise OptionError("a loudness requires two passes, so it is only for files, not for standard input or output")
     prepare_torch(options.threads)
     # Load the model first, since audio that arrives meanwhile would be delayed.
     enhancer = FileEnhancer(options)

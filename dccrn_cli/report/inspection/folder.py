@@ -1,4 +1,4 @@
-"""Many recordings: in turn or in processes, with what was measured before taken from the cache."""
+"""Inspection of many recordings, one by one or in parallel processes, with earlier results from a cache."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from dccrn_cli.utils.processes import local_processes, map_in_processes
 from dccrn_cli.utils.storage import write_whole
 
 PROCESS_S = 120.0
-"""Seconds of sound that make a further process worth its start."""
+"""Seconds of audio that justify starting another process."""
 
 _CHUNK_S = 300.0
-_FORMAT = 2  # to be raised whenever a value comes to be measured otherwise under the same version
-_DIED = "the process at work on it died twice; out of memory?"
+_FORMAT = 2  # increment when a measurement changes within a version
+_DIED = "its process died twice; out of memory?"
 
 
 @dataclass(frozen=True)
 class InspectionPlan:
-    """What is to be inspected.
+    """Files to inspect.
 
     Attributes:
-        files: all of them.
-        unusable: arguments that name nothing and folders that cannot be read, each with the reason.
+        files: all files.
+        unusable: arguments that match nothing and folders that cannot be read, each with the reason.
     """
 
     files: tuple[Path, ...]
@@ -47,7 +47,7 @@ class InspectionPlan:
 def plan_inspection(
     inputs: Sequence[str], selection: PlanOptions | None = None, listed: Sequence[str] = ()
 ) -> InspectionPlan:
-    """Files, those of folders, and those that match patterns or stand in a list."""
+    """Find the files given directly, in folders, by patterns or in a list."""
     files, unusable = find_sources(inputs, selection, listed)
     return InspectionPlan(tuple(files), tuple(unusable))
 
@@ -56,15 +56,15 @@ def inspect_files(inputs: Paths, *, jobs: int | None = None, cache: bool = True)
     """Find out which recordings need work.
 
     Args:
-        inputs: files, folders (with all below them) and glob patterns, one or several.
-        jobs: processes; None for as many as pay.
-        cache: keep what is measured for 90 days, and use what earlier runs have kept.
+        inputs: files, folders (searched recursively) and glob patterns, one or several.
+        jobs: number of processes; None for as many as are worthwhile.
+        cache: keep measurements for 90 days, and use those of earlier runs.
 
     Returns:
-        an inspection of each file, the neediest first.
+        An inspection of each file, the worst first.
 
     Raises:
-        OptionError: no audio files.
+        OptionError: there are no audio files.
     """
     plan = plan_inspection([os.fspath(path) for path in as_paths(inputs)])
     if not plan.files:
@@ -76,14 +76,14 @@ def inspect_files(inputs: Paths, *, jobs: int | None = None, cache: bool = True)
 
 
 def by_need(inspections: Sequence[Inspection]) -> list[Inspection]:
-    """The neediest first."""
+    """Sort the worst recordings to the front."""
     return sorted(inspections, key=lambda it: (-it.need, it.file))
 
 
 def run_inspection(
     files: Sequence[Path], jobs: int | None, interrupt: Interrupt, *, cache: bool = True
 ) -> Iterator[Inspection]:
-    """Inspections in any order; an interrupt ends the iteration, and the next run goes on."""
+    """Yield inspections in any order; an interrupt ends the iteration, and the next run resumes."""
     scores = default_folder() if cache else None
     folder = None if scores is None else scores.with_name("inspections")
     left = []
@@ -127,7 +127,7 @@ def _inspect_and_keep(path: Path, folder: Path | None) -> Inspection:
     prepare_torch(1)
     try:
         found = inspect_file(path)
-    except Exception as error:  # nothing that is wrong with one file may end the rest
+    except Exception as error:  # a fault in one file must not stop the rest
         return Inspection(str(path), "unreadable", f"{type(error).__name__}: {error}", 1000.0)
     place = _place(folder, path)
     if place is not None and found.verdict != "unreadable":
@@ -148,7 +148,7 @@ def _load(folder: Path | None, path: Path) -> Inspection | None:
 
 
 def _place(folder: Path | None, path: Path) -> Path | None:
-    """Where the values of a file are kept; it is the same while path, size and time of modification are."""
+    """Cache entry of a file, unchanged as long as path, size and modification time are."""
     if folder is None:
         return None
     key = repr((_FORMAT, __version__, MODEL, identity(path)))

@@ -1,4 +1,4 @@
-"""One recording: measured in one pass, and judged."""
+"""Inspection of one recording: measurements in one pass, and a verdict."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from dccrn_cli.engine.enhancer import Enhancer
 
 MODEL = "dccrn-small"
-"""The network behind the estimate of the SNR, for which it is calibrated."""
+"""Network used to estimate the SNR; the calibration applies to this network."""
 
 Verdict = Literal["enhance", "look at it", "leave alone", "unreadable"]
 
 CLEAN_SNR_DB = 25.0
-"""From here on noise is hardly heard, and a file is left alone."""
+"""From this SNR, noise is hardly audible and a file is left alone."""
 
 NARROW_HZ = 4000.0
-"""A recording that ends below is a telephone call, whatever its rate."""
+"""A recording with less bandwidth is telephone speech, whatever its sample rate."""
 
 _BLOCK_S = 4
 _QUIET_DBFS, _CLIPPED_SHARE, _DC, _LOUD_HUM_DB = -60.0, 1e-4, 0.01, 40.0
@@ -37,19 +37,19 @@ _QUIET_DBFS, _CLIPPED_SHARE, _DC, _LOUD_HUM_DB = -60.0, 1e-4, 0.01, 40.0
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known of a recording.
+    """Measurements and verdict of a recording.
 
     Attributes:
-        file: its path.
-        verdict: what to do with it; `reason` says why.
-        need: the higher the sooner it is worth someone's time.
-        seconds, sample_rate, channels: of what was decoded; 0 if it could not be.
-        bandwidth_hz: the highest frequency at which there is anything.
-        level_dbfs, peak_dbfs: RMS and highest sample; None for digital silence.
-        snr_db, speech_dbfs, noise_dbfs, speech_share: as in `BlindSnr`.
-        clipped_share, dc_offset, hum_hz, hum_dbfs, dropouts: as in `RecordingFacts`.
+        file: path of the recording.
+        verdict: what to do with it; `reason` explains why.
+        need: priority, higher for worse recordings.
+        seconds, sample_rate, channels: of the decoded audio; 0 if it could not be decoded.
+        bandwidth_hz: highest frequency with any content.
+        level_dbfs, peak_dbfs: RMS level and highest sample; None for digital silence.
+        snr_db, speech_dbfs, noise_dbfs, speech_share: estimates, see `BlindSnr`.
+        clipped_share, dc_offset, hum_hz, hum_dbfs, dropouts: faults, see `RecordingFacts`.
         channel_fault: `identical`, `inverted`, `silent: 2` or "".
-        note: what the decoder says, such as a length that is not that of the header.
+        note: note of the decoder, for instance that the header declares a different length.
     """
 
     file: str
@@ -75,14 +75,14 @@ class Inspection:
     note: str = ""
 
     def as_data(self) -> dict[str, Any]:
-        """Plain data, numbers rounded to what they are worth."""
+        """Plain data, with numbers rounded to meaningful digits."""
         digits = {"clipped_share": 6, "dc_offset": 5, "seconds": 3, "need": 2, "speech_share": 3, "bandwidth_hz": 0}
         data = asdict(self)
         return {k: round(v, digits.get(k, 2)) if isinstance(v, float) else v for k, v in data.items()}
 
 
 def inspect_file(path: Path) -> Inspection:
-    """Measure and judge a recording, block by block; what cannot be read is told in the result."""
+    """Measure and judge a recording block by block; the result also reports an unreadable file."""
     try:
         return _inspect(path)
     except DccrnError as error:
@@ -129,12 +129,12 @@ def _inspect(path: Path) -> Inspection:
         pass_on(down.flush()[:, 0], last=True)
         notes = [reader.note] if reader.note else []
     if invalid:
-        notes.append(f"{invalid:,} samples are no numbers")
+        notes.append(f"{invalid:,} samples are NaN or infinite")
     return judge(path, meter.facts(), snr.estimate(), info.sample_rate, info.channels, "; ".join(notes))
 
 
 def _mixing_weights(block: np.ndarray) -> np.ndarray:
-    """Of the channels in the mono signal for the network: equal, but upside down where they are inverted."""
+    """Weights of the channels in the network's mono input: equal, but negative for inverted channels."""
     loudest = block[:, int(np.argmax(np.square(block).sum(axis=0)))]
     signs = np.where(loudest @ block < 0, -1, 1).astype(np.float32)
     return signs / np.float32(block.shape[1])
@@ -143,7 +143,7 @@ def _mixing_weights(block: np.ndarray) -> np.ndarray:
 def judge(
     path: Path, facts: RecordingFacts, snr: BlindSnr, sample_rate: int, channels: int, note: str = ""
 ) -> Inspection:
-    """The verdict on a recording, with its reason and the need for it."""
+    """Give the verdict on a recording, with its reason and priority."""
     faults = _faults(facts, snr, sample_rate, channels, note)
     noise = max(CLEAN_SNR_DB - snr.snr_db, 0.0) if snr.snr_db is not None else 0.0
     verdict: Verdict = "leave alone"
@@ -155,7 +155,7 @@ def judge(
     return Inspection(
         file=str(path),
         verdict=verdict,
-        reason="; ".join([*reasons, *faults]) or "nothing to complain of",
+        reason="; ".join([*reasons, *faults]) or "no faults found",
         need=noise + 20.0 * len(faults),
         seconds=facts.seconds,
         sample_rate=sample_rate,
@@ -178,7 +178,7 @@ def judge(
 
 
 def _faults(facts: RecordingFacts, snr: BlindSnr, sample_rate: int, channels: int, note: str) -> list[str]:
-    """All but noise that speaks against a recording, in words."""
+    """Faults of a recording other than noise, in words."""
     if math.isinf(facts.level_dbfs):
         return ["digital silence"]
     found = {

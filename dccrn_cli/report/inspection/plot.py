@@ -1,4 +1,4 @@
-"""The distribution of SNR and bandwidth over the recordings of a folder."""
+"""Distributions of SNR and bandwidth over the recordings of a folder."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _COLOUR, _LINE = "#0072B2", "#D55E00"
 
 
 def draw_inspections(inspections: Sequence[Inspection], path: str | os.PathLike[str]) -> None:
-    """Write a picture of two histograms.
+    """Plot histograms of SNR and bandwidth.
 
     Args:
-        inspections: of the recordings; those without a value are left out.
+        inspections: inspections of the recordings; those without a value are skipped.
         path: picture to write, .png, .pdf or .svg.
 
     Raises:
-        OptionError: no recording has a value, or a picture of another form.
+        OptionError: no recording has a value, or the picture format is unsupported.
         MissingDependency: matplotlib is not installed.
     """
     snrs = [it.snr_db for it in inspections if it.snr_db is not None]
     bands = [it.bandwidth_hz / 1000 for it in inspections if it.bandwidth_hz]
     if not snrs and not bands:
-        raise OptionError("there is nothing to draw", path)
+        raise OptionError("there is nothing to plot", path)
     with figure_at(path, 3.0) as figure:
         left, right = figure.subplots(1, 2)
         left.hist(snrs, np.arange(-15, 66, 3), color=_COLOUR)
