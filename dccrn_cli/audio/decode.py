@@ -13,10 +13,10 @@ from dccrn_cli.errors import AudioError
 _BLOCK_SAMPLES = 1 << 20  # of all channels together
 
 MAX_SAMPLES = 1 << 29
-"""Samples of all channels that a whole file may have: 2 GiB."""
+"""Most samples over all channels of a file decoded whole: 2 GiB."""
 
 MIN_RATE, MAX_RATE = 2_000, 768_000
-"""Sample rates in Hz of files that are decoded whole; others are damage or malice."""
+"""Supported sample rates in Hz of files decoded whole; others indicate damage or malice."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def read_sound(path: Path) -> Sound:
         for block in reader.blocks(max(_BLOCK_SAMPLES // channels, 1)):
             blocks.append(block)
             if reader.frames_read * channels > MAX_SAMPLES:
-                raise AudioError(f"more than {MAX_SAMPLES // (rate * channels * 60):,} min, too long for this")
+                raise AudioError(f"longer than {MAX_SAMPLES // (rate * channels * 60):,} min, too long to decode whole")
         if not blocks:
             raise AudioError("contains no samples")
         return Sound(np.concatenate(blocks), reader.info.sample_rate, reader.note)

@@ -111,7 +111,7 @@ def find_extent(file: BinaryIO, size: int) -> Extent | None:
     except (struct.error, OverflowError, ValueError):
         pass
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a place before the start of the file
+        if error.errno != errno.EINVAL:  # a position before the start of the file
             raise
     return None
 

@@ -24,14 +24,14 @@ def import_av() -> Any:
 
 
 class _QuietFile:
-    """A file whose failures FFmpeg is told of by numbers: exceptions would be printed on standard error."""
+    """A file that reports failures to FFmpeg as return values, since exceptions would be printed on standard error."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
         self.read, self.tell, self.name = file.read, file.tell, "file"
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place, or stay and return -1."""
+        """Seek, or return -1 and stay where it is."""
         try:
             return int(self._file.seek(offset, whence))
         except (OSError, ValueError, OverflowError):
@@ -39,8 +39,8 @@ class _QuietFile:
 
 
 def open_media(av: Any, file: Any) -> Any:
-    """FFmpeg's view of a file that is open for reading."""
-    # No protocol, so that a playlist in disguise opens no other files.
+    """Open a file, already open for reading, with FFmpeg."""
+    # No protocols, so that a playlist in disguise cannot open other files.
     return av.open(
         _QuietFile(file), "r", options={"protocol_whitelist": "none"}, metadata_errors="replace", buffer_size=1 << 18
     )

@@ -19,7 +19,7 @@ class LevelMeter:
 
     def add(self, block: np.ndarray) -> None:
         """Include a block."""
-        with np.errstate(invalid="ignore", over="ignore"):  # of NaN and the like, which are refused later
+        with np.errstate(invalid="ignore", over="ignore"):  # from NaN and infinity, which are rejected later
             self._energy += float(np.square(block, dtype=np.float64).sum())
         self._samples += block.size
 

@@ -62,7 +62,7 @@ def media_kind(path: Path) -> str:
 
 
 def holds_sound(path: Path) -> bool:
-    """Whether a file begins as WAV, AIFF, FLAC, Ogg, CAF, AU, W64 or WavPack, whatever its name is."""
+    """Whether a file starts like WAV, AIFF, FLAC, Ogg, CAF, AU, W64 or WavPack, whatever its name."""
     if path.name.startswith("."):
         return False
     try:
@@ -76,4 +76,4 @@ def holds_sound(path: Path) -> bool:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a FIFO has no writer to wait for
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # do not wait for the writer of a FIFO

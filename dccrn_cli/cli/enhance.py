@@ -182,8 +182,8 @@ def enhance(
     link_channels: Annotated[
         bool,
         option(
-            "One gain for all channels of a file, so that panned speech stays where it is. For stereo mixes; not for "
-            "one microphone per talker, where it leaves more noise, which is why it is off by default.",
+            "Apply one gain to all channels of a file, so that panned speech keeps its position. For stereo mixes; off "
+            "by default because it leaves more noise where each talker has a microphone.",
             "--link-channels",
             panel=SOUND,
         ),

@@ -52,7 +52,7 @@ def finetune(
     device: Device = "auto",
     threads: AllThreads = 0,
     check: CheckData = True,
-    force: Annotated[bool, option("Train also on clean speech that looks like noise.", "--force", panel=DATA)] = False,
+    force: Annotated[bool, option("Train even if clean speech looks like noise.", "--force", panel=DATA)] = False,
     as_json: AsJson = False,
 ) -> None:
     """Adapt a model to your own noise, or keep the one you have.
@@ -73,7 +73,7 @@ def finetune(
         if check:
             report = run.check_data()
             if not force and any(one.kind in DOUBTS for one in report.errors):
-                error_line("Note: --force trains all the same")
+                error_line("Note: use --force to train anyway")
             tell_data(report, but=DOUBTS if force else frozenset())
         tuning = run.score_start()
         say(f"Before: {_means(tuning.own_before)} on your noise; {_means(tuning.elsewhere_before)} elsewhere")

@@ -80,7 +80,7 @@ def inspect(
     dropouts, and faults of channels and header. The verdict is enhance, look at it or leave alone.
     The worst files come first. After an interruption, rerun the same command to resume.
 
-    Exit codes: 0 all inspected, 1 some unreadable, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all inspected, 1 some unreadable, 2 invalid usage, 130 interrupted.
 
     Example:  dccrn inspect archive/ --list-out needs.txt && dccrn enhance --input-list needs.txt -o clean/
     """

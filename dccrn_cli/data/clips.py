@@ -41,10 +41,10 @@ MAX_UNREADABLE = 10
 """Number of consecutive unreadable clips that is an error."""
 
 MIN_RATE, MAX_RATE = 2_000, 768_000
-"""Sample rates in Hz of clips that are read."""
+"""Supported sample rates of clips in Hz."""
 
 MAX_CLIP_S, MAX_CLIP_BYTES = 2 * 3600, 2 << 30
-"""Longest clip that is decoded, which takes 0.5 GB, and largest file."""
+"""Longest clip in seconds, which takes 0.5 GB decoded, and largest file."""
 
 _BLOCK = 1 << 16
 _MAX_BLOCK_SAMPLES = 1 << 20  # of all channels together
@@ -102,7 +102,7 @@ class Clip:
                 held = os.fstat(file.fileno()).st_size
                 size = held if self.size < 0 else self.size
                 if self.offset + size > held:
-                    raise DataError(f"cannot be read as audio (its {size:,} bytes go beyond the archive)", self.name)
+                    raise DataError(f"cannot be read as audio (its {size:,} bytes extend past the archive)", self.name)
                 if size > MAX_CLIP_BYTES:
                     raise DataError(f"is larger than {MAX_CLIP_BYTES >> 30} GiB; split it", self.name)
                 file.seek(self.offset)
@@ -124,7 +124,7 @@ class Clip:
                     raise DataError(f"a sample rate of {rate} Hz is not supported", self.name)
                 resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
                 size = max(min(_BLOCK, _MAX_BLOCK_SAMPLES // file.channels), 1)
-                # In blocks, since some files declare no length, or a wrong one, or many hours.
+                # In blocks, since a file may declare no length, a wrong one, or many hours.
                 while len(block := file.read(size, dtype="float32", always_2d=True)):
                     samples += len(block)
                     if samples > MAX_CLIP_S * rate:

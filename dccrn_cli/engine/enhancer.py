@@ -75,8 +75,8 @@ class Enhancer:
         precision: precision of the network's convolutions and matrix products: "fp32", "bf16", or "auto"
             for bfloat16 on CPUs that support it natively.
         low_latency: at 32, 48, 64 … kHz, resample with filters that hold back 12 ms instead of 75, at more CPU time.
-        link_channels: apply one gain to all channels, up to eight, from the sum of their energies, so that sounds
-            keep their place between them.
+        link_channels: apply one gain to all channels, up to eight, from the sum of their energies, so that panned
+            sounds keep their position.
 
     Raises:
         CheckpointError: the model cannot be loaded.
@@ -109,7 +109,7 @@ class Enhancer:
         self._low_latency = low_latency
         self._dry = dry_share(mix, attenuation_limit_db)
         if isinstance(model, OnnxNetwork) and link_channels:
-            raise OptionError("an exported model takes each channel by itself; link_channels is for the others")
+            raise OptionError("link_channels is not supported by exported models, which process channels separately")
         if isinstance(model, OnnxNetwork):
             self._core: ChannelGroups | OnnxEnhancer = model.open()
         else:

@@ -36,9 +36,9 @@ def band_gain(estimate: Tensor, spectrum: Tensor, band: slice) -> Tensor:
 
 
 def linked(estimate: Tensor, spectrum: Tensor) -> Tensor:
-    """The noisy channels with one gain for all of them in each bin, that of the sum of their energies, at most 1.
+    """Apply one gain per bin to all noisy channels, from the sums of their energies, at most 1.
 
-    What all channels share keeps its place between them; the phase is the noisy one.
+    Panned sounds keep their position; the phase is that of the noisy channels.
 
     Args:
         estimate, spectrum: `(channels, 2, bins, frames)`.

@@ -30,7 +30,7 @@ KEPT_DAYS = 90
 """Days after which measurements are removed when new ones are made."""
 
 _PASSING = ("pip install", "permission denied", "no such file", "emory", "Error: ")
-"""What errors say that another try may not find again."""
+"""Texts in errors that may not recur on another try."""
 
 _FORMAT = 2  # to be incremented when the measurement of a value changes within one version
 _FACTS = {"notes": list, "seconds": float, "sample_rate": int, "delay_samples": int | None}
@@ -40,7 +40,7 @@ def default_folder() -> Path | None:
     """The system's folder for cached files; None for a user without a home."""
     try:
         return _user_folder() / "dccrn" / "scores"
-    except RuntimeError:  # no HOME, and nobody of this number in the list of users
+    except RuntimeError:  # no HOME, and no such user in the user database
         return None
 
 
@@ -85,7 +85,7 @@ class Store:
         return found
 
     def save(self, reference: Path | None, estimate: Path, noisy: Path | None, found: Measurement) -> None:
-        """Save all values, and failures that the files themselves are to blame for; what cannot be saved is not."""
+        """Save all values, and failures caused by the files themselves, as far as they can be saved."""
         path = self._path(reference, estimate)
         if path is None or any(passing in found.error for passing in _PASSING):
             return

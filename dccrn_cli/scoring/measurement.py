@@ -228,7 +228,7 @@ def _fit(clean: Sound, scored: Sound, found: Measurement, repairs: Repairs) -> t
 
 
 def _check_lengths(clean: Sound, scored: Sound, repairs: Repairs) -> None:
-    """Refuse what no delay explains before it is resampled, which may take gigabytes."""
+    """Reject lengths that no delay explains before resampling, which may take gigabytes."""
     longer_s = len(scored.samples) / scored.sample_rate - len(clean.samples) / clean.sample_rate
     if abs(longer_s) > MAX_DELAY_S + repairs.max_length_difference_s:
         raise MetricError(
@@ -256,7 +256,7 @@ def _at_rate(sound: Sound, rate: int) -> np.ndarray:
     if sound.sample_rate == rate:
         return sound.samples
     if len(sound.samples) / sound.sample_rate * rate * sound.samples.shape[1] > MAX_SAMPLES:
-        raise MetricError(f"too long to be resampled from {sound.sample_rate} to {rate} Hz")
+        raise MetricError(f"too long to resample from {sound.sample_rate} to {rate} Hz")
     resampled: np.ndarray = soxr.resample(sound.samples, sound.sample_rate, rate)
     if not len(resampled):
         raise MetricError(f"too short for {rate} Hz")

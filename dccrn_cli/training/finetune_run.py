@@ -28,7 +28,7 @@ from dccrn_cli.utils.paths import Paths, as_paths
 RECIPE = "finetune"
 
 DOUBTS = frozenset({"not speech"})
-"""Faults of the data that stop a run before the training unless it is forced."""
+"""Faults of the data that stop a run before training unless it is forced."""
 
 
 @dataclasses.dataclass(frozen=True)

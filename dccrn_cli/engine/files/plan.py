@@ -336,9 +336,9 @@ def _check(jobs: Sequence[Job]) -> None:
             if target in targets:
                 other = targets[target]
                 if other == job.source:
-                    raise OptionError(f"result and noise of {other} would be written here", path)
+                    raise OptionError(f"both result and noise of {other} would be written here", path)
                 hint = ""
                 if other.stem == job.source.stem and other.suffix != job.source.suffix:
-                    hint = "; --name '{stem}.{oldext}{ext}' keeps them apart"
+                    hint = "; use --name '{stem}.{oldext}{ext}' for distinct names"
                 raise OptionError(f"both {other} and {job.source} would be written here{hint}", path)
             targets[target] = job.source
