@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,9 @@ RATE = 16_000
 WINDOW_S = 9.01
 WINDOW = int(WINDOW_S * RATE)
 """Input length of the network in samples."""
+
+_WHOLE_SECONDS = WINDOW // RATE + 1
+"""Length from its start at which a signal has a window, but for the first, which only needs its own samples."""
 
 # Polynomials from the network's outputs to listeners' MOS, highest power first.
 _SIG, _BAK, _OVRL = (
@@ -61,20 +63,70 @@ def dnsmos_scores(estimate: np.ndarray, sample_rate: int = RATE, model: str | Pa
     """
     if sample_rate != RATE:
         raise MetricError(f"DNSMOS needs {RATE} Hz, not {sample_rate}")
-    estimate = check_signal(estimate)
-    if is_silent(estimate):
-        raise MetricError("the estimate is silent")
-    session = load_network(find_dnsmos_model(model))
-    period = len(estimate)
-    while len(estimate) < WINDOW:
-        estimate = np.concatenate([estimate, estimate])
-    starts = list(_starts(len(estimate)))
-    # Some windows of a repeated signal are identical.
-    windows = {start % period: estimate[start : start + WINDOW] for start in starts}
-    scores = {place: _run(session, window) for place, window in windows.items()}
-    raw = np.array([scores[start % period] for start in starts])
-    sig, bak, ovrl = (float(np.polyval(curve, raw[:, i]).mean()) for i, curve in enumerate((_SIG, _BAK, _OVRL)))
-    return Dnsmos(sig, bak, ovrl)
+    meter = DnsmosMeter(model)
+    meter.process(check_signal(estimate))
+    return meter.scores()
+
+
+class DnsmosMeter:
+    """The scores of a signal that arrives in blocks, equal to `dnsmos_scores` of the whole, in constant memory.
+
+    Args:
+        model: the ONNX file; by default the one in an installed `speechmos`.
+
+    Raises:
+        OptionError, CheckpointError, MissingDependency: as in `dnsmos_scores`.
+    """
+
+    def __init__(self, model: str | PathLike[str] | None = None) -> None:
+        self._session = load_network(find_dnsmos_model(model))
+        self._held = np.zeros(0)
+        self._second = 0
+        """Start of `_held` in the signal."""
+        self._sum, self._count = np.zeros(3), 0
+        self._silent = True
+
+    def process(self, block: np.ndarray) -> None:
+        """Take the next block, floats `(samples,)` at 16 kHz, finite."""
+        if not len(block):
+            return
+        self._silent = self._silent and is_silent(block)
+        self._held = np.concatenate([self._held, block])
+        # The first window is measured as soon as it is there, the others once their last second is complete.
+        while len(self._held) >= (_WHOLE_SECONDS * RATE if self._second else WINDOW):
+            if _is_measured(self._second):
+                self._add(_run(self._session, self._held[:WINDOW]))
+            self._held = self._held[RATE:]
+            self._second += 1
+
+    def scores(self) -> Dnsmos:
+        """The scores of everything so far.
+
+        Raises:
+            MetricError: the signal is silent.
+        """
+        if self._silent:
+            raise MetricError("the estimate is silent")
+        if not self._second:
+            self._measure_repeated()
+        sig, bak, ovrl = (self._sum / self._count).tolist()
+        return Dnsmos(sig, bak, ovrl)
+
+    def _measure_repeated(self) -> None:
+        signal, period = self._held, len(self._held)
+        while len(signal) < WINDOW:
+            signal = np.concatenate([signal, signal])
+        seconds = range(max(1, len(signal) // RATE - _WHOLE_SECONDS + 1))
+        starts = [second * RATE for second in seconds if _is_measured(second)]
+        # Some windows of a repeated signal are identical.
+        outputs = {place: _run(self._session, signal[place : place + WINDOW]) for place in {s % period for s in starts}}
+        self._sum, self._count = np.zeros(3), 0
+        for start in starts:
+            self._add(outputs[start % period])
+
+    def _add(self, outputs: np.ndarray) -> None:
+        self._sum += [np.polyval(curve, output) for curve, output in zip((_SIG, _BAK, _OVRL), outputs, strict=True)]
+        self._count += 1
 
 
 def find_dnsmos_model(path: str | PathLike[str] | None = None) -> Path:
@@ -90,7 +142,10 @@ def find_dnsmos_model(path: str | PathLike[str] | None = None) -> Path:
         bundled = Path(folder, "dnsmos_models", "sig_bak_ovr.onnx")
         if bundled.is_file():
             return bundled
-    raise OptionError("DNSMOS needs the file sig_bak_ovr.onnx from github.com/microsoft/DNS-Challenge")
+    raise OptionError(
+        "DNSMOS needs its model: pip install speechmos, or give sig_bak_ovr.onnx from "
+        "github.com/microsoft/DNS-Challenge (--dnsmos-model)"
+    )
 
 
 def is_available(model: str | PathLike[str] | None = None) -> bool:
@@ -135,9 +190,6 @@ def _run(session: Any, window: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _starts(samples: int) -> Iterator[int]:
-    """Start samples of the windows: one every second, as many as fit in the whole seconds of the signal."""
-    for second in range(max(1, samples // RATE - WINDOW // RATE)):
-        # The public code skips windows whose end it rounds down; equal figures require the same.
-        if int((second + WINDOW_S) * RATE) - second * RATE == WINDOW:
-            yield second * RATE
+def _is_measured(second: int) -> bool:
+    """Whether the public code takes the window that starts here; it skips those whose end it rounds down."""
+    return int((second + WINDOW_S) * RATE) - second * RATE == WINDOW

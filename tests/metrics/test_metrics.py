@@ -41,6 +41,7 @@ from dccrn_cli.metrics import (
     snr,
     stoi,
 )
+from dccrn_cli.metrics.dnsmos import DnsmosMeter
 from dccrn_cli.metrics.utterances import count_utterances
 
 Measure = Callable[..., float]
@@ -366,6 +367,30 @@ def test_dnsmos_of_a_short_signal_is_of_the_signal_repeated(network: FakeNetwork
     assert network.windows[0] == pytest.approx(np.tile(signal, 3)[:144_160])
 
 
+@pytest.mark.parametrize("samples", [50_000, 144_160, 175_999, 16_000 * 35])
+@pytest.mark.parametrize("size", [777, 16_000, 100_000])
+def test_dnsmos_of_blocks_is_that_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, samples: int, size: int
+) -> None:
+    monkeypatch.setattr(dnsmos_module, "load_network", lambda path: None)
+    monkeypatch.setattr(dnsmos_module, "_run", lambda session, window: 3 + window[:3])
+    signal = rng.standard_normal(samples)
+    meter = DnsmosMeter("model.onnx")
+    longest = 0
+    for start in range(0, samples, size):
+        meter.process(signal[start : start + size])
+        longest = max(longest, len(meter._held))
+    assert meter.scores() == pytest.approx(dnsmos_scores(signal, model="model.onnx"), rel=1e-12)
+    assert longest <= 10 * 16_000 + size
+
+
+def test_dnsmos_of_nothing(network: FakeNetwork) -> None:
+    meter = DnsmosMeter("model.onnx")
+    meter.process(np.zeros(0))
+    with pytest.raises(MetricError, match="silent"):
+        meter.scores()
+
+
 def test_dnsmos_needs_no_reference(network: FakeNetwork, rng: np.random.Generator) -> None:
     names = ["dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl"]
     values = score_pair(None, rng.standard_normal((88_200, 2)), 44_100, names, dnsmos_model="model.onnx")
@@ -379,7 +404,7 @@ def test_dnsmos_needs_no_reference(network: FakeNetwork, rng: np.random.Generato
 
 def test_dnsmos_without_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(OptionError, match=r"sig_bak_ovr\.onnx"):
+    with pytest.raises(OptionError, match=r"pip install speechmos.*sig_bak_ovr\.onnx"):
         dnsmos_scores(np.ones(16_000))
 
 
