@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dccrn_cli.cli.console import SOME_FAILED, count, error_line, plain_errors, printable
-from dccrn_cli.cli.options import FILES, WORK, AsJson, Jobs, Quiet, option
+from dccrn_cli.cli.options import FILES, WORK, AsJson, Jobs, Quiet, option, split_names
 
 if TYPE_CHECKING:
     from dccrn_cli.engine.files.folder import FileBatch
@@ -172,12 +172,6 @@ def score_page(
         error_line(f"Note: {note}")
     if not quiet:  # standard output is used for the table, possibly as JSON
         error_line(f"{page.path}: {count(len(page.files), 'recording')}, {megabytes(page.size)}")
-
-
-def split_names(names: list[str] | None) -> tuple[str, ...] | None:
-    """Split comma-separated names; None for none."""
-    found = tuple(name.strip() for given in names or () for name in given.split(",") if name.strip())
-    return found or None
 
 
 @contextmanager

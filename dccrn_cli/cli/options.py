@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 FILES, RESULTS, DATA, WORK, MESSAGES = "File selection", "Results", "Data", "Processing", "Messages"
+MEASURES = "Metrics"
 """Help headings shared by several commands."""
 
 
 def option(help: str, *names: str, panel: str | None = None, **rules: Any) -> Any:
     """`typer.Option` with the help text first and a short name for its panel; `rules` are passed on."""
     return typer.Option(*names, help=help, rich_help_panel=panel, **rules)
+
+
+def split_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Split comma-separated names of metrics as they are typed into those of the library; None for no option."""
+    if names is None:
+        return None
+    return tuple(name.strip().lower().replace("-", "_") for text in names for name in text.split(",") if name.strip())
 
 
 Quiet = Annotated[bool, option("Print only errors: no notes, no progress bar.", "-q", "--quiet", panel=MESSAGES)]
@@ -25,6 +34,16 @@ Listen = Annotated[
         "Also write a page for comparing some of the files by ear; see dccrn listen.",
         panel=RESULTS,
         metavar="PAGE.html",
+    ),
+]
+
+DnsmosModel = Annotated[
+    Path | None,
+    option(
+        "Microsoft's sig_bak_ovr.onnx.",
+        panel=MEASURES,
+        metavar="FILE.onnx",
+        show_default="from an installed speechmos",
     ),
 ]
 

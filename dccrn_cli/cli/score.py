@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, error_line, plain_errors
-from dccrn_cli.cli.options import FILES, WORK, AsJson, Jobs, Listen, Quiet, option
+from dccrn_cli.cli.options import FILES, MEASURES, WORK, AsJson, DnsmosModel, Jobs, Listen, Quiet, option, split_names
 
 if TYPE_CHECKING:
     from dccrn_cli.scoring.measurement import Record
     from dccrn_cli.scoring.run import ScorePlan
 
-MEASURES, TABLE, PICTURES = "Metrics", "Table", "Pictures"
+TABLE, PICTURES = "Table", "Pictures"
 
 
 @plain_errors
@@ -78,15 +78,7 @@ def score(
             metavar="SECONDS",
         ),
     ] = 0.1,
-    dnsmos_model: Annotated[
-        Path | None,
-        option(
-            "Microsoft's sig_bak_ovr.onnx.",
-            panel=MEASURES,
-            metavar="FILE.onnx",
-            show_default="from an installed speechmos",
-        ),
-    ] = None,
+    dnsmos_model: DnsmosModel = None,
     by: Annotated[
         list[str] | None,
         option(
@@ -173,7 +165,7 @@ def score(
         check_page(listen)
         if noisy is None and pairs is None:
             raise OptionError("--listen needs the noisy files; give them with --noisy")
-    asked = _split(metrics)
+    asked = split_names(metrics)
     plan = plan_scores(
         reference, estimates or [], noisy, asked, pairs=pairs, by=by or (), metadata=metadata, align=align,
         max_length_difference_s=max_length_difference, dnsmos_model=dnsmos_model, jobs=jobs, cache=not no_cache,
@@ -223,12 +215,6 @@ def _one_thread_each() -> None:
         for library in ("OMP", "OPENBLAS", "MKL"):
             os.environ[f"{library}_NUM_THREADS"] = "1"
         os.environ["VECLIB_MAXIMUM_THREADS"] = "1"
-
-
-def _split(names: Sequence[str] | None) -> list[str] | None:
-    if names is None:
-        return None
-    return [name.strip().lower().replace("-", "_") for text in names for name in text.split(",") if name.strip()]
 
 
 def _tell_aliases(names: Sequence[str]) -> None:
