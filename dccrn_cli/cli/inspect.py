@@ -7,7 +7,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +24,7 @@ from dccrn_cli.cli.console import (
     plain_errors,
     printable,
 )
-from dccrn_cli.cli.options import FILES, RESULTS, WORK, AsJson, Jobs, Quiet, option
+from dccrn_cli.cli.options import FILES, MEASURES, RESULTS, WORK, AsJson, DnsmosModel, Jobs, Quiet, option, split_names
 
 if TYPE_CHECKING:
     from dccrn_cli.report.inspection.inspection import Inspection
@@ -65,6 +64,17 @@ def inspect(
         option("Plot the distributions of SNR and bandwidth (.png, .pdf or .svg).", panel=RESULTS, metavar="FILE"),
     ] = None,
     every: Annotated[bool, option("Print all files, not only the worst.", "--all", panel=RESULTS)] = False,
+    metrics: Annotated[
+        list[str] | None,
+        option(
+            "Add scores without a reference: dnsmos_sig, dnsmos_bak, dnsmos_ovrl (dnsmos for all three); "
+            "takes over ten times as long.",
+            panel=MEASURES,
+            metavar="A,B,…",
+            show_default=False,
+        ),
+    ] = None,
+    dnsmos_model: DnsmosModel = None,
     jobs: Jobs = None,
     no_cache: Annotated[
         bool,
@@ -101,14 +111,15 @@ def inspect(
         else (listed_files(sys.stdin.buffer.read()) if input_list == STANDARD else read_file_list(input_list))
     )
     selection = PlanOptions(include=tuple(include or ()), exclude=tuple(exclude or ()))
-    plan = plan_inspection(paths or [], selection, names)
+    scores = split_names(metrics) or ()
+    plan = plan_inspection(paths or [], selection, names, metrics=scores, dnsmos_model=dnsmos_model)
     for path, reason in plan.unusable:
         error_line(f"FAILED {path}: {reason}")
     if not plan.files:
         raise OptionError("no audio files found")
     found: list[Inspection] = []
     with Interrupt() as interrupt, file_bar(len(plan.files), enabled=not (quiet or as_json)) as advance:
-        for inspection in run_inspection(plan.files, jobs, interrupt, cache=not no_cache):
+        for inspection in run_inspection(plan, jobs, interrupt, cache=not no_cache):
             found.append(inspection)
             advance()
     found = by_need(found)
@@ -142,13 +153,12 @@ def _check_places(csv: Path | None, list_out: Path | None, plot: Path | None) ->
 
 
 def _write(found: Sequence[Inspection], csv: Path | None, list_out: Path | None, plot: Path | None) -> None:
-    from dccrn_cli.report.inspection.inspection import Inspection
     from dccrn_cli.utils.csv_text import csv_line
     from dccrn_cli.utils.storage import write_whole
 
     if csv is not None:
-        names = [field.name for field in fields(Inspection)]
-        lines = [csv_line(names), *(csv_line(it.as_data()[name] for name in names) for it in found)]
+        rows = [it.as_data() for it in found]
+        lines = [csv_line(rows[0]), *(csv_line(row.values()) for row in rows)]
         write_whole(csv, "".join(lines).encode())
     if list_out is not None:
         needy = [os.fsencode(os.path.abspath(it.file)) for it in found if it.verdict == "enhance"]
@@ -163,9 +173,14 @@ def _write(found: Sequence[Inspection], csv: Path | None, list_out: Path | None,
 
 def _show(found: Sequence[Inspection], every: bool) -> None:
     """Print a table, the worst files first, and the number of files per verdict."""
+    from dccrn_cli.metrics.registry import METRICS
+
+    metrics = [METRICS[name] for name in found[0].scores]
     table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
     for name in ("verdict", "SNR dB", "band kHz", "length"):
         table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
+    for metric in metrics:
+        table.add_column(metric.title, justify="right", width=6)
     table.add_column("file", overflow="fold", ratio=5)
     table.add_column("why", overflow="fold", ratio=3, style="dim")
     root = os.path.commonpath([os.path.dirname(os.path.abspath(it.file)) for it in found])
@@ -173,9 +188,10 @@ def _show(found: Sequence[Inspection], every: bool) -> None:
     for it in shown:
         snr = "" if it.snr_db is None else f"{it.snr_db:.0f}"
         band = "" if it.bandwidth_hz is None else f"{it.bandwidth_hz / 1000:.1f}"
-        table.add_row(
-            it.verdict, snr, band, duration(it.seconds), printable(os.path.relpath(it.file, root)), printable(it.reason)
-        )
+        values = [(it.scores[metric.name], metric.decimals) for metric in metrics]
+        scores = ["" if value is None else f"{value:.{decimals}f}" for value, decimals in values]
+        name = printable(os.path.relpath(it.file, root))
+        table.add_row(it.verdict, snr, band, duration(it.seconds), *scores, name, printable(it.reason))
     console = Console(highlight=False, markup=False)
     console.print(table)
     if len(shown) < len(found):

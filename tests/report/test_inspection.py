@@ -14,7 +14,9 @@ from voices import hiss, voice, write
 
 from dccrn_cli import inspect_files
 from dccrn_cli.cli.app import app
-from dccrn_cli.errors import OptionError
+from dccrn_cli.errors import CheckpointError, OptionError
+from dccrn_cli.metrics import METRICS, Dnsmos, dnsmos_scores
+from dccrn_cli.metrics import dnsmos as dnsmos_module
 from dccrn_cli.report.inspection import folder as folder_module
 from dccrn_cli.report.inspection.inspection import Inspection, inspect_file
 
@@ -100,9 +102,9 @@ def test_known_files_are_not_measured_again(files: Path, monkeypatch: pytest.Mon
     first = by_name(inspect_files(files / "*.wav", jobs=1))
     measured: list[str] = []
 
-    def watched(path: Path) -> Any:
+    def watched(path: Path, dnsmos_model: Path | None) -> Any:
         measured.append(path.name)
-        return inspect_file(path)
+        return inspect_file(path, dnsmos_model)
 
     monkeypatch.setattr(folder_module, "inspect_file", watched)
     assert by_name(inspect_files(files, jobs=1)) == first
@@ -126,3 +128,94 @@ def test_picture(files: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke(app, ["inspect", str(files / "noisy.wav"), "--plot", str(picture), "-j", "1"])
     assert run.exit_code == 0
     assert picture.stat().st_size > 5000
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that stands for DNSMOS, and a network whose outputs depend on the window."""
+    monkeypatch.setattr(dnsmos_module, "load_network", lambda path: None)
+    monkeypatch.setattr(dnsmos_module, "_run", lambda session, window: 2 + np.abs(window[1000:1003]))
+    (tmp_path / "model.onnx").touch()
+    return tmp_path / "model.onnx"
+
+
+SCORES = tuple(f"dnsmos_{name}" for name in Dnsmos._fields)
+
+
+def test_scores_are_all_that_need_no_reference() -> None:
+    assert tuple(metric.name for metric in METRICS.values() if not metric.needs_reference) == SCORES
+
+
+def test_scores_are_those_of_the_whole_signal(tmp_path: Path, model: Path) -> None:
+    x = hiss(voice(4, 12.5), 0.02)
+    write(tmp_path / "in" / "mono.wav", x)
+    write(tmp_path / "in" / "stereo.wav", np.stack([x, -x], axis=1))
+    expected = dnsmos_scores(x, model=model)
+    for found in inspect_files(tmp_path / "in", metrics=["dnsmos"], dnsmos_model=model, jobs=1, cache=False):
+        assert tuple(found.scores) == SCORES
+        assert tuple(found.scores.values()) == pytest.approx(expected, rel=1e-5)
+    (plain, _) = inspect_files(tmp_path / "in", jobs=1, cache=False)
+    assert plain.scores == {}
+
+
+def test_scores_in_table_csv_and_json(files: Path, model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "all.csv"
+    asked = ["inspect", str(files), "-j", "1", "--metrics", "dnsmos-ovrl,dnsmos_sig", "--dnsmos-model", str(model)]
+    shown = CliRunner().invoke(app, [*asked, "--csv", str(table)], env={"COLUMNS": "120"})
+    assert shown.exit_code == 1  # one file is broken
+    with open(table, newline="") as file:
+        rows = {Path(row["file"]).name: row for row in csv.DictReader(file)}
+    assert list(rows["noisy.wav"])[-3:] == ["note", "dnsmos_sig", "dnsmos_ovrl"]
+    assert 1 < float(rows["noisy.wav"]["dnsmos_sig"]) < 5
+    assert rows["silence.wav"]["dnsmos_sig"] == rows["broken.wav"]["dnsmos_sig"] == ""
+    (line,) = (line for line in shown.stdout.splitlines() if "noisy.wav" in line and line.startswith("enhance"))
+    for name in ("dnsmos_sig", "dnsmos_ovrl"):
+        assert f"{float(rows['noisy.wav'][name]):.2f}" in line
+    values = json.loads(CliRunner().invoke(app, [*asked, "--json", "-q"]).stdout)
+    for row in values:
+        known = rows[Path(row["file"]).name]
+        assert [row["dnsmos_sig"], row["dnsmos_ovrl"]] == [
+            float(known[n]) if known[n] else None for n in list(row)[-2:]
+        ]
+
+
+def test_scores_are_kept_with_the_rest(files: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (files / "broken.wav").unlink()
+    measured: list[str] = []
+
+    def watched(path: Path, dnsmos_model: Path | None) -> Any:
+        measured.append(path.name)
+        return inspect_file(path, dnsmos_model)
+
+    monkeypatch.setattr(folder_module, "inspect_file", watched)
+    plain = inspect_files(files, jobs=1)
+    measured.clear()
+    scored = inspect_files(files, metrics=["dnsmos"], dnsmos_model=model, jobs=1)
+    assert len(measured) == 5  # without scores before
+    measured.clear()
+    assert inspect_files(files, metrics=["dnsmos"], dnsmos_model=model, jobs=1) == scored
+    assert inspect_files(files, jobs=1) == plain
+    (one, *_) = inspect_files(files / "noisy.wav", metrics=["dnsmos_bak"], dnsmos_model=model, jobs=1)
+    assert list(one.scores) == ["dnsmos_bak"]
+    assert measured == []
+    model.write_text("another")
+    inspect_files(files / "noisy.wav", metrics=["dnsmos"], dnsmos_model=model, jobs=1)
+    assert measured == ["noisy.wav"]
+
+
+def test_scores_that_cannot_be_had_are_refused_before_any_work(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> Any:
+        raise AssertionError("inspected")
+
+    monkeypatch.setattr(folder_module, "inspect_file", never)
+    with pytest.raises(CheckpointError):
+        inspect_files(files, metrics=["dnsmos"], dnsmos_model=files / "none.onnx")
+    with pytest.raises(OptionError, match="no effect"):
+        inspect_files(files, dnsmos_model=files / "none.onnx")
+    for name, message in (("si_snr", "needs reference files"), ("mos", "unknown metric")):
+        refused = CliRunner().invoke(app, ["inspect", str(files), "--metrics", name])
+        assert (refused.exit_code, message in refused.stderr) == (2, True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    refused = CliRunner().invoke(app, ["inspect", str(files), "--metrics", "dnsmos"])
+    assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
+    assert "pip install speechmos" in refused.stderr

@@ -8,16 +8,17 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dccrn_cli import __version__
 from dccrn_cli.audio.reader import probe
 from dccrn_cli.engine.files.plan import PlanOptions, find_sources
 from dccrn_cli.errors import OptionError, StorageError
-from dccrn_cli.report.inspection.inspection import MODEL, Inspection, inspect_file
+from dccrn_cli.report.inspection.inspection import MODEL, Inspection, inspect_file, unreadable
 from dccrn_cli.scoring.cache import default_folder, identity, prune
+from dccrn_cli.scoring.folders import choose_metrics
 from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.paths import Paths, as_paths
 from dccrn_cli.utils.processes import local_processes, map_in_processes
@@ -38,25 +39,66 @@ class InspectionPlan:
     Attributes:
         files: all files.
         unusable: arguments that match nothing and folders that cannot be read, each with the reason.
+        metrics: metrics without a reference to add, in display order.
+        dnsmos_model: the ONNX file of DNSMOS if it is among them.
     """
 
     files: tuple[Path, ...]
     unusable: tuple[tuple[Path, str], ...] = ()
+    metrics: tuple[str, ...] = ()
+    dnsmos_model: Path | None = None
 
 
 def plan_inspection(
-    inputs: Sequence[str], selection: PlanOptions | None = None, listed: Sequence[str] = ()
+    inputs: Sequence[str],
+    selection: PlanOptions | None = None,
+    listed: Sequence[str] = (),
+    *,
+    metrics: Iterable[str] = (),
+    dnsmos_model: str | os.PathLike[str] | None = None,
 ) -> InspectionPlan:
-    """Find the files given directly, in folders, by patterns or in a list."""
+    """Find the files given directly, in folders, by patterns or in a list, and check the metrics to add.
+
+    Raises:
+        OptionError: an unknown metric or one that needs a reference, or DNSMOS without its file.
+        CheckpointError, MissingDependency: DNSMOS cannot be loaded.
+    """
+    chosen, model = _choose_scores(tuple(metrics), dnsmos_model)
     files, unusable = find_sources(inputs, selection, listed)
-    return InspectionPlan(tuple(files), tuple(unusable))
+    return InspectionPlan(tuple(files), tuple(unusable), chosen, model)
 
 
-def inspect_files(inputs: Paths, *, jobs: int | None = None, cache: bool = True) -> list[Inspection]:
+def _choose_scores(
+    metrics: tuple[str, ...], dnsmos_model: str | os.PathLike[str] | None
+) -> tuple[tuple[str, ...], Path | None]:
+    if not metrics:
+        if dnsmos_model is not None:
+            raise OptionError("a DNSMOS model has no effect without metrics; add --metrics dnsmos")
+        return (), None
+    from dccrn_cli.metrics.dnsmos import find_dnsmos_model, load_network
+
+    given = None if dnsmos_model is None else Path(dnsmos_model)
+    chosen = choose_metrics(metrics, with_noisy=False, dnsmos_model=given, with_reference=False)
+    model = find_dnsmos_model(given)
+    load_network(model)
+    return chosen, model
+
+
+def inspect_files(
+    inputs: Paths,
+    *,
+    metrics: Iterable[str] = (),
+    dnsmos_model: str | os.PathLike[str] | None = None,
+    jobs: int | None = None,
+    cache: bool = True,
+) -> list[Inspection]:
     """Find out which recordings need work.
 
     Args:
         inputs: files, folders (searched recursively) and glob patterns, one or several.
+        metrics: metrics without a reference to add as `scores`: dnsmos_sig, dnsmos_bak, dnsmos_ovrl, or
+            dnsmos for all three. They are measured over the whole recording, window by window.
+        dnsmos_model: the ONNX file of DNSMOS; by default the one in an installed `speechmos`.
         jobs: number of processes; None for as many as are worthwhile.
         cache: keep measurements for 90 days, and use those of earlier runs.
 
@@ -64,14 +106,17 @@ def inspect_files(inputs: Paths, *, jobs: int | None = None, cache: bool = True)
         An inspection of each file, the worst first.
 
     Raises:
-        OptionError: there are no audio files.
+        OptionError: there are no audio files, or an unknown metric or one that needs a reference, or DNSMOS without
+            its file.
+        CheckpointError, MissingDependency: DNSMOS cannot be loaded.
     """
-    plan = plan_inspection([os.fspath(path) for path in as_paths(inputs)])
+    names = [os.fspath(path) for path in as_paths(inputs)]
+    plan = plan_inspection(names, metrics=metrics, dnsmos_model=dnsmos_model)
     if not plan.files:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in plan.unusable)
         raise OptionError("no audio files found" + (f" ({reasons})" if reasons else ""))
-    found = list(run_inspection(plan.files, jobs, Interrupt(), cache=cache))
-    found += [Inspection(str(path), "unreadable", reason, 1000.0) for path, reason in plan.unusable]
+    found = list(run_inspection(plan, jobs, Interrupt(), cache=cache))
+    found += [_select(unreadable(path, reason), plan.metrics) for path, reason in plan.unusable]
     return by_need(found)
 
 
@@ -81,16 +126,27 @@ def by_need(inspections: Sequence[Inspection]) -> list[Inspection]:
 
 
 def run_inspection(
-    files: Sequence[Path], jobs: int | None, interrupt: Interrupt, *, cache: bool = True
+    plan: InspectionPlan, jobs: int | None, interrupt: Interrupt, *, cache: bool = True
 ) -> Iterator[Inspection]:
     """Yield inspections in any order; an interrupt ends the iteration, and the next run resumes."""
+    for found in _inspections(plan.files, plan.dnsmos_model, jobs, interrupt, cache=cache):
+        yield _select(found, plan.metrics)
+
+
+def _select(found: Inspection, metrics: Sequence[str]) -> Inspection:
+    return replace(found, scores={name: found.scores.get(name) for name in metrics})
+
+
+def _inspections(
+    files: Sequence[Path], dnsmos_model: Path | None, jobs: int | None, interrupt: Interrupt, *, cache: bool
+) -> Iterator[Inspection]:
     scores = default_folder() if cache else None
     folder = None if scores is None else scores.with_name("inspections")
     left = []
     for path in files:
         if interrupt.requested:
             return
-        known = _load(folder, path)
+        known = _load(folder, path, dnsmos_model)
         if known is None:
             left.append(path)
         else:
@@ -101,7 +157,7 @@ def run_inspection(
         prune(folder)
     weights = [max(found.seconds, 1.0) for found in probe(left)]
     count = _count_processes(weights, jobs)
-    inspect = functools.partial(_inspect_and_keep, folder=folder)
+    inspect = functools.partial(_inspect_and_keep, folder=folder, dnsmos_model=dnsmos_model)
     if count == 1:
         for path in left:
             if interrupt.requested:
@@ -111,7 +167,7 @@ def run_inspection(
     work = sorted(zip(weights, left, strict=True), key=lambda item: -item[0])
     with local_processes(count):
         for path, result in map_in_processes(inspect, work, count, interrupt, chunk_size=_CHUNK_S):
-            yield result or Inspection(str(path), "unreadable", _DIED, 1000.0)
+            yield result or unreadable(path, _DIED)
 
 
 def _count_processes(weights: Sequence[float], jobs: int | None) -> int:
@@ -121,29 +177,34 @@ def _count_processes(weights: Sequence[float], jobs: int | None) -> int:
     return min(jobs, most) if jobs else min(joblib.cpu_count(), most, math.ceil(sum(weights) / PROCESS_S))
 
 
-def _inspect_and_keep(path: Path, folder: Path | None) -> Inspection:
+def _inspect_and_keep(path: Path, folder: Path | None, dnsmos_model: Path | None) -> Inspection:
     from dccrn_cli.engine.files.worker import prepare_torch
 
     prepare_torch(1)
     try:
-        found = inspect_file(path)
+        found = inspect_file(path, dnsmos_model)
     except Exception as error:  # a fault in one file must not stop the rest
-        return Inspection(str(path), "unreadable", f"{type(error).__name__}: {error}", 1000.0)
+        return unreadable(path, f"{type(error).__name__}: {error}")
     place = _place(folder, path)
     if place is not None and found.verdict != "unreadable":
         with contextlib.suppress(StorageError, OptionError):
-            text = json.dumps(vars(found), ensure_ascii=True)
+            text = json.dumps({**vars(found), "dnsmos_model": identity(dnsmos_model)}, ensure_ascii=True)
             write_whole(place, text.encode("utf-8", "surrogateescape"), durable=False)
     return found
 
 
-def _load(folder: Path | None, path: Path) -> Inspection | None:
+def _load(folder: Path | None, path: Path, dnsmos_model: Path | None) -> Inspection | None:
+    """What is known of a file, unless scores are wanted that are not there or come from another model."""
     place = _place(folder, path)
     if place is None:
         return None
     try:
-        return Inspection(**{**json.loads(place.read_bytes()), "file": str(path)})
-    except (OSError, ValueError, TypeError, RecursionError):
+        entry = json.loads(place.read_bytes())
+        measured_with = entry.pop("dnsmos_model", [])
+        if dnsmos_model is not None and measured_with != list(identity(dnsmos_model)):
+            return None
+        return Inspection(**{**entry, "file": str(path)})
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,8 +12,9 @@ import numpy as np
 
 from dccrn_cli.audio.reader import open_sound
 from dccrn_cli.audio.resample import Resampler
-from dccrn_cli.errors import DccrnError
+from dccrn_cli.errors import DccrnError, MetricError
 from dccrn_cli.metrics.blind_snr import BlindSnr, BlindSnrMeter
+from dccrn_cli.metrics.dnsmos import Dnsmos, DnsmosMeter
 from dccrn_cli.metrics.recording import RecordingFacts, RecordingMeter
 from dccrn_cli.nn.config import SAMPLE_RATE
 
@@ -50,6 +51,7 @@ class Inspection:
         clipped_share, dc_offset, hum_hz, hum_dbfs, dropouts: faults, see `RecordingFacts`.
         channel_fault: `identical`, `inverted`, `silent: 2` or "".
         note: note of the decoder, for instance that the header declares a different length.
+        scores: values without a reference by metric, if requested; None where undefined.
     """
 
     file: str
@@ -73,20 +75,36 @@ class Inspection:
     dropouts: int | None = None
     channel_fault: str = ""
     note: str = ""
+    scores: dict[str, float | None] = field(default_factory=dict)
 
     def as_data(self) -> dict[str, Any]:
-        """Plain data, with numbers rounded to meaningful digits."""
+        """Plain data, with the scores last and numbers rounded to meaningful digits."""
         digits = {"clipped_share": 6, "dc_offset": 5, "seconds": 3, "need": 2, "speech_share": 3, "bandwidth_hz": 0}
         data = asdict(self)
+        data |= data.pop("scores")
         return {k: round(v, digits.get(k, 2)) if isinstance(v, float) else v for k, v in data.items()}
 
 
-def inspect_file(path: Path) -> Inspection:
-    """Measure and judge a recording block by block; the result also reports an unreadable file."""
+def unreadable(path: Path, reason: str) -> Inspection:
+    """The inspection of a recording that could not be measured."""
+    return Inspection(str(path), "unreadable", reason, 1000.0)
+
+
+def inspect_file(path: Path, dnsmos_model: Path | None = None) -> Inspection:
+    """Measure and judge a recording block by block; the result also reports an unreadable file.
+
+    Args:
+        dnsmos_model: the ONNX file of DNSMOS, to add its three scores. They are those of the mono signal at
+            16 kHz, averaged over all windows, which are measured as the blocks arrive.
+
+    Raises:
+        CheckpointError, MissingDependency: DNSMOS cannot be loaded.
+    """
+    dnsmos = None if dnsmos_model is None else DnsmosMeter(dnsmos_model)
     try:
-        return _inspect(path)
+        return _inspect(path, dnsmos)
     except DccrnError as error:
-        return Inspection(str(path), "unreadable", error.message, 1000.0)
+        return unreadable(path, error.message)
 
 
 @cache
@@ -96,7 +114,7 @@ def _enhancer() -> Enhancer:
     return Enhancer(MODEL, SAMPLE_RATE, device="cpu")
 
 
-def _inspect(path: Path) -> Inspection:
+def _inspect(path: Path, dnsmos: DnsmosMeter | None) -> Inspection:
     enhancer = _enhancer()
     enhancer.reset()
     invalid = 0
@@ -109,6 +127,8 @@ def _inspect(path: Path) -> Inspection:
 
         def pass_on(low: np.ndarray, *, last: bool = False) -> None:
             nonlocal waiting
+            if dnsmos is not None:
+                dnsmos.process(low)
             waiting = np.concatenate([waiting, low])
             enhanced = enhancer.process(low) if len(low) else np.zeros(0, np.float32)
             if last:
@@ -130,7 +150,16 @@ def _inspect(path: Path) -> Inspection:
         notes = [reader.note] if reader.note else []
     if invalid:
         notes.append(f"{invalid:,} samples are NaN or infinite")
-    return judge(path, meter.facts(), snr.estimate(), info.sample_rate, info.channels, "; ".join(notes))
+    found = judge(path, meter.facts(), snr.estimate(), info.sample_rate, info.channels, "; ".join(notes))
+    return found if dnsmos is None else replace(found, scores=_scores(dnsmos))
+
+
+def _scores(dnsmos: DnsmosMeter) -> dict[str, float | None]:
+    try:
+        values: dict[str, float | None] = dnsmos.scores()._asdict()
+    except MetricError:  # silence, which the verdict names
+        values = dict.fromkeys(Dnsmos._fields)
+    return {f"dnsmos_{name}": value for name, value in values.items()}
 
 
 def _mixing_weights(block: np.ndarray) -> np.ndarray:
