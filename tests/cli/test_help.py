@@ -24,4 +24,4 @@ def test_shared_options_say_the_same_everywhere(monkeypatch: pytest.MonkeyPatch)
     outputs = [CliRunner().invoke(app, [command, "--help"]).output for command in COMMANDS]
     lines = [line for output in outputs for line in output.splitlines() if "--quiet" in line]
     assert len(lines) > 3
-    assert all("Print errors only: no notes, no bar." in line for line in lines)
+    assert all("Print only errors: no notes, no progress bar." in line for line in lines)
