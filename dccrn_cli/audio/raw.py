@@ -14,8 +14,8 @@ from dccrn_cli.errors import OptionError
 _WIDE = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE"}
 _NARROW = {"u8": "PCM_U8", "s8": "PCM_S8", "mulaw": "ULAW", "alaw": "ALAW"}
 
-SAMPLE_FORMATS = (*(name + order for name in _WIDE for order in ("le", "be")), *_NARROW)
-"""Names of sample formats, as used by other programs."""
+RAW_SAMPLE_FORMATS = (*(name + order for name in _WIDE for order in ("le", "be")), *_NARROW)
+"""Names of headerless sample formats, as used by other programs."""
 
 SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8} | dict.fromkeys(_NARROW.values(), 1)
 """Bytes per sample by libsndfile's names of sample formats."""
@@ -28,7 +28,7 @@ class RawFormat:
     """Format of interleaved samples without a header.
 
     Args:
-        sample_format: one of `SAMPLE_FORMATS`.
+        sample_format: one of `RAW_SAMPLE_FORMATS`.
         sample_rate: sample rate in Hz.
         channels: number of channels.
 
@@ -41,8 +41,9 @@ class RawFormat:
     channels: int
 
     def __post_init__(self) -> None:
-        if self.sample_format not in SAMPLE_FORMATS:
-            raise OptionError(f"unknown sample format {self.sample_format!r}; choose from {', '.join(SAMPLE_FORMATS)}")
+        if self.sample_format not in RAW_SAMPLE_FORMATS:
+            known = ", ".join(RAW_SAMPLE_FORMATS)
+            raise OptionError(f"unknown sample format {self.sample_format!r}; choose from {known}")
         if not 1 <= self.sample_rate < 1 << 31:
             raise OptionError(f"invalid sample rate of {self.sample_rate} Hz")
         if not 1 <= self.channels <= MAX_CHANNELS:

@@ -16,7 +16,7 @@ from conftest import TINY, lively, speechlike
 
 from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.formats import AudioInfo
-from dccrn_cli.audio.raw import SAMPLE_FORMATS, RawFormat
+from dccrn_cli.audio.raw import RAW_SAMPLE_FORMATS, RawFormat
 from dccrn_cli.audio.stdio import StreamReader, StreamWriter
 from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.enhancer import Enhancer
@@ -116,7 +116,7 @@ def test_writing_is_that_of_files(known: bool, channels: int, container: str, su
         assert len(data) % 2 == 0
 
 
-@pytest.mark.parametrize("sample_format", SAMPLE_FORMATS)
+@pytest.mark.parametrize("sample_format", RAW_SAMPLE_FORMATS)
 def test_headerless_samples(sample_format: str, tmp_path: Path) -> None:
     raw = RawFormat(sample_format, 44_100, 2)
     x = wild(3000, 2)
