@@ -50,7 +50,10 @@ _SIZE_OF_32_BITS = frozenset({"WAV", "WAVEX", "AIFF", "AU", "SVX", "VOC", "NIST"
 MAX_BYTES = (1 << 32) - (1 << 20)
 """Most bytes of samples in a container with 32-bit sizes, leaving room for metadata."""
 
-_SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+SAMPLE_BYTES: Mapping[str, int] = {
+    "PCM_U8": 1, "PCM_S8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
+}  # fmt: skip
+"""Bytes per sample of uncompressed sample formats, by libsndfile's names."""
 
 _USUAL_MASKS = {1: 0x4, 2: 0x3, 4: 0x33, 6: 0x3F, 8: 0x63F}
 """Speakers that programs assume if none are given."""
@@ -188,7 +191,7 @@ class AudioInfo:
 
     def exceeds(self, frames: int) -> bool:
         """Whether this many samples exceed the size limit of the container."""
-        size = frames * self.channels * _SAMPLE_BYTES.get(self.subtype, 1)
+        size = frames * self.channels * SAMPLE_BYTES.get(self.subtype, 1)
         return self.format in _SIZE_OF_32_BITS and size > MAX_BYTES
 
     def with_room_for(self, frames: int) -> AudioInfo:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 
-from dccrn_cli.audio.formats import AudioInfo
+from dccrn_cli.audio.formats import SAMPLE_BYTES, AudioInfo
 from dccrn_cli.errors import OptionError
 
 _WIDE = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE"}
@@ -16,9 +16,6 @@ _NARROW = {"u8": "PCM_U8", "s8": "PCM_S8", "mulaw": "ULAW", "alaw": "ALAW"}
 
 RAW_SAMPLE_FORMATS = (*(name + order for name in _WIDE for order in ("le", "be")), *_NARROW)
 """Names of headerless sample formats, as used by other programs."""
-
-SAMPLE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8} | dict.fromkeys(_NARROW.values(), 1)
-"""Bytes per sample by libsndfile's names of sample formats."""
 
 MAX_CHANNELS = 1024
 

@@ -17,10 +17,10 @@ import numpy as np
 
 from dccrn_cli.audio.chunks import is_chunk
 from dccrn_cli.audio.extent import cut_off
-from dccrn_cli.audio.formats import AudioInfo
+from dccrn_cli.audio.formats import SAMPLE_BYTES, AudioInfo
 from dccrn_cli.audio.metadata import Metadata, family, left_out
 from dccrn_cli.audio.metadata.riff import chunks_before_samples, pack
-from dccrn_cli.audio.raw import SAMPLE_BYTES, RawFormat, decode, encode
+from dccrn_cli.audio.raw import RawFormat, decode, encode
 from dccrn_cli.audio.wav import as_wav, read_wav_header, wav_header
 from dccrn_cli.errors import AudioError, OptionError, UnreadableAudio
 

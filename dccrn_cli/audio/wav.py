@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from dccrn_cli.audio.chunks import NOT_CARRIED
 from dccrn_cli.audio.extent import read_layout
-from dccrn_cli.audio.formats import AudioInfo
-from dccrn_cli.audio.raw import MAX_CHANNELS, SAMPLE_BYTES
+from dccrn_cli.audio.formats import SAMPLE_BYTES, AudioInfo
+from dccrn_cli.audio.raw import MAX_CHANNELS
 from dccrn_cli.errors import UnreadableAudio
 
 _PCM, _IEEE, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
