@@ -12,6 +12,9 @@ from dccrn_cli.utils.paths import is_file
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".scp", ".csv"})
 """File name suffixes of lists."""
 
+METADATA = "metadata.csv"
+"""Table beside the recordings of a set, with a row for each."""
+
 _COLUMNS = ("path", "file", "filename", "filepath", "wav", "audio")
 _NAMED = 5
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from dccrn_cli.data.lists import METADATA
 from dccrn_cli.errors import OptionError
 from dccrn_cli.scoring.measurement import Record
 from dccrn_cli.scoring.pairing import FilePair, read_table
@@ -15,8 +16,6 @@ from dccrn_cli.utils.paths import is_file
 
 SNR, FOLDER = "snr", "folder"
 """Columns that need no metadata."""
-
-METADATA = "metadata.csv"
 
 _NAME_COLUMNS = ("name", "file", "filename", "file_name", "noisy", "est", "id")
 _SNR_NAME = re.compile(r"(?:^|[^a-z])snr[ _=]?([+-]?\d+(?:\.\d+)?)", re.IGNORECASE)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dccrn_cli.data.clips import find_clips
+from dccrn_cli.data.lists import METADATA
 from dccrn_cli.errors import AudioError, DataError, OptionError
 from dccrn_cli.testsets.mixture import Mixture, save
 from dccrn_cli.testsets.mixture_recipe import MixtureRecipe, protocol_named
@@ -24,7 +25,6 @@ from dccrn_cli.utils.paths import Paths, as_paths
 from dccrn_cli.utils.records import RecordWriter
 
 KINDS = ("noisy", "clean", "noise")
-METADATA = "metadata.csv"
 
 Step = tuple[Row | None, Callable[[], tuple[Row, Mixture]]]
 """The existing row of a mixture, if any, and a function that makes it."""
