@@ -8,7 +8,7 @@ from dccrn_cli.metrics.pause_attenuation import pause_attenuation
 from dccrn_cli.metrics.perceptual import estoi, pesq_nb, pesq_raw, pesq_wb, stoi
 from dccrn_cli.metrics.ratios import segmental_snr, si_snr, si_snr_improvement, snr
 from dccrn_cli.metrics.registry import DEFAULT_METRICS, METRICS, Metric, select_metrics
-from dccrn_cli.metrics.spectral import lsd
+from dccrn_cli.metrics.spectral_distances import lsd
 
 __all__ = [
     "DEFAULT_METRICS",

@@ -22,7 +22,7 @@ from dccrn_cli.metrics.checks import check_varying
 from dccrn_cli.metrics.frames import framed_pair
 from dccrn_cli.metrics.perceptual import pesq_wb
 from dccrn_cli.metrics.ratios import segment_snrs
-from dccrn_cli.metrics.spectral import llr, wss
+from dccrn_cli.metrics.spectral_distances import llr, wss
 
 _KEPT = 0.95
 

@@ -10,7 +10,7 @@ from dccrn_cli.metrics.inputs import Signals
 from dccrn_cli.metrics.pause_attenuation import pause_attenuation
 from dccrn_cli.metrics.perceptual import estoi, raw_from_nb, stoi
 from dccrn_cli.metrics.ratios import segmental_snr, si_snr, si_snr_improvement, snr
-from dccrn_cli.metrics.spectral import lsd
+from dccrn_cli.metrics.spectral_distances import lsd
 
 DEFAULT_METRICS = ("si_snr", "pesq_wb", "stoi")
 

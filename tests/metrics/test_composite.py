@@ -8,7 +8,7 @@ import pytest
 from dccrn_cli.metrics import MetricError, cbak, composite_scores, covl, csig, pesq_wb, segmental_snr
 from dccrn_cli.metrics.composite import _mean_of_lowest
 from dccrn_cli.metrics.frames import framed_pair
-from dccrn_cli.metrics.spectral import _autocorrelation, _nearest_peaks, _predictor, llr, wss
+from dccrn_cli.metrics.spectral_distances import _autocorrelation, _nearest_peaks, _predictor, llr, wss
 
 RATE = 16_000
 
