@@ -95,6 +95,7 @@ class AudioWriter:
         self.clipped = 0
         self.frames_written = 0
         self.note = ""
+        self._is_finished = False
         self._mtime_ns = mtime_ns
         self._keep = keep
         self._other_rate = other_rate
@@ -154,11 +155,13 @@ class AudioWriter:
         return self._atomic.temporary
 
     def finish(self) -> None:
-        """Complete the file, which stays locked under its temporary name.
+        """Complete the file, which stays locked under its temporary name. Nothing happens if it is complete.
 
         Raises:
             AudioError: the file cannot be completed.
         """
+        if self._is_finished:
+            return
         try:
             self._file.close()
             assert self._atomic.descriptor is not None
@@ -171,6 +174,7 @@ class AudioWriter:
                 raise AudioError("cannot be completed: the disk is full", self.path)
         except (soundfile.SoundFileError, OSError) as problem:
             raise AudioError(self._why_not(problem), self.path) from None
+        self._is_finished = True
 
     def commit(self) -> None:
         """Move the file to its target.

@@ -46,7 +46,7 @@ def run_batch(batch: FileBatch, report: Path | None, as_json: bool, quiet: bool,
     with BatchLog(batch, report, as_json, quiet) as log, Interrupt() as interrupt:
         log.start()
         with BatchProgress(len(batch.jobs), batch.seconds, enabled=not (quiet or as_json)) as progress:
-            for result in batch.run(interrupt, progress.board):
+            for result in batch.run(interrupt, progress.board, log.report):
                 log.add(result)
                 progress.finish(result.source)
         log.finish(progress.elapsed_s, interrupt.requested)
@@ -66,6 +66,9 @@ class BatchLog:
         report: table with one row per file; None for none.
         events: print one JSON object per line on stdout instead of the summary.
         quiet: print errors only.
+
+    Attributes:
+        report: the open report.
     """
 
     def __init__(self, batch: FileBatch, report: Path | None, events: bool, quiet: bool) -> None:
@@ -76,7 +79,7 @@ class BatchLog:
         self.seconds = 0.0
         self.reasons: Counter[str] = Counter()
         self.busy = 0
-        self._report = None if report is None else BatchReport(report, batch.jobs, batch.skipped)
+        self.report = None if report is None else BatchReport(report, batch.jobs, batch.skipped)
 
     def __enter__(self) -> BatchLog:
         return self
@@ -84,13 +87,13 @@ class BatchLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._report is not None:
-            self._report.__exit__(kind, error, trace)
+        if self.report is not None:
+            self.report.__exit__(kind, error, trace)
 
     @property
     def incomplete(self) -> bool:
         """Whether the report could not be completed."""
-        return self._report is not None and self._report.incomplete
+        return self.report is not None and self.report.incomplete
 
     def start(self) -> None:
         """Report the start of the batch."""
@@ -113,9 +116,9 @@ class BatchLog:
         for note in () if self._quiet else result.notes:
             error_line(f"Note: {result.source}: {note}")
         self._event("file", **result.to_record())
-        if self._report is not None:
+        if self.report is not None:
             try:
-                self._report.add(result)
+                self.report.add(result)
             except StorageError as error:  # the results are unaffected
                 error_line(f"FAILED the report is incomplete: {error}")
 

@@ -18,6 +18,7 @@ from dccrn_cli.audio.remux import CleanTrack, can_remux, remux
 from dccrn_cli.cli.app import app
 from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.files.file import FileEnhancer
+from dccrn_cli.engine.files.journal import Journal
 from dccrn_cli.engine.files.plan import Job
 from dccrn_cli.errors import AudioError, MissingDependency, UnreadableAudio, UnsupportedFormat
 from dccrn_cli.utils.atomic import remove_leftovers
@@ -409,3 +410,16 @@ def test_a_second_run_leaves_the_waiting_sound_alone(
     assert enhance(job).status == "done"
     assert seen == [0, "another run is writing it"]
     assert [path.name for path in job.target.parent.iterdir()] == ["a.mp4"]
+
+
+def test_videos_and_what_was_removed_from_them_are_in_the_journal(tmp_path: Path, tiny_model_file: Path) -> None:
+    video, target = film(tmp_path / "a.mp4", speechlike(16_000), 16_000, "aac", "mpeg4"), tmp_path / "out.mp4"
+    journal, noise = Journal(tmp_path / "r.csv"), tmp_path / "noise.flac"
+    enhance = FileEnhancer(EnhanceOptions(model=str(tiny_model_file), keep_mtime=True))
+    for written in (target, noise):
+        written.unlink(missing_ok=True)  # in turn: both are written, then only the noise
+        result = enhance(Job(video, target, noise, note=journal.note_of(target)))
+        row = journal.row_of(target)
+        assert row is not None
+        assert 0 < row["elapsed_s"] <= result.elapsed_s + 1e-4  # rounded
+        assert row == result.to_record() | {"elapsed_s": row["elapsed_s"]}

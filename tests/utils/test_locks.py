@@ -107,8 +107,8 @@ def test_a_full_disk_costs_the_report_and_no_result(tmp_path: Path, monkeypatch:
         log.add(FileResult(Path("a.wav"), Path("b.wav"), "done"))
         whole = (tmp_path / "report.csv").read_bytes()
         with open("/dev/full", "wb", buffering=0) as full:
-            assert log._report is not None
-            table = log._report._table
+            assert log.report is not None
+            table = log.report._table
             own, table._file = table._file, full
             log.add(FileResult(Path("c.wav"), Path("d.wav"), "done"))
             log.add(FileResult(Path("e.wav"), Path("f.wav"), "done"))

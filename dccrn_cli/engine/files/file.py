@@ -22,13 +22,14 @@ from dccrn_cli.audio.sample_queue import SampleQueue
 from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.enhance_options import EnhanceOptions, dry_share
 from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
+from dccrn_cli.engine.files.journal import note_row
 from dccrn_cli.engine.files.loudness import Levelled, LoudnessPass
 from dccrn_cli.engine.files.outputs import HeldWriter, ResamplingWriter, Writer, locked_file, progress_after, sound_of
 from dccrn_cli.engine.files.pauses import PauseMeter
 from dccrn_cli.engine.files.plan import MEDIA_RESULT, Job
 from dccrn_cli.engine.files.results import EXISTS, FileResult
 from dccrn_cli.errors import AudioError, MissingDependency, OptionError
-from dccrn_cli.utils.atomic import BusyError
+from dccrn_cli.utils.atomic import AtomicFile, BusyError
 from dccrn_cli.utils.paths import is_file, is_missing, path_kind
 
 BLOCK_S = 3.0
@@ -77,6 +78,7 @@ class FileEnhancer:
         self.options = options
         self._model = model or open_network(options.model, options.device, options.precision)
         self._stop = stop
+        self._started = 0.0
         self._enhancers: dict[int, Enhancer] = {}
 
     def __call__(self, job: Job, progress: Callable[[float], None] | None = None) -> FileResult:
@@ -89,7 +91,7 @@ class FileEnhancer:
         Raises:
             Stopped: `stop()` returned True.
         """
-        started = time.monotonic()
+        self._started = started = time.monotonic()
         result = FileResult(job.source, job.target, "failed")
         try:
             missing = self._missing_targets(job)
@@ -151,13 +153,18 @@ class FileEnhancer:
             )
             self._check_still_missing(job, missing)
             levels = self.pump(reader, writer, noise, progress)
-        notes = reader.info.changes_to(wanted)
-        asked_hz = self.options.sample_rate
-        if asked_hz not in (None, wanted.sample_rate):
-            notes.append(f"{wanted.subtype} does not support {asked_hz} Hz")
-        if writer is not None and writer.note:
-            notes.append(writer.note)
-        return _result(job, reader, wanted, levels, writer.clipped if writer is not None else 0, notes)
+            files = [file for file in (noise, writer) if file is not None]
+            for file in files:
+                file.finish()
+            notes = reader.info.changes_to(wanted)
+            asked_hz = self.options.sample_rate
+            if asked_hz not in (None, wanted.sample_rate):
+                notes.append(f"{wanted.subtype} does not support {asked_hz} Hz")
+            if writer is not None and writer.note:
+                notes.append(writer.note)
+            result = _result(job, reader, wanted, levels, writer.clipped if writer is not None else 0, notes)
+            self._note(job, result, files[-1])
+        return result
 
     def _video(
         self, job: Job, missing: list[Path], mtime_ns: int | None, progress: Callable[[float], None] | None
@@ -187,15 +194,23 @@ class FileEnhancer:
                 cleaned[reader.track] = CleanTrack(sound.temporary, reader.gaps, reader.info.sample_rate)
             try:
                 change = remux(job.source, cleaned, video.temporary)
+                notes = dict.fromkeys([*(note for result in results for note in result.notes), *filter(None, [change])])
+                result = replace(
+                    results[0], notes=tuple(notes), format=reader.info.format, sample_format=reader.info.subtype,
+                    seconds=sum(result.seconds for result in results),
+                    clipped=sum(result.clipped for result in results),
+                )  # fmt: skip
+                self._note(job, result, video)
                 video.commit(mtime_ns)
             except OSError as error:
                 raise AudioError(f"cannot be written ({error.strerror or error})", job.target) from None
-        notes = dict.fromkeys([*(note for result in results for note in result.notes), *filter(None, [change])])
-        info = reader.info
-        return replace(
-            results[0], notes=tuple(notes), format=info.format, sample_format=info.subtype,
-            seconds=sum(result.seconds for result in results), clipped=sum(result.clipped for result in results),
-        )  # fmt: skip
+        return result
+
+    def _note(self, job: Job, result: FileResult, file: AudioWriter | AtomicFile) -> None:
+        """Note the row of a file just before the last of its results takes its name."""
+        if job.note is not None:
+            timed = replace(result, elapsed_s=time.monotonic() - self._started)
+            note_row(job.note, timed, file.temporary, file.path)
 
     def _form(self, job: Job, reader: Reader) -> AudioInfo:
         """Format of the result for a source."""

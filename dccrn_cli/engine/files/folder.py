@@ -79,9 +79,14 @@ class FileBatch:
         for job in self.skipped:
             yield FileResult(job.source, job.target, "skipped", EXISTS)
 
-    def run(self, interrupt: Interrupt, board: ProgressBoard | None = None) -> Iterator[FileResult]:
-        """Process the pending jobs and yield their results."""
-        return enhance_batch(self.jobs, self._work_s, self.options, self.workers, interrupt, board)
+    def run(
+        self, interrupt: Interrupt, board: ProgressBoard | None = None, report: BatchReport | None = None
+    ) -> Iterator[FileResult]:
+        """Process the pending jobs and yield their results, to be added to `report`."""
+        jobs = self.jobs
+        if report is not None:
+            jobs = [replace(job, note=report.journal.note_of(job.target)) for job in jobs]
+        return enhance_batch(jobs, self._work_s, self.options, self.workers, interrupt, board)
 
     @property
     def _work_s(self) -> list[float]:
@@ -141,7 +146,7 @@ def enhance_folder(
         if report is not None:
             table = stack.enter_context(BatchReport(Path(report), batch.jobs, batch.skipped))
         interrupt = stack.enter_context(Interrupt())
-        for source in (batch.settled(), batch.run(interrupt)):
+        for source in (batch.settled(), batch.run(interrupt, report=table)):
             for result in source:
                 results.append(result)
                 try:

@@ -30,12 +30,14 @@ class Job:
 
     Attributes:
         track: number of the audio track to read, from 1; None for that in the options.
+        note: file in the journal of a report for the row of this file; None for no journal.
     """
 
     source: Path
     target: Path
     noise_target: Path | None = None
     track: int | None = None
+    note: Path | None = None
 
     @property
     def targets(self) -> tuple[Path, ...]:
