@@ -123,7 +123,7 @@ def test_a_kill_costs_no_row(
     assert not leftovers(report)
 
 
-def test_a_full_disk_costs_no_row(
+def test_a_report_that_could_not_be_written_is_completed_by_the_next_run(
     noisy: Path,
     undisturbed: list[dict[str, Any]],
     tmp_path: Path,
