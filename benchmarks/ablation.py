@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--noise", type=Path, nargs="+", required=True)
     parser.add_argument("--rooms", type=Path, nargs="+")
     parser.add_argument("--validation", type=Path, required=True)
-    parser.add_argument("--recipe", default="general")
+    parser.add_argument("--recipe", default="dccrn")
     parser.add_argument("--budget", type=float, default=200.0, help="CPU seconds per run")
     parser.add_argument("--clip-s", type=float, default=1.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])

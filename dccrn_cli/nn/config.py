@@ -160,19 +160,21 @@ _SMALL = DCCRNConfig(
 
 _DUAL_PATH = dataclasses.replace(
     _SMALL,
-    channels=(32, 48, 64, 96),
+    channels=(32, 64, 96, 128),
     freq_kernels=(5, 3, 3, 3),
     skip="add",
     activation="leaky-relu",
     dual_path_blocks=2,
-    intra_units=48,
-    rnn_units=96,
+    intra_units=64,
+    rnn_units=128,
     look_ahead=3,
 )
 
 DCCRN_PRESETS: Mapping[str, DCCRNConfig] = {
     "dccrn": _DUAL_PATH,
-    "dccrn-live": dataclasses.replace(_DUAL_PATH, look_ahead=0),
+    "dccrn-live": dataclasses.replace(
+        _DUAL_PATH, channels=(32, 48, 64, 96), intra_units=48, rnn_units=96, look_ahead=0
+    ),
     "dccrn-r": DCCRNConfig(mask="R"),
     "dccrn-c": DCCRNConfig(mask="C"),
     "dccrn-e": DCCRNConfig(mask="E"),
