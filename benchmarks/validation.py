@@ -29,7 +29,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import joblib
@@ -96,6 +95,9 @@ KINDS: Mapping[str, frozenset[str]] = {
     ),
 }  # fmt: skip
 """Kinds of noise and their classes in the metadata."""
+
+_ENHANCERS: dict[str | None, FileEnhancer] = {}
+"""One per process; a cached function could not be sent to another."""
 
 Figures = dict[str, float]
 Results = dict[str, dict[str, Figures]]
@@ -302,9 +304,10 @@ def _enhance_and_measure(
     return figures
 
 
-@lru_cache(maxsize=1)
 def _enhancer(model: str | None) -> FileEnhancer:
-    return FileEnhancer(EnhanceOptions(model=model))
+    if model not in _ENHANCERS:
+        _ENHANCERS[model] = FileEnhancer(EnhanceOptions(model=model))
+    return _ENHANCERS[model]
 
 
 def _has_dnsmos() -> bool:

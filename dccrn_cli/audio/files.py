@@ -214,7 +214,10 @@ class AudioReader:
             found = _NEXT_FLAC.search(before + data)
             if found:
                 self._parts.append(Part(((place - len(before) + found.start(), size),)))
-                self._notes[:] = [*(note for note in self._notes if "joined" not in note), joined(len(self._parts))]
+                self._notes[:] = [
+                    *(note for note in self._notes if note != joined(len(self._parts) - 1)),
+                    joined(len(self._parts)),
+                ]
                 return
             if not data:
                 break

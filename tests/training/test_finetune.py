@@ -249,9 +249,9 @@ def test_what_speaks_against_a_model() -> None:
     assert good.objections() == []
     worse: dict[str, dict[str, Any]] = {
         "on your noise changes by": {"own_after": scores(10.05)},
-        "PESQ-WB on your noise falls": {"own_after": scores(11, pesq=1.9)},
-        "SI-SNR elsewhere falls": {"elsewhere_after": scores(11.9)},
-        "STOI elsewhere falls": {"elsewhere_after": scores(12, stoi=0.7)},
+        "PESQ-WB on your noise drops": {"own_after": scores(11, pesq=1.9)},
+        "SI-SNR elsewhere drops": {"elsewhere_after": scores(11.9)},
+        "STOI elsewhere drops": {"elsewhere_after": scores(12, stoi=0.7)},
         "clean speech is changed": {"elsewhere_after": scores(12, clean=20.0)},
         "not +0.10": {"own_after": scores(math.nan)},
     }
