@@ -253,7 +253,7 @@ def test_what_speaks_against_a_model() -> None:
         "SI-SNR elsewhere drops": {"elsewhere_after": scores(11.9)},
         "STOI elsewhere drops": {"elsewhere_after": scores(12, stoi=0.7)},
         "clean speech is changed": {"elsewhere_after": scores(12, clean=20.0)},
-        "not +0.10": {"own_after": scores(math.nan)},
+        "less than +0.10": {"own_after": scores(math.nan)},
     }
     for words, change in worse.items():
         objections = dataclasses.replace(good, **change).objections()
