@@ -14,7 +14,7 @@ from typing import Any
 
 from dccrn_cli.report.figure import figure_at
 
-PANELS = {"loss": "training loss", "si_snr": "SI-SNR in dB", "pesq_wb": "PESQ-WB", "stoi": "STOI"}
+PANELS = {"loss": "loss", "si_snr": "SI-SNR in dB", "pesq_wb": "PESQ-WB", "stoi": "STOI"}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 
 
