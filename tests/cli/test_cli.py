@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -364,5 +365,7 @@ def test_killed_run_leaves_no_partial_output_and_goes_on(tmp_path: Path, tiny_mo
         assert soundfile.info(path).frames == 16_000 * 20
     result = run("enhance", folder, "-o", out, "--model", tiny_model_file)
     assert result.exit_code == 0
-    assert f"{len(finished)} skipped" in result.output
+    skipped = re.search(r"(\d+) skipped", result.output)
+    assert skipped, result.output
+    assert int(skipped[1]) >= len(finished)  # a worker may have finished one more before it noticed
     assert sorted(os.listdir(out)) == [f"{index:02}.wav" for index in range(30)]
