@@ -38,24 +38,9 @@ def measure_pair(
     *,
     axis: int | None = None,
 ) -> PairScore:
-    """Measure each channel and average, resampling for metrics that are not defined at the sample rate.
+    """What `score_pair` returns, with the reasons for undefined metrics.
 
-    Args:
-        reference: the clean signal, numpy or torch, `(samples,)` or `(samples, channels)`: floating
-            point with full scale 1.0, or PCM as int16, int32 or uint8. None allows only metrics that
-            need no reference.
-        estimate: the signal to score, of the same shape.
-        sample_rate: sample rate of all signals in Hz.
-        metrics: names from `METRICS`.
-        noisy: the signal from which the estimate was made, of the same shape, for metrics that need it.
-        dnsmos_model: the ONNX file of DNSMOS, if requested.
-        axis: time axis of all signals. None for the first axis; more channels than samples are then rejected.
-
-    Raises:
-        OptionError: an unknown metric, or DNSMOS without its file.
-        MetricError: the signals differ in shape, are `(channels, samples)` without `axis`, or have an
-            unsupported dtype.
-        CheckpointError, MissingDependency: DNSMOS cannot be loaded.
+    Arguments and errors are those of `score_pair`.
     """
     selected = select_metrics(metrics)
     estimates = _columns(estimate, axis)

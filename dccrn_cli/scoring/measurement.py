@@ -222,7 +222,8 @@ def _fit(clean: Sound, scored: Sound, found: Measurement, repairs: Repairs) -> t
         )
     if rest and not delay:
         longer = "estimate" if rest > 0 else "reference"
-        notes.append(f"{longer} trimmed by {abs(rest)} samples ({abs(rest) / rate * 1000:.3g} ms) at its end")
+        count = "1 sample" if abs(rest) == 1 else f"{abs(rest)} samples"
+        notes.append(f"{longer} trimmed by {count} ({abs(rest) / rate * 1000:.3g} ms) at its end")
     length = min(len(target), len(output))
     return target[:length], output[:length]
 

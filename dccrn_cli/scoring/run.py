@@ -13,7 +13,7 @@ from dccrn_cli.scoring.folders import choose_metrics, in_order, score_pairs
 from dccrn_cli.scoring.measurement import MAX_LENGTH_DIFFERENCE_S, Record, Repairs
 from dccrn_cli.scoring.metadata import annotate, check_columns, find_metadata
 from dccrn_cli.scoring.pairing import Pairing, label_folders, pair_paths, read_pair_table
-from dccrn_cli.utils.interrupt import Interrupt
+from dccrn_cli.utils.interrupt import Interrupt, run_to_end
 from dccrn_cli.utils.paths import Paths, as_paths
 
 
@@ -130,15 +130,7 @@ def score_folders(
         reference, estimate, noisy, metrics, pairs=pairs, by=by, metadata=metadata, align=align,
         max_length_difference_s=max_length_difference_s, dnsmos_model=dnsmos_model, jobs=jobs, cache=cache,
     )  # fmt: skip
-    records = []
-    with Interrupt() as interrupt:
-        for record in plan.run(interrupt):
-            records.append(record)
-            if on_record is not None:
-                on_record(record)
-    if interrupt.requested:
-        raise KeyboardInterrupt
-    return plan.arranged(records)
+    return plan.arranged(run_to_end(plan.run, on_record))
 
 
 def _path(path: str | PathLike[str] | None) -> Path | None:

@@ -19,7 +19,7 @@ from dccrn_cli.testsets.mixture_recipe import MixtureRecipe, protocol_named
 from dccrn_cli.testsets.rows import COLUMNS, Row, read_rows
 from dccrn_cli.testsets.sources import Sources
 from dccrn_cli.testsets.testset import MixtureSet, noise_sets, remake
-from dccrn_cli.utils.interrupt import Interrupt
+from dccrn_cli.utils.interrupt import Interrupt, run_to_end
 from dccrn_cli.utils.locks import RunLock
 from dccrn_cli.utils.paths import Paths, as_paths
 from dccrn_cli.utils.records import RecordWriter
@@ -220,15 +220,7 @@ def mix(
         clean, noise, output, rooms=rooms, unseen_noise=unseen_noise, repeat=repeat, protocol=protocol, count=count,
         unseen_share=unseen_share, keep_noise=keep_noise, overwrite=overwrite, changes=changes,
     )  # fmt: skip
-    results = []
-    with Interrupt() as interrupt:
-        for result in plan.run(interrupt):
-            results.append(result)
-            if on_result is not None:
-                on_result(result)
-    if interrupt.requested:
-        raise KeyboardInterrupt
-    return results
+    return run_to_end(plan.run, on_result)
 
 
 def _recipe(name: str | None, given: Mapping[str, Any], in_rooms: bool) -> MixtureRecipe:

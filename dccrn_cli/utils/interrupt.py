@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Interrupt:
@@ -53,6 +55,23 @@ class Interrupt:
             yield
         finally:
             self._waiting = False
+
+
+def run_to_end(run: Callable[[Interrupt], Iterable[T]], on_item: Callable[[T], object] | None) -> list[T]:
+    """Collect the results of work that can be interrupted, each shown to `on_item` as it becomes available.
+
+    Raises:
+        KeyboardInterrupt: a signal arrived; the work was stopped cleanly.
+    """
+    items = []
+    with Interrupt() as interrupt:
+        for item in run(interrupt):
+            items.append(item)
+            if on_item is not None:
+                on_item(item)
+    if interrupt.requested:
+        raise KeyboardInterrupt
+    return items
 
 
 @contextlib.contextmanager

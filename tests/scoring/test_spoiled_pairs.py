@@ -57,7 +57,7 @@ REFUSED: dict[str, tuple[Spoiled, str]] = {
 REPAIRED: dict[str, tuple[Spoiled, str]] = {
     "nothing wrong": (lambda x: (x, RATE, hiss(x), RATE), ""),
     "quiet": (lambda x: (x, RATE, 1e-4 * hiss(x), RATE), ""),
-    "one sample short": (lambda x: (x, RATE, hiss(x)[:-1], RATE), "reference trimmed by 1 samples"),
+    "one sample short": (lambda x: (x, RATE, hiss(x)[:-1], RATE), "reference trimmed by 1 sample ("),
     "50 ms long": (lambda x: (x, RATE, np.append(hiss(x), x[:800]), RATE), "estimate trimmed by 800 samples (50 ms)"),
     "estimate of 8 kHz": (lambda x: (x, RATE, at(hiss(x), 8000), 8000), "estimate resampled from 8000 to 16000 Hz"),
     "estimate of 48 kHz": (lambda x: (x, RATE, at(hiss(x), 48_000), 48_000), "resampled from 48000 to 16000 Hz"),
