@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import math
+import os
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -14,7 +17,10 @@ from dccrn_cli.utils.interrupt import Interrupt, signals_held_back
 T = TypeVar("T")
 R = TypeVar("R")
 
-_IDLE_S = 20
+_WATCH_S = 0.5
+
+in_progress = threading.Lock()
+"""Held by a worker while it writes files: if its parent dies, it may first remove what is partial."""
 
 CHUNK_FILES = 32
 """Most tasks sent to a process at once; sending short tasks one by one would cost too much."""
@@ -24,8 +30,21 @@ def local_processes(count: int, threads: int = 1) -> Any:
     """Context in which `map_in_processes` uses `count` local processes with `threads` threads each."""
     import joblib
 
-    # Idle workers end by themselves, since nothing tells them that their parent was killed.
-    return joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=threads, idle_worker_timeout=_IDLE_S)
+    return joblib.parallel_config(
+        "loky", n_jobs=count, inner_max_num_threads=threads, initializer=_watch_parent, initargs=(os.getpid(),)
+    )
+
+
+def _watch_parent(parent: int) -> None:
+    """End this process after its parent was killed, of which nothing else tells a worker that waits for work."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_S)
+        with in_progress:
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def map_in_processes(

@@ -34,7 +34,6 @@ _ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx)://)?(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]
 PATIENCE_S = 5.0
 """How long to wait for killed processes to release their files."""
 
-_imported = threading.Event()
 _DIED = "the process enhancing it died twice; out of memory?"
 
 
@@ -82,23 +81,12 @@ def _enhance(
     repeated: bool,
     task: tuple[int, Job, bool],
 ) -> FileResult:
-    if parent is not None and not _imported.is_set():
-        threading.Thread(target=_end_unless_imported, args=(parent,), daemon=True).start()
     # Imported in the worker, since the parent process does not need torch.
     from dccrn_cli.engine.files.worker import enhance_file
-
-    _imported.set()  # from here on the worker watches its parent itself
 
     index, job, is_new = task
     overwrite = options.overwrite or (repeated and is_new)
     return enhance_file(index, job, replace(options, overwrite=overwrite), board, parent)
-
-
-def _end_unless_imported(parent: int) -> None:
-    """End this process if its parent dies while torch is being imported, which takes seconds."""
-    while not _imported.wait(0.2):
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 def on_cluster(

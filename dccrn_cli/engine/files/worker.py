@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import threading
-import time
 
 import torch
 
@@ -15,10 +14,9 @@ from dccrn_cli.engine.files.file import FileEnhancer
 from dccrn_cli.engine.files.plan import Job
 from dccrn_cli.engine.files.results import FileResult
 from dccrn_cli.engine.files.shared_progress import ProgressBoard
+from dccrn_cli.utils.processes import in_progress
 
 _kept = threading.local()
-_working = threading.Lock()
-_WATCH_S = 0.5
 
 
 def prepare_torch(threads: int) -> None:
@@ -44,27 +42,14 @@ def enhance_file(
         CheckpointError: the model cannot be loaded.
         OptionError: the device is unavailable.
     """
-    with contextlib.nullcontext() if parent is None else _working:
+    with contextlib.nullcontext() if parent is None else in_progress:
         if getattr(_kept, "options", None) != options:
             prepare_torch(options.threads)
             _kept.enhance = FileEnhancer(options, stop=functools.partial(_is_orphan, parent))
             _kept.options = options
-            if parent is not None:
-                threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
         result: FileResult = _kept.enhance(job, None if board is None else functools.partial(board.note, index))
         return result
 
 
 def _is_orphan(parent: int | None) -> bool:
     return parent is not None and os.getppid() != parent
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent has died, leaving no partial files.
-
-    Otherwise it would keep working, racing with the run that takes over, and then wait forever.
-    """
-    while not _is_orphan(parent):
-        time.sleep(_WATCH_S)
-    with _working:
-        os._exit(1)
