@@ -12,8 +12,8 @@ import numpy as np
 from dccrn_cli.data.clips import ClipPool, draw_start
 from dccrn_cli.data.speech_level import TINY, active_rms, rms
 from dccrn_cli.mixing.codecs import draw_codec
-from dccrn_cli.mixing.decays import early_part, from_direct_sound
 from dccrn_cli.mixing.effects import Equaliser, change_speed, clip_peaks, filtered, low_pass
+from dccrn_cli.mixing.impulse_responses import early_part, from_direct_sound
 from dccrn_cli.mixing.mixing_options import MixingOptions
 from dccrn_cli.mixing.noises import synthetic_noise
 from dccrn_cli.mixing.rooms import LEAD, RoomBank

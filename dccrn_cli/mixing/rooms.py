@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from dccrn_cli.mixing.decays import ROOM_S
 from dccrn_cli.mixing.effects import fft_size
+from dccrn_cli.mixing.impulse_responses import ROOM_S
 from dccrn_cli.nn.config import SAMPLE_RATE
 
 SPEED_OF_SOUND = 343.0

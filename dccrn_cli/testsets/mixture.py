@@ -15,8 +15,8 @@ from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.data.clips import digest
 from dccrn_cli.data.speech_level import active_rms, rms
 from dccrn_cli.errors import AudioError
-from dccrn_cli.mixing.decays import from_direct_sound, simulated_decay
 from dccrn_cli.mixing.effects import convolve
+from dccrn_cli.mixing.impulse_responses import from_direct_sound, simulated_decay
 from dccrn_cli.testsets.mixture_recipe import FORMATS
 from dccrn_cli.testsets.rows import Row
 

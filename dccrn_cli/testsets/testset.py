@@ -14,7 +14,7 @@ import numpy as np
 from dccrn_cli.data.clips import HELD_OUT, SILENCE, Clip, digest, draw_start, set_aside, stretch
 from dccrn_cli.data.speech_level import active_rms, rms
 from dccrn_cli.errors import AudioError, DataError, OptionError
-from dccrn_cli.mixing.decays import draw_t60_s, from_direct_sound
+from dccrn_cli.mixing.impulse_responses import draw_t60_s, from_direct_sound
 from dccrn_cli.testsets.mixture import Mixture, blend, in_room, join, simulated_room
 from dccrn_cli.testsets.mixture_recipe import MixtureRecipe
 from dccrn_cli.testsets.rows import SIMULATED, Row, joined_names, mixture_name

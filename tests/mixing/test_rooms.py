@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dccrn_cli.mixing.decays import EARLY_S, early_part
+from dccrn_cli.mixing.impulse_responses import EARLY_S, early_part
 from dccrn_cli.mixing.rooms import (
     LEAD,
     MIN_SOURCE_M,
