@@ -11,7 +11,8 @@ import typer
 
 from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, count, duration, error_line, plain_errors, printable
 from dccrn_cli.cli.options import RESULTS, Clean, Noise, OverwriteResults, Quiet, Rooms, option
-from dccrn_cli.testsets.mixture_recipe import MixtureFormat, MixtureTarget, NoiseSplit, SnrOn
+from dccrn_cli.mixing.mixing_options import Target
+from dccrn_cli.testsets.mixture_recipe import MixtureFormat, NoiseSplit, SnrOn
 
 if TYPE_CHECKING:
     from dccrn_cli.testsets.mix import MixPlan
@@ -89,7 +90,7 @@ def mix(
     reverb: Annotated[
         float | None,
         option(
-            "Share of mixtures with speech in a room: from --rooms, otherwise simulated.",
+            "Share of mixtures with speech in a room: from --rooms, otherwise simulated by the image method.",
             panel=MIXTURES,
             min=0.0,
             max=1.0,
@@ -98,9 +99,9 @@ def mix(
         ),
     ] = None,
     target: Annotated[
-        MixtureTarget | None,
+        Target | None,
         option(
-            "For speech in rooms, whether the clean file keeps the reverberation or only the direct sound.",
+            "For speech in rooms, what the clean file keeps: all reverberation, early reflections, or none (dry).",
             panel=MIXTURES,
             show_default="reverberant",
         ),

@@ -13,6 +13,9 @@ from dccrn_cli.utils.toml_options import from_table
 Target = Literal["reverberant", "early", "dry"]
 """The part of reverberant speech that the target contains."""
 
+T60_S = (0.15, 2.5)
+"""Range of the reverberation time of simulated rooms."""
+
 PROBABILITIES = (
     "low_snr", "clean", "noise_only", "lead_in", "digital_start", "pauses", "second_noise", "babble", "synthetic",
     "tonal", "talkers", "reverb", "equaliser", "band_limit", "clipping", "codec", "speed",
@@ -105,7 +108,7 @@ class MixingOptions:
     talkers_db: tuple[float, float] = (6.0, 24.0)
     reverb: float = 0.4
     target: Target = "reverberant"
-    t60_s: tuple[float, float] = (0.15, 2.5)
+    t60_s: tuple[float, float] = T60_S
     simulated_rooms: int = 1000
     equaliser: float = 0.3
     band_limit: float = 0.05

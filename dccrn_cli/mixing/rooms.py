@@ -103,13 +103,18 @@ class Scene:
 
 
 def image_sources(
-    room: Shoebox, source_m: np.ndarray, microphone_m: np.ndarray, reach_m: float, device: str | None = None
+    room: Shoebox,
+    source_m: np.ndarray,
+    microphone_m: np.ndarray,
+    reach_m: float,
+    device: str | None = None,
+    dtype: type[np.floating[Any]] = np.float32,
 ) -> tuple[Any, Any]:
     """Find all images of a source within `reach_m` of the microphone.
 
     Returns:
-        Distances from the microphone in metres and products of reflection factors, both float32
-        `(images,)`: arrays, or tensors if a device is given.
+        Distances from the microphone in metres and products of reflection factors, both `(images,)`:
+        arrays, or tensors if a device is given.
     """
     squares, factors = [], []
     for axis, size in enumerate(room.size_m):
@@ -120,46 +125,55 @@ def image_sources(
         factor = high ** np.abs(order) * np.stack([low ** np.abs(order), low ** np.abs(order - 1)])
         near = np.abs(place) <= reach_m
         shape = tuple(-1 if other == axis else 1 for other in range(3))
-        squares.append(_on_device(np.square(place[near]).reshape(shape), device))
-        factors.append(_on_device(factor[near].reshape(shape), device))
+        squares.append(_on_device(np.square(place[near]).reshape(shape), device, dtype))
+        factors.append(_on_device(factor[near].reshape(shape), device, dtype))
     squared = squares[0] + squares[1] + squares[2]
     near = squared <= reach_m**2
     return squared[near] ** 0.5, (factors[0] * factors[1] * factors[2])[near]
 
 
 def impulse_responses(
-    scene: Scene, samples: int, rng: np.random.Generator, images: int = IMAGES, device: str | None = None
+    scene: Scene,
+    samples: int,
+    rng: np.random.Generator,
+    sample_rate: int = SAMPLE_RATE,
+    images: int = IMAGES,
+    device: str | None = None,
+    dtype: type[np.floating[Any]] = np.float32,
 ) -> np.ndarray:
-    """Compute the responses from each source to the microphone, float32 `(sources, samples)`.
+    """Compute the responses from each source to the microphone, `(sources, samples)`.
 
     The direct sound of a source r metres away arrives after r / `SPEED_OF_SOUND` with an amplitude
     of 1 / r. The same generator gives the same samples, except for rounding on other devices.
 
     Args:
         scene: positions in the room.
-        samples: length at 16 kHz.
+        samples: their length.
         rng: generator for the noise tail.
+        sample_rate: in Hz.
         images: approximate number of images computed individually, before the noise tail begins.
         device: torch device, such as cuda; None for NumPy in one thread.
+        dtype: of computation and result. Rounded from float64 to float32, responses are the same on all
+            processors, whose float32 sines differ in the last bit.
     """
     reach_m = (3 * images * scene.room.volume_m3 / (4 * math.pi)) ** (1 / 3)
-    reach_m = min(reach_m, SPEED_OF_SOUND * samples / SAMPLE_RATE)
-    followed = int(reach_m / SPEED_OF_SOUND * SAMPLE_RATE)
-    responses = np.zeros((len(scene.sources_m), samples), np.float32)
+    reach_m = min(reach_m, SPEED_OF_SOUND * samples / sample_rate)
+    followed = int(reach_m / SPEED_OF_SOUND * sample_rate)
+    responses = np.zeros((len(scene.sources_m), samples), dtype)
     for response, source_m in zip(responses, scene.sources_m, strict=True):
-        distance_m, factor = image_sources(scene.room, source_m, scene.microphone_m, reach_m, device)
-        response += _pulses(distance_m * (SAMPLE_RATE / SPEED_OF_SOUND), factor / distance_m, samples, device)
+        distance_m, factor = image_sources(scene.room, source_m, scene.microphone_m, reach_m, device, dtype)
+        response += _pulses(distance_m * (sample_rate / SPEED_OF_SOUND), factor / distance_m, samples, device)
     tail = rng.standard_normal((len(responses), samples - followed), dtype=np.float32)
-    responses[:, followed:] += tail * _tail_rms(scene.room, samples)[followed:]
+    responses[:, followed:] += tail * _tail_rms(scene.room, samples, sample_rate)[followed:].astype(dtype)
     return responses
 
 
-def _on_device(x: np.ndarray, device: str | None) -> Any:
+def _on_device(x: np.ndarray, device: str | None, dtype: type[np.floating[Any]]) -> Any:
     if device is None:
-        return x.astype(np.float32)
+        return x.astype(dtype)
     import torch
 
-    return torch.tensor(x, dtype=torch.float32, device=device)
+    return torch.tensor(x.astype(dtype), device=device)
 
 
 def _pulses(delay: Any, amplitude: Any, samples: int, device: str | None) -> np.ndarray:
@@ -184,18 +198,18 @@ def _pulses(delay: Any, amplitude: Any, samples: int, device: str | None) -> np.
     return np.asarray(total if device is None else total.cpu())[LEAD : LEAD + samples]
 
 
-def _tail_rms(room: Shoebox, samples: int) -> np.ndarray:
-    """RMS of the sum of randomly spread images, by sample, float32 `(samples,)`.
+def _tail_rms(room: Shoebox, samples: int, sample_rate: int) -> np.ndarray:
+    """RMS of the sum of randomly spread images, by sample, `(samples,)`.
 
     On average 4 pi c**3 t**2 / V of them arrive per second, each with amplitude 1 / (c t) times its factors.
     """
-    time = np.arange(samples // _DECAY_STEP + 2) * (_DECAY_STEP / SAMPLE_RATE)
+    time = np.arange(samples // _DECAY_STEP + 2) * (_DECAY_STEP / sample_rate)
     rates = room.decay_rates[:, None]
     slowest = rates.min() * time
     log_power = np.log(np.exp(slowest - rates * time).mean(axis=0)) - slowest
-    log_power += math.log(4 * math.pi * SPEED_OF_SOUND / (room.volume_m3 * SAMPLE_RATE))
+    log_power += math.log(4 * math.pi * SPEED_OF_SOUND / (room.volume_m3 * sample_rate))
     log_rms = np.interp(np.arange(samples) / _DECAY_STEP, np.arange(len(time)), 0.5 * log_power)
-    return np.asarray(np.exp(log_rms), dtype=np.float32)
+    return np.asarray(np.exp(log_rms))
 
 
 def _t60_s(rates: np.ndarray) -> float:
@@ -205,6 +219,11 @@ def _t60_s(rates: np.ndarray) -> float:
     return float(3 * (end_s - start_s))
 
 
+def draw_t60_s(rng: np.random.Generator, span_s: tuple[float, float]) -> float:
+    """Draw a reverberation time from a range, log-uniformly."""
+    return float(span_s[0] * (span_s[1] / span_s[0]) ** rng.random())
+
+
 def draw_scene(rng: np.random.Generator, t60_s: tuple[float, float], sources: int = 2) -> Scene:
     """Draw a random room of 3 x 2.5 x 2.3 to 10 x 8 x 4 m, and positions in it.
 
@@ -212,7 +231,7 @@ def draw_scene(rng: np.random.Generator, t60_s: tuple[float, float], sources: in
     the first source, the talker, is log-uniform from `MIN_SOURCE_M` to 4 m; other sources are anywhere.
     """
     size = rng.uniform((3.0, 2.5, 2.3), (10.0, 8.0, 4.0))
-    wanted_s = t60_s[0] * (t60_s[1] / t60_s[0]) ** rng.random()
+    wanted_s = draw_t60_s(rng, t60_s)
     nepers = rng.uniform(0.5, 1.5, (3, 2))  # of power lost at each wall; all decay times scale with 1 / nepers
     nepers *= _room(size, nepers).t60_s / wanted_s
     room = _room(size, nepers)
@@ -240,8 +259,43 @@ def _near(rng: np.random.Generator, size: np.ndarray, microphone: np.ndarray) ->
             return np.asarray(place)
 
 
+def simulate_room(
+    rng: np.random.Generator,
+    t60_s: tuple[float, float],
+    sources: int = 2,
+    sample_rate: int = SAMPLE_RATE,
+    device: str | None = None,
+    dtype: type[np.floating[Any]] = np.float32,
+) -> list[np.ndarray]:
+    """Draw a room and compute its responses: of the talker, then of sources elsewhere, each `(samples,)`.
+
+    Each starts `LEAD` samples before its direct sound, which has an amplitude of about 1, and has the length of
+    the reverberation time, at most `ROOM_S`. It is high-passed at 40 Hz, below which the image method is wrong.
+
+    Args:
+        rng: generator of the room, the positions and the noise tails.
+        t60_s: range of the reverberation time.
+        sources: number of responses.
+        sample_rate, device, dtype: as in `impulse_responses`.
+    """
+    scene = draw_scene(rng, t60_s, sources)
+    distance_m = np.linalg.norm(scene.sources_m - scene.microphone_m, axis=1)
+    arrival = np.round(distance_m / SPEED_OF_SOUND * sample_rate).astype(int)
+    samples = int(min(scene.room.t60_s, ROOM_S) * sample_rate)
+    raw = impulse_responses(scene, samples + int(arrival.max()), rng, sample_rate, device=device, dtype=dtype)
+    raw = _high_pass(np.pad(raw, ((0, 0), (LEAD, 0))), sample_rate) * distance_m[:, None]
+    return [x[start : start + samples + LEAD] for x, start in zip(raw, arrival, strict=True)]
+
+
+def _high_pass(x: np.ndarray, sample_rate: int) -> np.ndarray:
+    """A second-order Butterworth filter along the last axis."""
+    size = fft_size(x.shape[-1] + sample_rate // 10)
+    s = 1j * np.fft.rfftfreq(size, 1 / sample_rate) / _HIGH_PASS_HZ
+    return np.fft.irfft(np.fft.rfft(x, size) * (s**2 / (s**2 + math.sqrt(2) * s + 1)), size)[..., : x.shape[-1]]
+
+
 class RoomBank:
-    """Simulated rooms, each determined by (seed, index), computed on first use and kept.
+    """Simulated rooms at 16 kHz, each determined by (seed, index), computed on first use and kept.
 
     Args:
         count: number of rooms.
@@ -261,30 +315,15 @@ class RoomBank:
         return self.count
 
     def __getitem__(self, index: int) -> list[np.ndarray]:
-        """Responses of the talker and of a noise elsewhere in the same room, float32 `(samples,)`.
+        """Responses of the talker and of a noise elsewhere in the same room, float32 `(samples,)`, by `simulate_room`.
 
-        Each starts `LEAD` samples before its direct sound, which has an amplitude of about 1. It is
-        high-passed at 40 Hz, below which the image method is wrong.
+        Raises:
+            IndexError: there is no such room.
         """
         if index not in self._kept:
             if not 0 <= index < self.count:
                 raise IndexError(index)
-            self._kept[index] = [x.astype(np.float16) for x in self._make(index)]
+            rng = np.random.default_rng((self.seed, index))
+            responses = simulate_room(rng, self.t60_s, device=self.device)
+            self._kept[index] = [x.astype(np.float16) for x in responses]
         return [x.astype(np.float32) for x in self._kept[index]]
-
-    def _make(self, index: int) -> list[np.ndarray]:
-        rng = np.random.default_rng((self.seed, index))
-        scene = draw_scene(rng, self.t60_s)
-        distance_m = np.linalg.norm(scene.sources_m - scene.microphone_m, axis=1)
-        arrival = np.round(distance_m / SPEED_OF_SOUND * SAMPLE_RATE).astype(int)
-        samples = int(min(scene.room.t60_s, ROOM_S) * SAMPLE_RATE)
-        raw = impulse_responses(scene, samples + int(arrival.max()), rng, device=self.device)
-        raw = _high_pass(np.pad(raw, ((0, 0), (LEAD, 0)))) * distance_m[:, None]
-        return [x[start : start + samples + LEAD] for x, start in zip(raw, arrival, strict=True)]
-
-
-def _high_pass(x: np.ndarray) -> np.ndarray:
-    """A second-order Butterworth filter along the last axis."""
-    size = fft_size(x.shape[-1] + SAMPLE_RATE // 10)
-    s = 1j * np.fft.rfftfreq(size, 1 / SAMPLE_RATE) / _HIGH_PASS_HZ
-    return np.fft.irfft(np.fft.rfft(x, size) * (s**2 / (s**2 + math.sqrt(2) * s + 1)), size)[..., : x.shape[-1]]

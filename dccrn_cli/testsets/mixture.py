@@ -16,7 +16,8 @@ from dccrn_cli.data.clips import digest
 from dccrn_cli.data.speech_level import active_rms, rms
 from dccrn_cli.errors import AudioError
 from dccrn_cli.mixing.effects import convolve
-from dccrn_cli.mixing.impulse_responses import from_direct_sound, simulated_decay
+from dccrn_cli.mixing.impulse_responses import early_part, from_direct_sound
+from dccrn_cli.mixing.rooms import LEAD, simulate_room
 from dccrn_cli.testsets.mixture_recipe import FORMATS
 from dccrn_cli.testsets.rows import Row
 
@@ -46,21 +47,34 @@ def join(recordings: list[np.ndarray], sample_rate: int) -> np.ndarray:
     return np.concatenate([part for recording in recordings for part in (pause, recording)][1:])
 
 
-def simulated_room(t60_s: float, seed: int, sample_rate: int) -> np.ndarray:
-    """A simulated impulse response, float32 `(samples,)`; the same for the same seed."""
-    return from_direct_sound(simulated_decay(t60_s, np.random.default_rng(seed), sample_rate), sample_rate)
+class Room(NamedTuple):
+    """Impulse response of a room, float32 `(samples,)`, and the index of the direct sound in it."""
+
+    response: np.ndarray
+    direct: int
 
 
-def in_room(speech: np.ndarray, response: np.ndarray | None, target: str) -> tuple[np.ndarray, np.ndarray]:
+def simulated_room(t60_s: float, seed: int, sample_rate: int) -> Room:
+    """A room of this reverberation time; the same seed gives the same one."""
+    rng = np.random.default_rng(seed)
+    (response,) = simulate_room(rng, (t60_s, t60_s), 1, sample_rate, dtype=np.float64)
+    return Room(response.astype(np.float32), LEAD)
+
+
+def measured_room(recording: np.ndarray, sample_rate: int) -> Room:
+    """The room of a recorded impulse response."""
+    response = from_direct_sound(recording, sample_rate)
+    return Room(response, int(np.abs(response).argmax()))
+
+
+def in_room(speech: np.ndarray, room: Room | None, target: str, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     """Speech as heard in a room, and the part of it that goes into the clean file."""
-    if response is None:
+    if room is None:
         return speech, speech
-    heard = convolve(speech, response)
+    heard = convolve(speech, room.response)
     if target == "reverberant":
         return heard, heard
-    delay = int(np.abs(response).argmax())
-    direct = np.concatenate([np.zeros(delay, np.float32), speech])[: len(speech)]
-    return heard, direct * response[delay]
+    return heard, convolve(speech, early_part(room.response, room.direct, target, sample_rate))
 
 
 def _snr_db(speech: np.ndarray, noise: np.ndarray, snr_on: str, sample_rate: int) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from dccrn_cli.errors import OptionError
+from dccrn_cli.mixing.mixing_options import Target
 from dccrn_cli.nn.base import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 SnrOn = Literal["active", "whole"]
 """What of the speech the SNR is measured on."""
-
-MixtureTarget = Literal["reverberant", "dry"]
-"""What the clean file holds of speech in a room."""
 
 NoiseSplit = Literal["seen", "unseen", "both"]
 """Which noise is used."""
@@ -56,8 +54,8 @@ class MixtureRecipe:
         step_db: step of values drawn from a range.
         seconds: length of a mixture; None for that of the utterance.
         reverb: share of mixtures with speech in a room. The noise has no reverberation added.
-        target: what the clean file keeps of speech in a room: `reverberant` all of it, `dry` the
-            direct sound.
+        target: what the clean file keeps of speech in a room: `reverberant` all of it, `early` the
+            direct sound and the first 50 ms after it, `dry` the direct sound.
         split: noise used: `seen` in training, `unseen`, or `both` equally often; None if unknown.
         naming: `plain`, or `dns` for names as in the DNS challenge.
         sample_rate: sample rate in Hz.
@@ -71,7 +69,7 @@ class MixtureRecipe:
     step_db: float = 0.1
     seconds: float | None = None
     reverb: float = 0.0
-    target: MixtureTarget = "reverberant"
+    target: Target = "reverberant"
     split: NoiseSplit | None = None
     naming: Literal["plain", "dns"] = "plain"
     sample_rate: int = SAMPLE_RATE

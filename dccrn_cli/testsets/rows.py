@@ -14,11 +14,15 @@ from dccrn_cli.errors import DataError
 from dccrn_cli.testsets.mixture_recipe import FORMATS
 from dccrn_cli.utils.csv_text import read_csv
 
+VERSION = 3
+"""To be incremented whenever the same recipe or row would give different samples."""
+
 SIMULATED = "simulated"
 """Stands for the file of a simulated room."""
 
 MAX_RATE_HZ, MAX_SECONDS, MAX_T60_S, MAX_SCALE = 768_000, 86_400, 10.0, 1e9
-"""Upper limits for values in a metadata file."""
+MIN_T60_S = 0.05
+"""Limits for values in a metadata file."""
 
 _STEM = 32
 _TYPES = {"str": str, "int": int, "float": float}
@@ -46,6 +50,7 @@ class Row:
         number: index of the mixture, from 0.
         recipe: digest of the recipe and the names of all recordings.
         digest: digest of the samples of the noisy and the clean file.
+        version: `VERSION` of the program that made it; 0 in metadata without this column.
     """
 
     name: str
@@ -77,6 +82,7 @@ class Row:
     number: int
     recipe: str
     digest: str
+    version: int = 0
 
     @property
     def seconds(self) -> float:
@@ -170,6 +176,8 @@ def _parse(values: Mapping[str, str | None], path: Path, number: int) -> Row:
     found = {}
     for field in dataclasses.fields(Row):
         text = values.get(field.name)
+        if text is None and field.name == "version":
+            continue
         try:
             if text is None:
                 raise ValueError
@@ -188,7 +196,7 @@ def _parse(values: Mapping[str, str | None], path: Path, number: int) -> Row:
         and row.t60_s <= MAX_T60_S
         and max(abs(row.clean_scale), abs(row.noise_scale)) <= MAX_SCALE
         and min(row.clean_offset, row.noise_offset, row.room_seed) >= 0
-        and (row.room != SIMULATED or row.t60_s > 0)
+        and (row.room != SIMULATED or row.t60_s >= MIN_T60_S)
         and all(math.isfinite(value) for value in found.values() if isinstance(value, float))
     )
     if not sound:

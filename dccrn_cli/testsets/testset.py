@@ -14,10 +14,11 @@ import numpy as np
 from dccrn_cli.data.clips import HELD_OUT, SILENCE, Clip, digest, draw_start, set_aside, stretch
 from dccrn_cli.data.speech_level import active_rms, rms
 from dccrn_cli.errors import AudioError, DataError, OptionError
-from dccrn_cli.mixing.impulse_responses import draw_t60_s, from_direct_sound
-from dccrn_cli.testsets.mixture import Mixture, blend, in_room, join, simulated_room
+from dccrn_cli.mixing.mixing_options import T60_S
+from dccrn_cli.mixing.rooms import draw_t60_s
+from dccrn_cli.testsets.mixture import Mixture, Room, blend, in_room, join, measured_room, simulated_room
 from dccrn_cli.testsets.mixture_recipe import MixtureRecipe
-from dccrn_cli.testsets.rows import SIMULATED, Row, joined_names, mixture_name
+from dccrn_cli.testsets.rows import SIMULATED, VERSION, Row, joined_names, mixture_name
 from dccrn_cli.testsets.sources import SourceRecording, Sources
 
 SNR_TOLERANCE_DB = 0.05
@@ -28,7 +29,6 @@ _PEAK = 0.94  # leaves room for the correction
 _PAUSE = 0.05
 _FAINT = 0.01
 _ATTEMPTS = 8
-_DRAWS = 2  # to be incremented whenever the same recipe would draw something different
 _SPEECH, _NOISE, _ROOM, _LEVEL, _SPEECH_ORDER, _NOISE_ORDER = range(6)
 _NO_ROOM: dict[str, Any] = {"room": "", "room_hash": "", "t60_s": 0.0, "room_seed": 0}
 
@@ -84,7 +84,7 @@ class MixtureSet:
         self.rooms = rooms
         pools = {"clean": clean, **noise, "rooms": rooms}
         names = {key: [clip.name for clip in pool.clips] if pool else [] for key, pool in pools.items()}
-        self.fingerprint = digest(os.fsencode(repr((_DRAWS, recipe, names))))
+        self.fingerprint = digest(os.fsencode(repr((VERSION, recipe, names))))
 
     def make(self, number: int) -> tuple[Row, Mixture]:
         """Make mixture `number`, always the same as long as the same recordings are usable.
@@ -103,8 +103,8 @@ class MixtureSet:
         spoken, clean_offset, speech = self._speech(number)
         noise_turn = turn * recipe.snr_classes + in_class
         source, noise_offset, noise = self._noise(noise_set, in_set, noise_turn, number, len(speech))
-        room, response = self._room(number) if reverb else (_NO_ROOM, None)
-        heard, target = in_room(speech, response, recipe.target)
+        columns, room = self._room(number) if reverb else (_NO_ROOM, None)
+        heard, target = in_room(speech, room, recipe.target, rate)
 
         active = active_rms(heard, rate)
         clean_scale = 10 ** (level_db / 20) / active
@@ -118,9 +118,10 @@ class MixtureSet:
             noise_class=source.clip.group, reverb=int(reverb), target=recipe.target, level_db=level_db,
             gain_db=20 * math.log10(gain), clean=joined_names(one.clip.name for one in spoken),
             clean_hash="|".join(one.digest for one in spoken), clean_offset=clean_offset, samples=len(speech),
-            noise=joined_names([source.clip.name]), noise_hash=source.digest, noise_offset=noise_offset, **room,
+            noise=joined_names([source.clip.name]), noise_hash=source.digest, noise_offset=noise_offset, **columns,
             clean_scale=clean_scale * gain, noise_scale=noise_scale * gain, sample_rate=rate,
             sample_format=recipe.sample_format, seed=recipe.seed, number=number, recipe=self.fingerprint, digest="",
+            version=VERSION,
         )  # fmt: skip
         row = dataclasses.replace(row, name=mixture_name(row, recipe.naming))
         mixture = blend(row, heard, target, noise)
@@ -176,16 +177,16 @@ class MixtureSet:
             noise = stretch(source.samples, offset, length)
         return source, offset, noise
 
-    def _room(self, number: int) -> tuple[dict[str, Any], np.ndarray]:
-        """Columns of the metadata row, and the impulse response."""
+    def _room(self, number: int) -> tuple[dict[str, Any], Room]:
+        """Columns of the metadata row, and the room."""
         rate, rng = self.recipe.sample_rate, self._rng(number, _ROOM)
         if self.rooms is None:
-            t60_s, seed = draw_t60_s(rng), int(rng.integers(2**31))
+            t60_s, seed = draw_t60_s(rng, T60_S), int(rng.integers(2**31))
             simulated = {"room": SIMULATED, "t60_s": t60_s, "room_seed": seed}
             return _NO_ROOM | simulated, simulated_room(t60_s, seed, rate)
-        room = self.rooms.first(map(int, rng.permutation(len(self.rooms.clips))), rate, silence=0.0)
-        measured = {"room": joined_names([room.clip.name]), "room_hash": room.digest}
-        return _NO_ROOM | measured, from_direct_sound(room.samples, rate)
+        recording = self.rooms.first(map(int, rng.permutation(len(self.rooms.clips))), rate, silence=0.0)
+        measured = {"room": joined_names([recording.clip.name]), "room_hash": recording.digest}
+        return _NO_ROOM | measured, measured_room(recording.samples, rate)
 
     def _order(self, sources: Sources, turn: int, purpose: int, rng: np.random.Generator) -> Iterator[int]:
         """The recording whose turn it is (each is used once before any repeats), then all in random order."""
@@ -210,16 +211,22 @@ def remake(row: Row, clean: Sources, noise: Sources, rooms: Sources | None) -> M
     source = noise.recall(row.noise_name, row.noise_hash, rate)
     if row.noise_offset > len(source):
         raise DataError("starts after the end of its noise", row.name)
-    response = None
+    room: Room | None = None
     if row.room == SIMULATED:
-        response = simulated_room(row.t60_s, row.room_seed, rate)
+        room = simulated_room(row.t60_s, row.room_seed, rate)
     elif row.room:
         if rooms is None:
             raise DataError("is the room of a mixture; give the folder of impulse responses", row.room_name)
-        response = from_direct_sound(rooms.recall(row.room_name, row.room_hash, rate), rate)
-    heard, target = in_room(speech, response, row.target)
+        room = measured_room(rooms.recall(row.room_name, row.room_hash, rate), rate)
+    heard, target = in_room(speech, room, row.target, rate)
     mixture = blend(row, heard, target, stretch(source, row.noise_offset, row.samples))
     if mixture.digest != row.digest or abs(mixture.snr_error_db) > SNR_TOLERANCE_DB:
+        if row.version != VERSION:
+            raise DataError(
+                f"cannot be reproduced: this dccrn makes version {VERSION} of this mixture, the metadata are of "
+                f"version {row.version}",
+                row.name,
+            )
         raise DataError("cannot be reproduced: the metadata, the decoder or the resampler has changed", row.name)
     return mixture
 

@@ -19,6 +19,7 @@ from dccrn_cli.mixing.rooms import (
     draw_scene,
     image_sources,
     impulse_responses,
+    simulate_room,
 )
 from dccrn_cli.nn.config import SAMPLE_RATE
 
@@ -148,8 +149,53 @@ def test_a_bank_is_set_by_seed_and_index() -> None:
         one[20]
 
 
+def test_rooms_of_a_seed_stay_the_same() -> None:
+    """Runs that are resumed, and seeds named in published recipes, depend on it."""
+    talker, noise = RoomBank(50, 3, (0.15, 2.5))[7]
+    assert len(talker) == len(noise) == 5607
+    places = [18, 20, 22, 300, 2000]
+    np.testing.assert_allclose(talker[places], [0.1232, 0.6719, -0.2262, -0.0039, -0.0003], atol=2e-4)
+    np.testing.assert_allclose(noise[places], [-0.1103, 0.9111, 0.0975, -0.0905, 0.0069], atol=2e-4)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 44_100, 48_000])
+def test_a_room_is_the_same_at_any_rate(sample_rate: int) -> None:
+    """The same arrivals, levels and decay below the lower Nyquist frequency."""
+    scene = draw_scene(np.random.default_rng(4), (0.4, 0.4))
+    seconds = 0.04  # images only
+    one, other = (
+        impulse_responses(scene, int(seconds * rate), np.random.default_rng(0), rate)[0]
+        for rate in (SAMPLE_RATE, sample_rate)
+    )
+    freq = np.arange(200, 3000, 25)
+    spectra = [
+        x @ np.exp(-2j * math.pi * np.outer(np.arange(len(x)) / rate, freq))
+        for x, rate in ((one, SAMPLE_RATE), (other, sample_rate))
+    ]
+    difference = np.abs(spectra[0] - spectra[1])
+    assert np.sqrt(np.mean(difference**2) / np.mean(np.abs(spectra[0]) ** 2)) < 0.1
+
+
+def test_tail_of_a_room_at_another_rate(rng: np.random.Generator) -> None:
+    """The same power as images would have, also where the samples lie closer."""
+    scene = Scene(even((3.2, 2.7, 2.5), 0.15), np.array([[1.0, 1.1, 1.3]]), np.array([2.0, 1.7, 1.6]))
+    (images,) = impulse_responses(scene, 9600, rng, 48_000, images=200_000)
+    (noise,) = impulse_responses(scene, 9600, rng, 48_000, images=1000)
+    for start in range(3600, 8400, 1200):
+        powers = [np.square(np.diff(x[start : start + 1200])).mean() for x in (noise, images)]
+        assert 10 * math.log10(powers[0] / powers[1]) == pytest.approx(0, abs=1.5)
+
+
+def test_talker_alone_has_the_response_asked_for() -> None:
+    (response,) = simulate_room(np.random.default_rng(2), (0.5, 0.5), 1, 48_000, dtype=np.float64)
+    assert response.dtype == np.float64
+    assert len(response) == pytest.approx(0.5 * 48_000, rel=0.01)
+    assert abs(int(np.abs(response[: LEAD + 8]).argmax()) - LEAD) <= 1
+
+
 def test_targets_keep_less_and_less() -> None:
     response = np.ones(4000, np.float32)
     assert early_part(response, 16, "reverberant") is response
     assert len(early_part(response, 16, "early")) == 17 + round(EARLY_S * SAMPLE_RATE)
     assert 17 < len(early_part(response, 16, "dry")) < 17 + 80
+    assert len(early_part(response, 16, "early", 48_000)) == 17 + round(EARLY_S * 48_000)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -24,9 +24,13 @@ from dccrn_cli.cli.app import app
 from dccrn_cli.data.clips import HELD_OUT, find_clips, set_aside
 from dccrn_cli.data.speech_level import active_rms, rms
 from dccrn_cli.errors import AudioError, DataError, OptionError
+from dccrn_cli.mixing.impulse_responses import ROOM_S
+from dccrn_cli.mixing.mixing_options import Target
 from dccrn_cli.mixing.noises import coloured
+from dccrn_cli.mixing.rooms import LEAD, simulate_room
+from dccrn_cli.testsets.mixture import simulated_room
 from dccrn_cli.testsets.mixture_recipe import PROTOCOLS, MixtureRecipe, Span, parse_snr, parse_span
-from dccrn_cli.testsets.rows import joined_names, read_rows
+from dccrn_cli.testsets.rows import VERSION, joined_names, read_rows
 from dccrn_cli.testsets.sources import Sources
 from dccrn_cli.testsets.testset import MixtureSet, noise_sets, remake
 
@@ -241,6 +245,69 @@ def test_bad_sources_change_only_their_own_mixtures(data: Path, tmp_path: Path) 
     result = mix(moved, tmp_path / "none")
     assert result.exit_code == 2
     assert "no usable recording is left" in result.output
+
+
+def test_simulated_rooms_are_those_of_training_at_the_rate_of_the_set(data: Path) -> None:
+    """The image method: direct sound and reflections as separate pulses, then a tail of the time in the metadata."""
+    for sample_rate in (16_000, 48_000):
+        row, _ = mixtures(data, reverb=1.0, sample_rate=sample_rate).make(3)
+        room = simulated_room(row.t60_s, row.room_seed, sample_rate)
+        rng = np.random.default_rng(row.room_seed)
+        (expected,) = simulate_room(rng, (row.t60_s, row.t60_s), 1, sample_rate, dtype=np.float64)
+        np.testing.assert_array_equal(room.response, expected.astype(np.float32))
+        assert room.direct == LEAD
+        assert len(room.response) == pytest.approx(min(row.t60_s, ROOM_S) * sample_rate, rel=0.01)
+
+
+def test_simulated_rooms_do_not_depend_on_the_processor() -> None:
+    """The metadata reproduce them elsewhere, where NumPy's sines may differ in the last bit."""
+    script = (
+        "import hashlib; from dccrn_cli.testsets.mixture import simulated_room\n"
+        "print(hashlib.sha256(simulated_room(0.7, 5, 16_000).response.tobytes()).hexdigest())"
+    )
+    fewer = "AVX512_SPR AVX512_ICL AVX512_CNL AVX512_CLX AVX512_SKX AVX512CD AVX512F AVX2 FMA3 X86_V4 X86_V3"
+    digests = {
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", script],
+            env=os.environ | {"NPY_DISABLE_CPU_FEATURES": disabled},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for disabled in ("", fewer)
+    }
+    assert len(digests) == 1
+
+
+def test_metadata_of_another_version_say_so(data: Path, tmp_path: Path) -> None:
+    assert mix(data, tmp_path / "new", "--reverb", 1, "--count", 1).exit_code == 0
+    rows = table(tmp_path / "new")
+    assert rows[0]["version"] == str(VERSION)
+    del rows[0]["version"]  # as before there was one
+    rows[0]["digest"] = "0" * len(rows[0]["digest"])
+    old = tmp_path / "old.csv"
+    with open(old, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    result = mix(data, tmp_path / "again", "--from", old)
+    assert result.exit_code == 1
+    assert f"makes version {VERSION} of this mixture, the metadata are of version 0" in result.output
+    assert not list(tmp_path.glob("again/**/*.wav"))
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_targets_keep_less_and_less_of_a_room(data: Path, measured: bool) -> None:
+    speech, noise = Sources(find_clips([data / "speech"])), {"": Sources(find_clips([data / "noise"]))}
+    rooms = Sources(find_clips([data / "rooms"])) if measured else None
+    reverberant, early, dry = (
+        MixtureSet(MixtureRecipe(reverb=1.0, target=target, sample_format="f32"), speech, noise, rooms).make(2)[1]
+        for target in get_args(Target)
+    )
+    np.testing.assert_array_equal(reverberant.noisy, early.noisy)
+    np.testing.assert_array_equal(reverberant.noisy, dry.noisy)
+    removed = [rms(reverberant.clean - kept.clean) for kept in (reverberant, early, dry)]
+    assert 0 == removed[0] < removed[1] < removed[2] < rms(reverberant.clean)
 
 
 def test_dry_target_is_the_direct_sound(data: Path) -> None:
