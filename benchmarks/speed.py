@@ -63,7 +63,7 @@ def network_costs(names: list[str], runs: int) -> None:
         is_trained = name in model_names() or Path(name).is_file()
         for precision in ("fp32", "bf16"):
             model = name if is_trained else StreamingNetwork(build_network(preset(name)), precision=precision)
-            enhancers[Path(name).stem, precision] = Enhancer(model, device="cpu", precision=precision)
+            enhancers[name, precision] = Enhancer(model, device="cpu", precision=precision)
     times: dict[tuple[str, str], list[float]] = {key: [] for key in enhancers}
     for _ in range(runs + 1):
         for key, enhancer in enhancers.items():

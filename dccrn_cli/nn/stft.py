@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,18 @@ def _window(config: NetworkConfig) -> np.ndarray:
     mean = 0.54 if config.window == "hamming" else 0.5
     window = mean - (1 - mean) * np.cos(2 * np.pi * n / config.win_length)
     return np.sqrt(window) if config.window == "sqrt_hann" else window
+
+
+@functools.lru_cache(maxsize=1)  # a network is built twice in a row, the first time to check its shapes
+def _transforms(n_fft: int, win_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """The DFT of the first `win_length` samples of a frame and the transpose of its pseudo-inverse.
+
+    Returns:
+        Two arrays `(win_length, n_fft + 2)`; columns are real parts of all bins, then imaginary parts.
+    """
+    basis = np.fft.rfft(np.eye(n_fft))[:win_length]
+    kernel = np.concatenate([basis.real, basis.imag], axis=1)
+    return kernel, np.linalg.solve(kernel @ kernel.T, kernel)
 
 
 def frame_count(config: NetworkConfig, length: int) -> int:
@@ -48,9 +62,7 @@ class STFT(nn.Module):
         super().__init__()
         self.config = config
         window = _window(config)
-        basis = np.fft.rfft(np.eye(config.n_fft))[: config.win_length]
-        kernel = np.concatenate([basis.real, basis.imag], axis=1)  # (win_length, n_fft + 2)
-        inverse = np.linalg.solve(kernel @ kernel.T, kernel)
+        kernel, inverse = _transforms(config.n_fft, config.win_length)
         for name, array in (
             ("analysis", kernel * window[:, None]),
             ("synthesis", inverse.T * window),

@@ -318,6 +318,16 @@ def test_help_does_not_import_torch() -> None:
     assert result.stdout.endswith("False\n")
 
 
+def test_enhancing_does_not_import_scipy(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+    arguments = ["enhance", str(noisy), "-o", str(tmp_path / "out"), "--model", str(tiny_model_file)]
+    code = (
+        f"import sys; from dccrn_cli.cli.app import app; app({arguments!r}, standalone_mode=False); "
+        "print('scipy' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("False\n")
+
+
 def test_models_lists_what_is_bundled() -> None:
     from dccrn_cli.nn.models import DEFAULT_MODEL, bundled_models, find_model
 
