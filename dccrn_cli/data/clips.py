@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from dccrn_cli.audio.decode import MAX_RATE, MIN_RATE
 from dccrn_cli.audio.files import SequentialFile, reason
 from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.formats import is_audio
@@ -39,9 +40,6 @@ NO_SAMPLES = "contains no samples"
 
 MAX_UNREADABLE = 10
 """Number of consecutive unreadable clips that is an error."""
-
-MIN_RATE, MAX_RATE = 2_000, 768_000
-"""Supported sample rates of clips in Hz."""
 
 MAX_CLIP_S, MAX_CLIP_BYTES = 2 * 3600, 2 << 30
 """Longest clip in seconds, which takes 0.5 GB decoded, and largest file."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 
+from dccrn_cli.audio.decode import read_sound
 from dccrn_cli.audio.formats import AudioInfo, sample_format
 from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.data.clips import digest
@@ -122,7 +121,7 @@ def save(mixture: Mixture, row: Row, folder: Path, *, keep_noise: bool = False, 
 
 def _holds(path: Path, samples: np.ndarray, sample_rate: int) -> bool:
     try:
-        found, rate = soundfile.read(os.fsencode(path) if os.name == "posix" else path, dtype="float64")
-    except (OSError, soundfile.SoundFileError):
+        found = read_sound(path)
+    except AudioError:
         return False
-    return rate == sample_rate and np.array_equal(found, samples)
+    return found.sample_rate == sample_rate and np.array_equal(found.samples, samples[:, None])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dccrn_cli.errors import OptionError
+from dccrn_cli.utils.toml_options import from_table
 
 TERMS: Mapping[str, str] = {
     "si-snr": "negative SI-SNR in dB, at least -35; ignores the output level",
@@ -27,6 +29,9 @@ TERMS: Mapping[str, str] = {
     "smm": "error of the spectral magnitude mask implied by the estimate",
 }
 """Loss terms and their descriptions; lower is better for all."""
+
+PARAMETERS = ("exponent", "over", "n_fft", "resolutions")
+"""Settings that terms share."""
 
 NEED_NOISY = frozenset({"crm", "smm"})
 
@@ -85,16 +90,14 @@ class LossOptions:
         if not any(self.terms.values()):
             raise OptionError(f"no loss has a weight; choose from {', '.join(TERMS)}")
         if not (_is_number(self.exponent) and 0 < self.exponent <= 1):
-            raise OptionError(f"exponent of the loss must be above 0 and at most 1, not {self.exponent!r}")
+            raise OptionError(f"exponent must be above 0 and at most 1, not {self.exponent!r}")
         if not (_is_number(self.over) and 0 < self.over < math.inf):
-            raise OptionError(f"over of the loss must be a number above 0, not {self.over!r}")
+            raise OptionError(f"over must be a number above 0, not {self.over!r}")
         for frame in (self.n_fft, *self.resolutions):
             if type(frame) is not int or frame not in range(16, 16_385, 4):
-                raise OptionError(
-                    f"frame lengths of the loss must be multiples of 4 from 16 to 16384 samples, not {frame!r}"
-                )
+                raise OptionError(f"frame lengths must be multiples of 4 from 16 to 16384 samples, not {frame!r}")
         if not self.resolutions:
-            raise OptionError("resolutions of the loss must not be empty")
+            raise OptionError("resolutions must not be empty")
         object.__setattr__(self, "terms", {name: float(weight) for name, weight in self.terms.items()})
 
     @classmethod
@@ -107,34 +110,21 @@ class LossOptions:
         Raises:
             OptionError: unknown names, negative weights, no terms, or parameters out of range.
         """
-        terms: dict[str, object] = {}
-        parameters: dict[str, object] = {}
-        for key, value in table.items():
-            if key == "combination":
-                if not isinstance(value, str) or value not in COMBINATIONS:
-                    raise OptionError(f"no loss combination named {value!r}; choose from {', '.join(COMBINATIONS)}")
-            elif key in ("exponent", "over", "n_fft"):
-                parameters[key] = value
-            elif key == "resolutions":
-                if not isinstance(value, list | tuple):
-                    raise OptionError(f"resolutions of the loss must be a list of samples, not {value!r}")
-                parameters[key] = tuple(value)
-            elif key in TERMS:
-                terms[key] = value
-            else:
-                raise OptionError(
-                    f"[loss] has no {key!r}; choose from {', '.join(TERMS)}, combination, exponent, over, "
-                    "n_fft, resolutions"
-                )
+        known = (*TERMS, "combination", *PARAMETERS)
+        if unknown := [key for key in table if key not in known]:
+            raise OptionError(f"[loss] has no {unknown[0]!r}; choose from {', '.join(known)}")
+        combination = table.get("combination", "default")
+        if not isinstance(combination, str) or combination not in COMBINATIONS:
+            raise OptionError(f"no loss combination named {combination!r}; choose from {', '.join(COMBINATIONS)}")
+        terms: dict[str, Any] = {key: value for key, value in table.items() if key in TERMS}
         if "combination" in table or not terms:
-            terms = {**COMBINATIONS[str(table.get("combination", "default"))], **terms}
-        return cls(terms=terms, **parameters)  # type: ignore[arg-type]  # checked by the class
+            terms = {**COMBINATIONS[combination], **terms}
+        return from_table(cls(terms), {key: value for key, value in table.items() if key in PARAMETERS}, "loss")
 
     def to_dict(self) -> dict[str, object]:
         """The options as JSON-compatible data for `from_table`."""
-        parameters = {
-            "exponent": self.exponent, "over": self.over, "n_fft": self.n_fft, "resolutions": list(self.resolutions)
-        }  # fmt: skip
+        parameters = {name: getattr(self, name) for name in PARAMETERS}
+        parameters["resolutions"] = list(self.resolutions)
         return {**self.terms, **parameters}
 
 
