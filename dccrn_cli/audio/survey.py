@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from dccrn_cli.audio import mpeg
 from dccrn_cli.audio.extent import cut_off, find_extent
-from dccrn_cli.audio.ogg import read_pages
+from dccrn_cli.audio.ogg_pages import read_pages
 from dccrn_cli.audio.splice import Piece
 
 
