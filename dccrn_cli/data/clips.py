@@ -18,8 +18,8 @@ import soundfile
 import soxr
 
 from dccrn_cli.audio.decode import MAX_RATE, MIN_RATE
+from dccrn_cli.audio.discovery import walk
 from dccrn_cli.audio.files import SequentialFile, reason
-from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.formats import is_audio
 from dccrn_cli.data.clip_cache import ClipCache
 from dccrn_cli.data.lists import LIST_SUFFIXES, read_list

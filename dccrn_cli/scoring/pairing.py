@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from dccrn_cli.audio.folders import walk
+from dccrn_cli.audio.discovery import walk
 from dccrn_cli.audio.media import is_sound
 from dccrn_cli.errors import OptionError
 from dccrn_cli.scoring.affixes import match_affixed

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from conftest import speechlike
 
+from dccrn_cli.audio.discovery import walk
 from dccrn_cli.audio.files import AudioReader
-from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.files.plan import PlanOptions, make_plan

@@ -81,7 +81,7 @@ def test_an_unreadable_folder_stops_no_other(tmp_path: Path, monkeypatch: pytest
 
     write(tmp_path / "clean/a.wav", voice())
     write(tmp_path / "out/a.wav", hiss(voice()))
-    from dccrn_cli.audio.folders import walk as real
+    from dccrn_cli.audio.discovery import walk as real
 
     def walk(root: Path, on_error: Any, *rest: Any) -> Any:
         if root.name == "out":

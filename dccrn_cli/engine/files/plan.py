@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
+from dccrn_cli.audio.discovery import walk
 from dccrn_cli.audio.ffmpeg import count_tracks
-from dccrn_cli.audio.folders import walk
 from dccrn_cli.audio.formats import FORMAT_OF_SUFFIX, SUFFIXES, contradicts
 from dccrn_cli.audio.media import MEDIA_SUFFIXES, is_sound
 from dccrn_cli.audio.remux import can_remux
