@@ -9,7 +9,7 @@ from dccrn_cli.audio.formats import contradicts
 from dccrn_cli.audio.raw import RawFormat
 from dccrn_cli.cli.console import STANDARD, error_line
 from dccrn_cli.engine.enhance_options import EnhanceOptions
-from dccrn_cli.engine.files.pipe import enhance_pipe
+from dccrn_cli.engine.files.enhance_pipe import enhance_pipe
 from dccrn_cli.errors import OptionError
 from dccrn_cli.utils.paths import path_kind
 
