@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dccrn_cli.engine.files.folder import enhance_folder
     from dccrn_cli.engine.files.plan import PlanOptions
     from dccrn_cli.engine.files.results import FileResult
-    from dccrn_cli.engine.live.pipe import LiveStatus
+    from dccrn_cli.engine.live.realtime import LiveStatus
     from dccrn_cli.engine.live.session import LiveEnhancer, LiveOptions
     from dccrn_cli.engine.onnx.export import export_onnx
     from dccrn_cli.errors import (
@@ -100,7 +100,7 @@ _MEMBERS = {
     "engine.files.folder": ("enhance_folder",),
     "engine.files.plan": ("PlanOptions",),
     "engine.files.results": ("FileResult",),
-    "engine.live.pipe": ("LiveStatus",),
+    "engine.live.realtime": ("LiveStatus",),
     "engine.live.session": (
         "LiveEnhancer",
         "LiveOptions",

@@ -16,7 +16,7 @@ from dccrn_cli.cli.options import AsJson, OverwriteFile, Quiet, option
 from dccrn_cli.engine.enhance_options import HighBand
 
 if TYPE_CHECKING:
-    from dccrn_cli.engine.live.pipe import LiveStatus
+    from dccrn_cli.engine.live.realtime import LiveStatus
     from dccrn_cli.engine.live.session import LiveEnhancer
 
 _METER_DB, _METER_WIDTH = (-70.0, 0.0), 30
