@@ -16,7 +16,7 @@ from dccrn_cli import Enhancer, LiveOptions
 from dccrn_cli.engine.live import choice
 from dccrn_cli.engine.live.choice import choose_model, measure_load
 from dccrn_cli.engine.live.realtime import LivePipe
-from dccrn_cli.engine.live.recording import Recording
+from dccrn_cli.engine.live.recorder import Recording
 from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.cost import macs_per_second
 

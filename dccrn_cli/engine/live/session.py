@@ -14,7 +14,7 @@ from dccrn_cli.engine.enhance_options import HighBand, Precision, check_strength
 from dccrn_cli.engine.enhancer import Enhancer
 from dccrn_cli.engine.live.choice import choose_model
 from dccrn_cli.engine.live.realtime import LivePipe, LiveStatus
-from dccrn_cli.engine.live.recording import Recording
+from dccrn_cli.engine.live.recorder import Recording
 from dccrn_cli.errors import OptionError, SoundDeviceError
 
 BLOCK_MS = 32.0
