@@ -23,7 +23,7 @@ from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.enhance_options import EnhanceOptions, dry_share
 from dccrn_cli.engine.enhancer import Enhancer, Model, open_network
 from dccrn_cli.engine.files.journal import note_row
-from dccrn_cli.engine.files.loudness import Levelled, LoudnessPass
+from dccrn_cli.engine.files.loudness_pass import Levelled, LoudnessPass
 from dccrn_cli.engine.files.outputs import HeldWriter, ResamplingWriter, Writer, locked_file, progress_after, sound_of
 from dccrn_cli.engine.files.pauses import PauseMeter
 from dccrn_cli.engine.files.plan import MEDIA_RESULT, Job
