@@ -14,7 +14,7 @@ import torch
 from conftest import SMALL_PRESETS, TINY
 from safetensors.torch import save_file
 
-from dccrn_cli.engine.onnx.metadata import OnnxMetadata
+from dccrn_cli.engine.onnx.model_metadata import OnnxMetadata
 from dccrn_cli.errors import CheckpointError
 from dccrn_cli.nn.authors_checkpoint import read_reference
 from dccrn_cli.nn.build import build_network, network_shapes

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from dccrn_cli.engine.onnx.graph import StreamGraph
-from dccrn_cli.engine.onnx.metadata import OnnxMetadata
+from dccrn_cli.engine.onnx.model_metadata import OnnxMetadata
 from dccrn_cli.errors import MissingDependency, OptionError
 from dccrn_cli.nn.network import SpectralNetwork
 from dccrn_cli.utils.storage import write_whole

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from dccrn_cli.engine.fold import fold
 from dccrn_cli.engine.onnx.graph_lstm import GraphLSTM, replace_lstms
-from dccrn_cli.engine.onnx.metadata import GraphState
+from dccrn_cli.engine.onnx.model_metadata import GraphState
 from dccrn_cli.engine.overlap_add import WEIGHT_EPS, band_gain, gate_band
 from dccrn_cli.engine.stream import Slot, find_slots
 from dccrn_cli.nn.level import tracked_level

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dccrn_cli.audio.sample_queue import SampleQueue
-from dccrn_cli.engine.onnx.metadata import LENGTH, SAMPLES, UNKNOWN_LENGTH, OnnxMetadata
+from dccrn_cli.engine.onnx.model_metadata import LENGTH, SAMPLES, UNKNOWN_LENGTH, OnnxMetadata
 from dccrn_cli.errors import CheckpointError, MissingDependency
 
 State = dict[str, np.ndarray]
