@@ -18,7 +18,7 @@ from dccrn_cli.engine.channel_groups import ChannelGroups
 from dccrn_cli.engine.dynamic_batching import DynamicBatching
 from dccrn_cli.engine.enhance_options import HighBand, check_strength, dry_share
 from dccrn_cli.engine.fold import Precision
-from dccrn_cli.engine.onnx.network import OnnxEnhancer, OnnxNetwork
+from dccrn_cli.engine.onnx.runtime import OnnxEnhancer, OnnxNetwork
 from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import InvalidSamples, OptionError
 from dccrn_cli.nn.checkpoint import load_checkpoint

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from dccrn_cli import Enhancer, export_onnx
 from dccrn_cli.cli.app import app
 from dccrn_cli.engine.onnx.model_metadata import UNKNOWN_LENGTH
-from dccrn_cli.engine.onnx.network import OnnxEnhancer, OnnxNetwork
+from dccrn_cli.engine.onnx.runtime import OnnxEnhancer, OnnxNetwork
 from dccrn_cli.engine.overlap_add import SpectralEnhancer
 from dccrn_cli.engine.stream import StreamingNetwork
 from dccrn_cli.errors import CheckpointError, DccrnError, MissingDependency, OptionError

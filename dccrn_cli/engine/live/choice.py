@@ -107,7 +107,7 @@ def _config(model: str) -> NetworkConfig:
 
     path = find_model(model)
     if is_onnx(path):
-        from dccrn_cli.engine.onnx.network import OnnxNetwork
+        from dccrn_cli.engine.onnx.runtime import OnnxNetwork
 
         return OnnxNetwork(path).metadata.config
     return read_metadata(path)[0]
