@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from dccrn_cli.nn.models import available_models, load_model
     from dccrn_cli.report.inspection.folder import inspect_files
     from dccrn_cli.report.inspection.inspection import Inspection
+    from dccrn_cli.report.listening.blind_tests import ListeningResults, collect_results
     from dccrn_cli.report.listening.page import ListeningPage, ListenOptions, listening_page
-    from dccrn_cli.report.listening.results import ListeningResults, collect_results
     from dccrn_cli.scoring.run import score_folders
     from dccrn_cli.testsets.mix import mix
     from dccrn_cli.training.finetune_run import FineTuneOptions, finetune
@@ -132,7 +132,7 @@ _MEMBERS = {
         "ListeningPage",
         "listening_page",
     ),
-    "report.listening.results": (
+    "report.listening.blind_tests": (
         "ListeningResults",
         "collect_results",
     ),

@@ -18,8 +18,8 @@ from dccrn_cli.cli.options import FILES, WORK, AsJson, Jobs, Quiet, option, spli
 
 if TYPE_CHECKING:
     from dccrn_cli.engine.files.folder import FileBatch
+    from dccrn_cli.report.listening.blind_tests import ListeningResults
     from dccrn_cli.report.listening.page import ListeningPage
-    from dccrn_cli.report.listening.results import ListeningResults
     from dccrn_cli.scoring.measurement import Record
     from dccrn_cli.scoring.pairing import FilePair
 
@@ -98,7 +98,7 @@ def listen(
     from dccrn_cli.errors import OptionError
 
     if collect:
-        from dccrn_cli.report.listening.results import collect_results
+        from dccrn_cli.report.listening.blind_tests import collect_results
 
         if not paths:
             raise OptionError("--collect needs the JSON files saved by listeners")
