@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     )
     from dccrn_cli.metrics.pair import score_pair
     from dccrn_cli.nn.models import available_models, load_model
-    from dccrn_cli.report.inspection.folder import inspect_files
+    from dccrn_cli.report.inspection.inspect_files import inspect_files
     from dccrn_cli.report.inspection.inspection import Inspection
     from dccrn_cli.report.listening.blind_tests import ListeningResults, collect_results
     from dccrn_cli.report.listening.page import ListeningPage, ListenOptions, listening_page
@@ -125,7 +125,7 @@ _MEMBERS = {
         "available_models",
         "load_model",
     ),
-    "report.inspection.folder": ("inspect_files",),
+    "report.inspection.inspect_files": ("inspect_files",),
     "report.inspection.inspection": ("Inspection",),
     "report.listening.page": (
         "ListenOptions",

@@ -99,7 +99,7 @@ def inspect(
     from dccrn_cli.cli.progress import file_bar
     from dccrn_cli.engine.files.plan import PlanOptions, listed_files, read_file_list
     from dccrn_cli.errors import OptionError
-    from dccrn_cli.report.inspection.folder import by_need, plan_inspection, run_inspection
+    from dccrn_cli.report.inspection.inspect_files import by_need, plan_inspection, run_inspection
     from dccrn_cli.utils.interrupt import Interrupt
 
     if not paths and input_list is None:

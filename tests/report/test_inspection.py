@@ -17,7 +17,7 @@ from dccrn_cli.cli.app import app
 from dccrn_cli.errors import CheckpointError, OptionError
 from dccrn_cli.metrics import METRICS, Dnsmos, dnsmos_scores
 from dccrn_cli.metrics import dnsmos as dnsmos_module
-from dccrn_cli.report.inspection import folder as folder_module
+from dccrn_cli.report.inspection import inspect_files as inspect_files_module
 from dccrn_cli.report.inspection.inspection import Inspection, inspect_file
 
 
@@ -106,7 +106,7 @@ def test_known_files_are_not_measured_again(files: Path, monkeypatch: pytest.Mon
         measured.append(path.name)
         return inspect_file(path, dnsmos_model)
 
-    monkeypatch.setattr(folder_module, "inspect_file", watched)
+    monkeypatch.setattr(inspect_files_module, "inspect_file", watched)
     assert by_name(inspect_files(files, jobs=1)) == first
     assert measured == ["broken.wav"]
     write(files / "noisy.wav", voice(9, 2.0))
@@ -187,7 +187,7 @@ def test_scores_are_kept_with_the_rest(files: Path, model: Path, monkeypatch: py
         measured.append(path.name)
         return inspect_file(path, dnsmos_model)
 
-    monkeypatch.setattr(folder_module, "inspect_file", watched)
+    monkeypatch.setattr(inspect_files_module, "inspect_file", watched)
     plain = inspect_files(files, jobs=1)
     measured.clear()
     scored = inspect_files(files, metrics=["dnsmos"], dnsmos_model=model, jobs=1)
@@ -207,7 +207,7 @@ def test_scores_that_cannot_be_had_are_refused_before_any_work(files: Path, monk
     def never(*_: object) -> Any:
         raise AssertionError("inspected")
 
-    monkeypatch.setattr(folder_module, "inspect_file", never)
+    monkeypatch.setattr(inspect_files_module, "inspect_file", never)
     with pytest.raises(CheckpointError):
         inspect_files(files, metrics=["dnsmos"], dnsmos_model=files / "none.onnx")
     with pytest.raises(OptionError, match="no effect"):
