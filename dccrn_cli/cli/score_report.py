@@ -14,8 +14,8 @@ from rich.table import Table
 
 from dccrn_cli.cli.console import count, error_line, printable
 from dccrn_cli.metrics.registry import METRICS
+from dccrn_cli.scoring.grouping import SNR
 from dccrn_cli.scoring.measurement import Record
-from dccrn_cli.scoring.metadata import SNR
 from dccrn_cli.scoring.pairing import Pairing
 from dccrn_cli.scoring.statistics import INTERVAL
 from dccrn_cli.scoring.table import SummaryRow, differences, summarize

@@ -27,8 +27,8 @@ from dccrn_cli.cli.app import app
 from dccrn_cli.errors import OptionError
 from dccrn_cli.scoring.cache import KEPT_DAYS, Store
 from dccrn_cli.scoring.folders import choose_metrics
+from dccrn_cli.scoring.grouping import annotate, snr_in_name
 from dccrn_cli.scoring.measurement import Record, Repairs
-from dccrn_cli.scoring.metadata import annotate, snr_in_name
 from dccrn_cli.scoring.pairing import label_folders, match_names, pair_paths
 from dccrn_cli.scoring.sound_cache import SoundCache
 from dccrn_cli.scoring.table import differences, natural, summarize

@@ -10,8 +10,8 @@ import pytest
 
 import dccrn_cli.report.panels as panels
 from dccrn_cli.report.score_pictures import plot_scores
+from dccrn_cli.scoring.grouping import annotate
 from dccrn_cli.scoring.measurement import Record
-from dccrn_cli.scoring.metadata import annotate
 from dccrn_cli.scoring.snr_classes import MAX_CLASSES, SnrClasses
 from dccrn_cli.scoring.statistics import FEW, mean_interval, wilcoxon_p
 from dccrn_cli.scoring.table import statistic, summarize
