@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from dccrn_cli.report.inspection.inspection import Inspection
     from dccrn_cli.report.listening.blind_tests import ListeningResults, collect_results
     from dccrn_cli.report.listening.page import ListeningPage, ListenOptions, listening_page
-    from dccrn_cli.scoring.run import score_folders
+    from dccrn_cli.scoring.score_folders import score_folders
     from dccrn_cli.testsets.mix import mix
     from dccrn_cli.training.finetune_run import FineTuneOptions, finetune
     from dccrn_cli.training.run import train
@@ -136,7 +136,7 @@ _MEMBERS = {
         "ListeningResults",
         "collect_results",
     ),
-    "scoring.run": ("score_folders",),
+    "scoring.score_folders": ("score_folders",),
     "testsets.mix": ("mix",),
     "training.finetune_run": (
         "FineTuneOptions",

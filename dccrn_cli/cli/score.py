@@ -15,7 +15,7 @@ from dccrn_cli.cli.options import FILES, MEASURES, WORK, AsJson, DnsmosModel, Jo
 
 if TYPE_CHECKING:
     from dccrn_cli.scoring.measurement import Record
-    from dccrn_cli.scoring.run import ScorePlan
+    from dccrn_cli.scoring.score_folders import ScorePlan
 
 TABLE, PICTURES = "Table", "Pictures"
 
@@ -156,7 +156,7 @@ def score(
     from dccrn_cli.cli.listen import check_page, score_page
     from dccrn_cli.cli.score_report import Form, check_places, draw, show, tell, tell_unmatched, write_csv
     from dccrn_cli.errors import OptionError
-    from dccrn_cli.scoring.run import plan_scores
+    from dccrn_cli.scoring.score_folders import plan_scores
 
     if as_json + as_latex + as_markdown > 1:
         raise OptionError("--json, --latex and --markdown cannot be combined")
