@@ -9,10 +9,10 @@ from pathlib import Path
 
 from dccrn_cli.errors import OptionError
 from dccrn_cli.scoring.cache import Store, default_folder
-from dccrn_cli.scoring.folders import choose_metrics, in_order, score_pairs
 from dccrn_cli.scoring.grouping import annotate, check_columns, find_metadata
 from dccrn_cli.scoring.measurement import MAX_LENGTH_DIFFERENCE_S, Record, Repairs
 from dccrn_cli.scoring.pairing import Pairing, label_folders, pair_paths, read_pair_table
+from dccrn_cli.scoring.score_pairs import choose_metrics, in_order, score_pairs
 from dccrn_cli.utils.interrupt import Interrupt, run_to_end
 from dccrn_cli.utils.paths import Paths, as_paths
 

@@ -18,8 +18,8 @@ from dccrn_cli import score_folders
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import OptionError
 from dccrn_cli.scoring.affixes import match_affixed
-from dccrn_cli.scoring.folders import choose_metrics
 from dccrn_cli.scoring.pairing import match_names, pair_paths
+from dccrn_cli.scoring.score_pairs import choose_metrics
 from dccrn_cli.scoring.table import differences
 from dccrn_cli.scoring.text import Grid, narrowed, unique_columns
 

@@ -21,15 +21,15 @@ from conftest import speechlike
 from typer.testing import CliRunner
 from voices import RATE, hiss, voice, write
 
-import dccrn_cli.scoring.folders as folder_module
+import dccrn_cli.scoring.score_pairs as folder_module
 from dccrn_cli import score_folders, score_pair
 from dccrn_cli.cli.app import app
 from dccrn_cli.errors import OptionError
 from dccrn_cli.scoring.cache import KEPT_DAYS, Store
-from dccrn_cli.scoring.folders import choose_metrics
 from dccrn_cli.scoring.grouping import annotate, snr_in_name
 from dccrn_cli.scoring.measurement import Record, Repairs
 from dccrn_cli.scoring.pairing import label_folders, match_names, pair_paths
+from dccrn_cli.scoring.score_pairs import choose_metrics
 from dccrn_cli.scoring.sound_cache import SoundCache
 from dccrn_cli.scoring.table import differences, natural, summarize
 from dccrn_cli.scoring.text import latex, markdown, mean_grid

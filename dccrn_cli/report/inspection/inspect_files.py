@@ -18,7 +18,7 @@ from dccrn_cli.engine.files.plan import PlanOptions, find_sources
 from dccrn_cli.errors import OptionError, StorageError
 from dccrn_cli.report.inspection.inspection import MODEL, Inspection, inspect_file, unreadable
 from dccrn_cli.scoring.cache import default_folder, identity, prune
-from dccrn_cli.scoring.folders import choose_metrics
+from dccrn_cli.scoring.score_pairs import choose_metrics
 from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.paths import Paths, as_paths
 from dccrn_cli.utils.processes import local_processes, map_in_processes

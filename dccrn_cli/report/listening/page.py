@@ -26,9 +26,9 @@ from dccrn_cli.report.listening.recordings import (
     make_clip,
 )  # fmt: skip
 from dccrn_cli.scoring.cache import Store, default_folder
-from dccrn_cli.scoring.folders import choose_metrics, score_pairs
 from dccrn_cli.scoring.measurement import Record, Repairs
 from dccrn_cli.scoring.pairing import FilePair, Pairing, label_folders, pair_paths
+from dccrn_cli.scoring.score_pairs import choose_metrics, score_pairs
 from dccrn_cli.utils.csv_text import plain_data, plain_text
 from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.paths import Paths, as_paths
