@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from dccrn_cli.scoring.score_folders import score_folders
     from dccrn_cli.testsets.mix import mix
     from dccrn_cli.training.finetune_run import FineTuneOptions, finetune
-    from dccrn_cli.training.run import train
+    from dccrn_cli.training.training_run import train
 
 __all__ = [
     "AudioError",
@@ -142,7 +142,7 @@ _MEMBERS = {
         "FineTuneOptions",
         "finetune",
     ),
-    "training.run": ("train",),
+    "training.training_run": ("train",),
 }
 _HOMES = {name: home for home, names in _MEMBERS.items() for name in names}
 

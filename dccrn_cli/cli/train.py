@@ -19,7 +19,7 @@ from dccrn_cli.mixing.mixing_options import Target
 from dccrn_cli.training.train_options import Schedule
 
 if TYPE_CHECKING:
-    from dccrn_cli.training.run import TrainingRun
+    from dccrn_cli.training.training_run import TrainingRun
 
 RECIPE = "Recipe and overrides"
 
@@ -111,7 +111,7 @@ def train(
     or otherwise; it ends in the same weights. On several devices:
     `torchrun --nproc-per-node 2 -m dccrn_cli train …`.
     """
-    from dccrn_cli.training.run import open_training
+    from dccrn_cli.training.training_run import open_training
 
     changes: dict[str, Any] = {
         "mixing": {"seconds": seconds, "target": target},

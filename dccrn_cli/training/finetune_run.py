@@ -18,9 +18,9 @@ from dccrn_cli.nn.models import DEFAULT_MODEL, find_model
 from dccrn_cli.training.finetune import Comparison, FineTuning, score
 from dccrn_cli.training.finetune_data import OwnData, own_data
 from dccrn_cli.training.recipe import TrainingRecipe, read_recipe
-from dccrn_cli.training.run import cpu_threads
 from dccrn_cli.training.train_options import Progress
 from dccrn_cli.training.trainer import Trainer
+from dccrn_cli.training.training_run import cpu_threads
 from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.locks import RunLock
 from dccrn_cli.utils.paths import Paths, as_paths
