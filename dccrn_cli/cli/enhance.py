@@ -239,7 +239,7 @@ def enhance(
     from dccrn_cli.audio.formats import container_suffix
     from dccrn_cli.audio.formats import sample_format as find_sample_format
     from dccrn_cli.audio.raw import RawFormat
-    from dccrn_cli.cli.batch import run_batch, show_dry_run
+    from dccrn_cli.cli.batch_output import run_batch, show_dry_run
     from dccrn_cli.cli.listen import check_page
     from dccrn_cli.engine.enhance_options import EnhanceOptions, Workers
     from dccrn_cli.engine.files.folder import FileBatch

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import dccrn_cli.cli.batch as batch_module
-from dccrn_cli.cli.batch import BatchLog
+import dccrn_cli.cli.batch_output as batch_module
+from dccrn_cli.cli.batch_output import BatchLog
 from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.files.folder import FileBatch
 from dccrn_cli.engine.files.parallel import _ADDRESS
