@@ -71,7 +71,7 @@ def test_members() -> None:
         _ = dccrn_cli.nothing
 
 
-def test_members_load_nothing_until_they_are_used() -> None:
+def test_members_are_loaded_lazily() -> None:
     code = "import sys, dccrn_cli; dir(dccrn_cli); print(sorted({'torch', 'numpy', 'typer'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -79,7 +79,7 @@ def test_members_load_nothing_until_they_are_used() -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("types")
-def test_a_users_script_has_types(tmp_path: Path) -> None:
+def test_user_script_passes_mypy(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, "-m", "mypy", "--strict", str(tmp_path / "script.py")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)  # there, for the cache of types
@@ -89,7 +89,7 @@ def test_a_users_script_has_types(tmp_path: Path) -> None:
     assert "Incompatible types" in done.stdout
 
 
-def test_a_folder_as_the_command_does_it(sound: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+def test_enhance_folder_equals_the_command(sound: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     seen: list[FileResult] = []
     report = tmp_path / "report.csv"
     options = EnhanceOptions(model=str(tiny_model_file))
@@ -107,7 +107,7 @@ def test_a_folder_as_the_command_does_it(sound: Path, tmp_path: Path, tiny_model
     assert [result.target.name for result in some] == ["1.wav"]
 
 
-def test_one_bad_file_stops_no_other(sound: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+def test_one_bad_file_does_not_stop_the_rest(sound: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.wav").write_bytes(b"no sound")
     (tmp_path / "in/b.wav").write_bytes((sound / "speech/0.wav").read_bytes())

@@ -32,7 +32,7 @@ def test_check(name: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_imports_keep_to_their_floors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_imports_follow_the_layers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
     monkeypatch.chdir(ROOT)
@@ -45,14 +45,14 @@ def modules() -> Iterator[tuple[Path, ast.Module]]:
         yield path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))
 
 
-def test_no_module_is_too_long() -> None:
+def test_modules_are_short() -> None:
     lengths = {
         path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")
     }
     assert {str(path): lines for path, lines in lengths.items() if lines > MAX_LINES} == {}
 
 
-def test_a_class_name_means_one_class() -> None:
+def test_class_names_are_unique() -> None:
     homes: dict[str, list[str]] = defaultdict(list)
     for path, tree in modules():
         for node in ast.walk(tree):
@@ -61,7 +61,7 @@ def test_a_class_name_means_one_class() -> None:
     assert {name: places for name, places in homes.items() if len(places) > 1} == {}
 
 
-def test_a_module_name_means_one_module() -> None:
+def test_module_names_are_unique() -> None:
     """Beside `cli`, whose modules have the names of the commands."""
     homes: dict[str, list[str]] = defaultdict(list)
     for path, _ in modules():

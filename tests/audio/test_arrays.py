@@ -20,7 +20,7 @@ def enhancer(**options: Any) -> Enhancer:
     return Enhancer(lively(TINY), precision="fp32", **options)
 
 
-def test_channels_first_is_refused_unless_the_axis_says_so() -> None:
+def test_channels_first_needs_an_explicit_axis() -> None:
     clean = speechlike(800, channels=2)
     noisy = clean + 0.01 * speechlike(800, channels=2, seed=1)
     expected = score_pair(clean, noisy, 16_000, ["snr"])
@@ -81,7 +81,7 @@ def test_other_dtypes_are_refused(x: np.ndarray) -> None:
             use()
 
 
-def test_axes_and_shapes_that_are_not_there() -> None:
+def test_invalid_axes_and_shapes() -> None:
     for x, axis in ((np.zeros(9), 1), (np.zeros((9, 2)), 2), (np.zeros((9, 2)), -3), (np.zeros((9, 0)), None)):
         with pytest.raises(OptionError):
             as_frames(x, axis)
@@ -89,14 +89,14 @@ def test_axes_and_shapes_that_are_not_there() -> None:
     assert as_frames(np.zeros((2, 3)), 0).shape == (2, 3)
 
 
-def test_samples_that_float32_cannot_compute_with() -> None:
+def test_non_finite_and_overflowing_samples() -> None:
     x = speechlike(9000)[:, 0]
     x[4000] = 3e38
     with pytest.raises(InvalidSamples, match=r"absurdly large \(3e\+38\) sample at 0\.250 s"):
         enhancer()(x)
 
 
-def test_threads_share_no_signal() -> None:
+def test_threads_keep_separate_signals() -> None:
     one, x = enhancer(), speechlike(24_000)[:, 0]
     expected, results, errors = one(x), [], []
 

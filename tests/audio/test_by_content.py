@@ -44,7 +44,7 @@ def make(path: Path, kind: str, seconds: int = 3) -> Path:
 
 @pytest.mark.parametrize("name", ["a.mp3", "a.wav", "a.flac", "a"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_names_that_are_wrong(kind: str, name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_misleading_suffixes(kind: str, name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     make(tmp_path / name, kind)
     with open_sound(tmp_path / name) as reader:
         got = sum(map(len, reader.blocks(4000)))
@@ -53,7 +53,7 @@ def test_names_that_are_wrong(kind: str, name: str, tmp_path: Path, capfd: pytes
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_the_package_the_true_format_is_named(
+def test_missing_package_error_names_the_true_format(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path / "a.wav", kind)
@@ -63,7 +63,7 @@ def test_without_the_package_the_true_format_is_named(
 
 
 @pytest.mark.parametrize("container", ["FLAC", "WAV", "OGG", "AIFF"])
-def test_plain_audio_with_the_name_of_a_film(container: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_audio_with_a_video_suffix(container: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     soundfile.write(tmp_path / "a.m4a", speechlike(RATE), RATE, format=container)
     with open_sound(tmp_path / "a.m4a") as reader:
@@ -72,7 +72,7 @@ def test_plain_audio_with_the_name_of_a_film(container: str, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(("suffix", "written"), [(".wav", "WAV"), (".mp3", "MP3"), (".flac", "FLAC"), (".ogg", "OGG")])
-def test_the_result_is_what_its_name_says(suffix: str, written: str, tmp_path: Path, tiny_model: DCCRN) -> None:
+def test_result_format_follows_its_suffix(suffix: str, written: str, tmp_path: Path, tiny_model: DCCRN) -> None:
     make(tmp_path / f"a{suffix}", "aac")
     enhance = FileEnhancer(EnhanceOptions(device="cpu"), tiny_model)
     result = enhance(Job(tmp_path / f"a{suffix}", tmp_path / "out" / f"a{suffix}"))
@@ -81,7 +81,7 @@ def test_the_result_is_what_its_name_says(suffix: str, written: str, tmp_path: P
     assert any(note.startswith("AAC samples converted") for note in result.notes)
 
 
-def test_text_is_still_no_audio(tmp_path: Path) -> None:
+def test_text_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"dear diary" * 99)
     with pytest.raises(UnreadableAudio, match="not readable as audio"):
         open_sound(tmp_path / "a.wav")

@@ -50,7 +50,7 @@ def settle_file(path: Path, container: str) -> None:
         settle(file, container)
 
 
-def test_every_format_twice(tmp_path: Path) -> None:
+def test_formats_are_reproducible(tmp_path: Path) -> None:
     first = write_all(tmp_path / "first")
     time.sleep(1.1)
     second = write_all(tmp_path / "second")
@@ -75,7 +75,7 @@ def test_every_format_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("container", "subtype"), sorted(AFFECTED))
 @pytest.mark.parametrize("channels", [1, 2])
-def test_the_sound_stays(container: str, subtype: str, channels: int, tmp_path: Path) -> None:
+def test_samples_are_unchanged(container: str, subtype: str, channels: int, tmp_path: Path) -> None:
     path = tmp_path / "x"
     x = speechlike(70 * 16_000 if container == "OGG" else 5000, 16_000, channels)
     if (container, subtype) == ("WAV", "FLOAT"):
@@ -98,7 +98,7 @@ def page_crc(page: bytes) -> int:
     return crc
 
 
-def test_checksums_of_pages(tmp_path: Path) -> None:
+def test_page_checksums(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.ogg", speechlike(30_000), 16_000)
     settle_file(tmp_path / "a.ogg", "OGG")
     pages = (tmp_path / "a.ogg").read_bytes().split(b"OggS")[1:]
@@ -108,7 +108,7 @@ def test_checksums_of_pages(tmp_path: Path) -> None:
         assert struct.unpack_from("<I", page, 22)[0] == page_crc(page)
 
 
-def test_damage_is_left_alone(tmp_path: Path) -> None:
+def test_damaged_files_are_left_unchanged(tmp_path: Path) -> None:
     for container, data in [
         ("OGG", b"OggS" + bytes(40)),
         ("OGG", b"no"),

@@ -33,7 +33,7 @@ def targets(root: Path, inputs: list[str], output: Path) -> dict[str, str]:
     return {job.source.relative_to(root).as_posix(): job.target.relative_to(root).as_posix() for job in plan.jobs}
 
 
-def test_folder_keeps_its_tree(tmp_path: Path) -> None:
+def test_folder_structure_is_preserved(tmp_path: Path) -> None:
     touch(tmp_path / "in", "a.wav", "sub/b.FLAC", "sub/deep/c.mp3", "notes.txt", "._a.wav")
     plan = make_plan([str(tmp_path / "in")], tmp_path / "out")
     assert targets(tmp_path, [str(tmp_path / "in")], tmp_path / "out") == {
@@ -44,7 +44,7 @@ def test_folder_keeps_its_tree(tmp_path: Path) -> None:
     assert plan.ignored == 2
 
 
-def test_one_file_to_a_folder_or_to_a_name(tmp_path: Path) -> None:
+def test_single_file_to_a_folder_or_a_name(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav")
     source = str(tmp_path / "a.wav")
     assert targets(tmp_path, [source], tmp_path / "out") == {"a.wav": "out/a.wav"}
@@ -53,14 +53,14 @@ def test_one_file_to_a_folder_or_to_a_name(tmp_path: Path) -> None:
     assert targets(tmp_path, [source], tmp_path / "dir.wav") == {"a.wav": "dir.wav/a.wav"}
 
 
-def test_the_noise_of_one_file_is_named_like_its_result(tmp_path: Path) -> None:
+def test_noise_output_is_named_like_the_result(tmp_path: Path) -> None:
     touch(tmp_path, "a.flac")
     options = PlanOptions(noise_output=tmp_path / "noise")
     (job,) = make_plan([str(tmp_path / "a.flac")], tmp_path / "b.mp3", options).jobs
     assert job.noise_target == tmp_path / "noise" / "b.mp3"
 
 
-def test_inputs_that_all_lie_in_the_output_folder_are_meant(tmp_path: Path) -> None:
+def test_explicit_inputs_inside_the_output_folder_are_accepted(tmp_path: Path) -> None:
     touch(tmp_path, "in/a/1.wav", "in/b/2.wav", "other/3.wav")
     folders = [str(tmp_path / "in" / name) for name in "ab"]
     expected = {"in/a/1.wav": "in/1.wav", "in/b/2.wav": "in/2.wav"}
@@ -72,7 +72,7 @@ def test_inputs_that_all_lie_in_the_output_folder_are_meant(tmp_path: Path) -> N
     assert plan.ignored == 2  # and reported
 
 
-def test_results_in_the_folder_of_the_originals_are_no_inputs_of_the_next_run(tmp_path: Path) -> None:
+def test_results_beside_originals_are_not_inputs_of_the_next_run(tmp_path: Path) -> None:
     touch(tmp_path / "in", "a.wav", "a_clean.wav", "sub/b.wav", "sub/b_clean.wav")
     plan = make_plan([str(tmp_path / "in")], tmp_path / "in", PlanOptions(name="{stem}_clean{ext}"))
     assert [job.source.name for job in plan.jobs] == ["a.wav", "b.wav"]
@@ -81,25 +81,25 @@ def test_results_in_the_folder_of_the_originals_are_no_inputs_of_the_next_run(tm
         make_plan([str(tmp_path / "in")], tmp_path / "in", PlanOptions(suffix=".wav"))
 
 
-def test_a_recording_with_the_name_of_another_is_never_replaced(tmp_path: Path) -> None:
+def test_recordings_with_equal_names_do_not_replace_each_other(tmp_path: Path) -> None:
     touch(tmp_path, "a.aiff", "a.wav")
     for output in (None, tmp_path):
         with pytest.raises(OptionError, match="would overwrite an input"):
             make_plan([str(tmp_path)], output, PlanOptions(suffix=".aiff"))
 
 
-def test_a_folder_in_a_list_is_named_as_such(tmp_path: Path) -> None:
+def test_folder_in_an_input_list_is_reported(tmp_path: Path) -> None:
     touch(tmp_path, "in/a.wav")
     plan = make_plan([], tmp_path / "out", listed=[str(tmp_path / "in"), str(tmp_path / "in/a.wav")])
     assert plan.unusable == ((tmp_path / "in", "is a folder; a list must contain files"),)
 
 
-def test_a_file_named_explicitly_needs_no_suffix(tmp_path: Path) -> None:
+def test_explicit_file_needs_no_suffix(tmp_path: Path) -> None:
     touch(tmp_path, "recording")
     assert targets(tmp_path, [str(tmp_path / "recording")], tmp_path / "out") == {"recording": "out/recording"}
 
 
-def test_globs_keep_the_tree_below_their_fixed_part(tmp_path: Path) -> None:
+def test_globs_preserve_the_tree_below_their_fixed_part(tmp_path: Path) -> None:
     touch(tmp_path / "in", "s1/a.wav", "s2/a.wav", "s2/b.txt", "x[1].wav")
     assert targets(tmp_path, [str(tmp_path / "in/*/a.wav")], tmp_path / "out") == {
         "in/s1/a.wav": "out/s1/a.wav",
@@ -113,7 +113,7 @@ def test_globs_keep_the_tree_below_their_fixed_part(tmp_path: Path) -> None:
     assert targets(tmp_path, [str(tmp_path / "in/x[1].wav")], tmp_path / "out") == {"in/x[1].wav": "out/x[1].wav"}
 
 
-def test_loops_of_links_end(tmp_path: Path) -> None:
+def test_symlink_loops_terminate(tmp_path: Path) -> None:
     touch(tmp_path / "in", "a.wav", "sub/b.wav")
     (tmp_path / "in/loop").symlink_to(tmp_path / "in")
     (tmp_path / "in/sub/up").symlink_to("..")
@@ -125,7 +125,7 @@ def test_loops_of_links_end(tmp_path: Path) -> None:
     assert set(got.values()) == {"out/a.wav", "out/sub/b.wav", "out/linked/c.wav"}
 
 
-def test_each_real_folder_is_walked_once(tmp_path: Path) -> None:
+def test_each_folder_is_walked_once(tmp_path: Path) -> None:
     """22 folders with two links each to the next, giving 4 million paths to the last one."""
     chain = [tmp_path / "in" / f"{number:02}" for number in range(22)]
     for folder in chain:
@@ -146,7 +146,7 @@ def test_results_inside_the_input_are_not_inputs(tmp_path: Path) -> None:
     assert targets(tmp_path, [str(tmp_path)], tmp_path / "clean") == {"a.wav": "clean/a.wav"}
 
 
-def test_collisions_and_overwritten_inputs_are_refused(tmp_path: Path) -> None:
+def test_collisions_and_overwritten_inputs_are_rejected(tmp_path: Path) -> None:
     touch(tmp_path, "one/a.wav", "two/a.wav", "f")
     with pytest.raises(OptionError, match="both"):
         make_plan([str(tmp_path / "one"), str(tmp_path / "two")], tmp_path / "out")
@@ -160,13 +160,13 @@ def test_collisions_and_overwritten_inputs_are_refused(tmp_path: Path) -> None:
     assert len(twice.jobs) == 1
 
 
-def test_missing_inputs_are_listed(tmp_path: Path) -> None:
+def test_missing_inputs_are_reported(tmp_path: Path) -> None:
     plan = make_plan([str(tmp_path / "no"), str(tmp_path / "*.wav")], tmp_path / "out")
     assert [path.name for path, _ in plan.unusable] == ["no", "*.wav"]
     assert len(make_plan([""], tmp_path / "out").unusable) == 1
 
 
-def test_a_pattern_that_finds_earlier_results(tmp_path: Path) -> None:
+def test_glob_matching_earlier_results(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav", "sub/b.wav", "out/a.wav", "out/sub/b.wav")
     expected = {"a.wav": "out/a.wav", "sub/b.wav": "out/sub/b.wav"}
     assert targets(tmp_path, [str(tmp_path / "**/*.wav")], tmp_path / "out") == expected
@@ -174,7 +174,7 @@ def test_a_pattern_that_finds_earlier_results(tmp_path: Path) -> None:
     assert targets(tmp_path, by_shell, tmp_path / "out") == {"a.wav": "out/a.wav"}
 
 
-def test_where_one_file_goes(tmp_path: Path) -> None:
+def test_output_path_of_a_single_file(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav")
     source = str(tmp_path / "a.wav")
     assert targets(tmp_path, [source], Path(f"{tmp_path}/x.wav")) == {"a.wav": "x.wav"}
@@ -232,7 +232,7 @@ def test_writer_leaves_nothing_behind_on_errors(tmp_path: Path) -> None:
         pass
 
 
-def test_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AudioError, match="cannot be written"), AudioWriter(tmp_path / "a.wav", INFO) as writer:
 
         def short(*_: object) -> None:
@@ -243,7 +243,7 @@ def test_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_results_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+def test_non_finite_results_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="NaN or infinite"), AudioWriter(tmp_path / "a.wav", INFO) as writer:
         writer.write(np.full((3, 1), np.inf, np.float32))
     assert list(tmp_path.iterdir()) == []
@@ -262,7 +262,7 @@ def test_flac_of_unknown_length(tmp_path: Path) -> None:
     np.testing.assert_allclose(got, x, atol=1e-4)
 
 
-def test_a_wav_shorter_than_its_header_says(tmp_path: Path) -> None:
+def test_wav_shorter_than_its_header(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", speechlike(30_000), 16_000)
     with AudioReader(tmp_path / "a.wav") as reader:
         assert reader.note == ""
@@ -288,7 +288,7 @@ def test_over_range_samples(tmp_path: Path) -> None:
     ("content", "reason"),
     [(b"", "empty"), (b"hello, text\n" * 9, "not readable"), (b"RIFF\0\0\0\0WAVE", "not readable")],
 )
-def test_what_is_not_audio(content: bytes, reason: str, tmp_path: Path) -> None:
+def test_non_audio_files(content: bytes, reason: str, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(content)
     with pytest.raises(UnreadableAudio, match=reason):
         AudioReader(tmp_path / "a.wav")
@@ -296,7 +296,7 @@ def test_what_is_not_audio(content: bytes, reason: str, tmp_path: Path) -> None:
         AudioReader(tmp_path / "b.wav")
 
 
-def test_cut_off_flac(tmp_path: Path) -> None:
+def test_truncated_flac(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", speechlike(100_000), 16_000)
     data = (tmp_path / "a.flac").read_bytes()
     (tmp_path / "a.flac").write_bytes(data[: len(data) // 2])

@@ -117,7 +117,7 @@ def failed_cleanly(result: FileResult, out: Path) -> bool:
     return result.status == "failed" and is_line and (not out.exists() or only(out))
 
 
-def test_every_kind_of_file(tmp_path: Path, enhance: FileEnhancer) -> None:
+def test_every_format_round_trips(tmp_path: Path, enhance: FileEnhancer) -> None:
     out, written = tmp_path / "out", set()
     for number, (container, subtype) in enumerate(kinds()):
         for rate, channels, endian in combinations(number):
@@ -159,7 +159,7 @@ def test_every_kind_of_file(tmp_path: Path, enhance: FileEnhancer) -> None:
 
 
 @pytest.mark.parametrize("suffix", sorted(FORMAT_OF_SUFFIX))
-def test_every_container_from_every_other(suffix: str, tmp_path: Path, identity: DCCRN) -> None:
+def test_every_container_converts_to_every_other(suffix: str, tmp_path: Path, identity: DCCRN) -> None:
     """Any request gives a correct file or one clear line."""
     rng = np.random.default_rng(len(suffix) * ord(suffix[-1]))
     formats = [None, None, *SAMPLE_FORMATS.values(), "VORBIS", "OPUS", "ULAW", "IMA_ADPCM", "ALAC_20", "MPEG_LAYER_III"]
@@ -218,7 +218,7 @@ def test_tags(container: str, tmp_path: Path, enhance: FileEnhancer) -> None:
             assert (after.sample_rate, len(x)) == (16_000, 4000)
 
 
-def test_tags_of_mp3_as_others_read_them(tmp_path: Path) -> None:
+def test_mp3_tags_read_by_other_software(tmp_path: Path) -> None:
     av = pytest.importorskip("av")
     with AudioWriter(tmp_path / "a.mp3", AudioInfo(16_000, 1, 0, "MP3", "MPEG_LAYER_III", "FILE"), TAGS) as writer:
         writer.write(speechlike(4000))
@@ -228,7 +228,7 @@ def test_tags_of_mp3_as_others_read_them(tmp_path: Path) -> None:
         }
 
 
-def test_layer_two_becomes_layer_three(tmp_path: Path, enhance: FileEnhancer) -> None:
+def test_mpeg_layer_2_is_written_as_layer_3(tmp_path: Path, enhance: FileEnhancer) -> None:
     av = pytest.importorskip("av")
     with av.open(str(tmp_path / "a.mp2"), "w") as out:
         stream = out.add_stream("mp2", rate=44_100, layout="mono")
@@ -243,7 +243,7 @@ def test_layer_two_becomes_layer_three(tmp_path: Path, enhance: FileEnhancer) ->
     assert soundfile.info(tmp_path / "b.mp2").samplerate == 44_100
 
 
-def test_rates_that_a_container_cannot_hold(tmp_path: Path, identity: DCCRN) -> None:
+def test_unsupported_rates_of_a_container(tmp_path: Path, identity: DCCRN) -> None:
     """libsndfile silently writes them incorrectly."""
     enhance = FileEnhancer(EnhanceOptions(device="cpu", sample_rate=96_000), identity)
     for container in ("SVX", "MPC2K", "WVE"):
@@ -253,7 +253,9 @@ def test_rates_that_a_container_cannot_hold(tmp_path: Path, identity: DCCRN) -> 
         assert failed_cleanly(result, tmp_path / "out")
 
 
-def test_a_thousand_channels_claimed(tmp_path: Path, enhance: FileEnhancer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_header_declaring_a_thousand_channels(
+    tmp_path: Path, enhance: FileEnhancer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = io.BytesIO()
     soundfile.write(data, np.zeros((4096, 1), np.float32), 16_000, "PCM_16", format="WAV")
     content = bytearray(data.getvalue())

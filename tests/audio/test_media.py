@@ -114,7 +114,7 @@ def packets_of(path: Path) -> list[tuple[Any, ...]]:
         ("a.ts", "aac", 48_000, 2, ("MPEGTS", "AAC")),
     ],
 )
-def test_reading_keeps_rate_channels_length_and_time(
+def test_reading_preserves_rate_channels_length_and_timing(
     tmp_path: Path, name: str, codec: str, rate: int, channels: int, kind: tuple[str, str]
 ) -> None:
     signal = speechlike(2 * rate + 123, rate, channels)
@@ -131,14 +131,14 @@ def test_reading_keeps_rate_channels_length_and_time(
         np.testing.assert_allclose(got, signal, atol=1e-4)
 
 
-def test_tags_have_the_names_of_libsndfile(tmp_path: Path) -> None:
+def test_tags_use_libsndfile_names(tmp_path: Path) -> None:
     for name, codec in (("a.m4a", "aac"), ("a.mka", "flac")):
         reader, _ = read(film(tmp_path / name, speechlike(8000), 16_000, codec))
         assert reader.tags == {"title": "On Rivers", "artist": "Someone", "tracknumber": "3"}
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm"])
-def test_gaps_are_silence_and_starts_are_told(tmp_path: Path, name: str) -> None:
+def test_gaps_become_silence_and_late_starts_are_reported(tmp_path: Path, name: str) -> None:
     signal = speechlike(96_000, 48_000)
     reader, got = read(film(tmp_path / name, signal, 48_000, *VIDEOS[name], start_s=0.5, gap_s=0.25))
     # Encoders that look back spread a gap by one of their frames.
@@ -150,7 +150,7 @@ def test_gaps_are_silence_and_starts_are_told(tmp_path: Path, name: str) -> None
     assert np.count_nonzero(np.abs(got) < 1e-9) >= 0.2 * 48_000
 
 
-def test_a_change_of_rate_is_resampled(tmp_path: Path) -> None:
+def test_rate_change_within_a_file_is_resampled(tmp_path: Path) -> None:
     parts = [
         film(tmp_path / f"{n}.aac", speechlike(2 * r, r, c), r, "aac") for n, r, c in ((0, 16_000, 1), (1, 48_000, 2))
     ]
@@ -162,7 +162,7 @@ def test_a_change_of_rate_is_resampled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".wma", ".ts"])
-def test_what_is_no_media(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_non_media_files(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / f"a{suffix}"
     (tmp_path / "secret.wav").write_bytes(b"RIFF")
     texts = ("", "dear diary\n" * 99, "#EXTM3U\n#EXTINF:1,\nsecret.wav\n", "ffconcat version 1.0\nfile secret.wav\n")
@@ -177,7 +177,7 @@ def test_what_is_no_media(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixt
     assert capfd.readouterr() == ("", "")
 
 
-def test_damage_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = film(tmp_path / "a.m4a", speechlike(96_000, 48_000), 48_000, "aac")
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
@@ -196,7 +196,7 @@ def test_damage_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr() == ("", "")
 
 
-def test_pictures_without_sound(tmp_path: Path) -> None:
+def test_video_without_audio(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as out:
         stream = out.add_stream("mpeg4", rate=25, width=64, height=48)
@@ -216,7 +216,7 @@ def test_without_av(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("start_s", [0.0, 0.5])
 @pytest.mark.parametrize("name", VIDEOS)
-def test_a_new_sound_leaves_the_picture_and_is_in_step(tmp_path: Path, name: str, start_s: float) -> None:
+def test_replaced_audio_keeps_the_video_in_sync(tmp_path: Path, name: str, start_s: float) -> None:
     rate = 48_000 if name.endswith(".webm") else 44_100
     start_s = 0.0 if name.endswith(".avi") else start_s  # AVI supports no other
     video = film(tmp_path / name, speechlike(2 * rate, rate, 2), rate, *VIDEOS[name], start_s=start_s)
@@ -236,7 +236,7 @@ def test_a_new_sound_leaves_the_picture_and_is_in_step(tmp_path: Path, name: str
     assert np.sqrt(np.mean(got**2)) == pytest.approx(0.5 * np.sqrt(np.mean(sound**2)), rel=0.2)
 
 
-def test_other_streams_and_chapters_are_kept(tmp_path: Path) -> None:
+def test_other_streams_and_chapters_are_preserved(tmp_path: Path) -> None:
     video = tmp_path / "a.mkv"
     chapter = {"id": 1, "start": 0, "end": 1000, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}
     with av.open(str(video), "w") as out:
@@ -259,7 +259,7 @@ def test_other_streams_and_chapters_are_kept(tmp_path: Path) -> None:
         assert [each["metadata"] for each in got.chapters()] == [{"title": "One"}]
 
 
-def test_what_cannot_be_written(tmp_path: Path) -> None:
+def test_unwritable_output(tmp_path: Path) -> None:
     video = film(tmp_path / "a.mp4", speechlike(16_000), 16_000, "aac", "libx264")
     soundfile.write(tmp_path / "clean.wav", speechlike(16_000), 16_000)
     disguised = tmp_path / "a.webm"
@@ -279,7 +279,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     assert all(suffix in MEDIA_SUFFIXES for suffix in map(str.lower, (Path(n).suffix for n in VIDEOS)))
 
 
-def test_sound_alone_in_a_video_container(tmp_path: Path) -> None:
+def test_audio_only_video_container(tmp_path: Path) -> None:
     for name in ("a.mp4", "a.mkv", "a.webm", "a.mov", "a.avi", "a.ts"):
         rate = 48_000
         video = film(tmp_path / name, speechlike(rate, rate, 2), rate, VIDEOS[name][0])
@@ -317,7 +317,7 @@ def rms(signal: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(signal))))
 
 
-def test_the_default_track_is_taken_and_any_can_be_chosen(tmp_path: Path) -> None:
+def test_default_and_chosen_tracks(tmp_path: Path) -> None:
     video = many_tracks(tmp_path / "a.mkv")
     full = rms(speechlike(16_000))
     for track, level, said in ((None, 1.0, "2 of 3 (fra)"), (1, 0.0, "1 of 3 (deu)"), (3, 0.5, "3 of 3 (eng)")):
@@ -355,7 +355,7 @@ def test_other_tracks_are_copied(
         assert kept == (number not in cleaned or number == 1)  # silence stays silence
 
 
-def test_a_result_for_each_track(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_one_result_per_track(tmp_path: Path, tiny_model_file: Path) -> None:
     many_tracks(tmp_path / "in.mkv", picture=False)
     args = ["enhance", str(tmp_path / "in.mkv"), "--model", str(tiny_model_file), "--track", "all"]
     result = CliRunner().invoke(app, [*args, "-o", str(tmp_path / "out"), "--report", str(tmp_path / "r.jsonl")])
@@ -378,7 +378,7 @@ def test_a_result_for_each_track(tmp_path: Path, tiny_model_file: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "hours"), [("a.mp4", 10), ("a.mov", 10), ("a.mkv", 1000), ("a.ts", 10)])
-def test_time_stamps_that_jump_are_said_and_not_filled(name: str, hours: int, tmp_path: Path) -> None:
+def test_timestamp_jumps_are_reported_and_not_filled(name: str, hours: int, tmp_path: Path) -> None:
     jump_s = hours * 3600
     video = film(tmp_path / name, speechlike(32_000), 16_000, VIDEOS[name][0], gap_s=jump_s)
     reader, got = read(video)
@@ -393,7 +393,7 @@ def test_time_stamps_that_jump_are_said_and_not_filled(name: str, hours: int, tm
     assert len(clean) / 16_000 == pytest.approx(2, abs=0.2)
 
 
-def test_a_second_run_leaves_the_waiting_sound_alone(
+def test_concurrent_run_leaves_pending_audio_alone(
     tmp_path: Path, tiny_model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video = film(tmp_path / "a.mp4", speechlike(16_000), 16_000, "aac", "mpeg4")
@@ -412,7 +412,7 @@ def test_a_second_run_leaves_the_waiting_sound_alone(
     assert [path.name for path in job.target.parent.iterdir()] == ["a.mp4"]
 
 
-def test_videos_and_what_was_removed_from_them_are_in_the_journal(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_journal_lists_videos_and_their_noise_files(tmp_path: Path, tiny_model_file: Path) -> None:
     video, target = film(tmp_path / "a.mp4", speechlike(16_000), 16_000, "aac", "mpeg4"), tmp_path / "out.mp4"
     journal, noise = Journal(tmp_path / "r.csv"), tmp_path / "noise.flac"
     enhance = FileEnhancer(EnhanceOptions(model=str(tiny_model_file), keep_mtime=True))

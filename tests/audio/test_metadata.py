@@ -96,7 +96,7 @@ def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.mark.parametrize("kind", [b"RIFF", b"RIFX", b"RF64"])
-def test_chunks_are_carried_byte_for_byte(kind: bytes, tmp_path: Path, enhance: FileEnhancer) -> None:
+def test_chunks_are_copied_byte_for_byte(kind: bytes, tmp_path: Path, enhance: FileEnhancer) -> None:
     source, target = tmp_path / "a.wav", tmp_path / "b.wav"
     source.write_bytes(wav(kind))
     result = done(enhance, source, target)
@@ -117,7 +117,7 @@ def test_chunks_are_carried_byte_for_byte(kind: bytes, tmp_path: Path, enhance: 
     assert target.read_bytes() == before
 
 
-def test_chunks_of_float_wav_and_of_a_lying_size(tmp_path: Path, enhance: FileEnhancer) -> None:
+def test_chunks_of_float_wav_and_with_a_wrong_size(tmp_path: Path, enhance: FileEnhancer) -> None:
     pcm = speechlike(8000).astype("<f4").tobytes()
     fmt = struct.pack("<HHIIHH", 3, 1, 16_000, 64_000, 4, 32)
     old = (b"PEAK", struct.pack("<IIfI", 1, 0, 0.5, 3))
@@ -143,7 +143,7 @@ def extensible(channels: int, width: int, valid: int, mask: int) -> bytes:
 
 
 @pytest.mark.parametrize(("channels", "mask"), [(6, 0x60F), (6, 0x3F), (2, 0x600), (3, 0x7), (1, 0x8)])
-def test_speakers_stay_where_they_are(channels: int, mask: int, tmp_path: Path, enhance: FileEnhancer) -> None:
+def test_channel_layout_is_preserved(channels: int, mask: int, tmp_path: Path, enhance: FileEnhancer) -> None:
     pcm = np.rint(30_000 * speechlike(4000, channels=channels)).astype("<i2").tobytes()
     source = tmp_path / "a.wav"
     source.write_bytes(wav(fmt=extensible(channels, 2, 16, mask), pcm=pcm, before=[], after=[]))
@@ -177,7 +177,7 @@ def test_valid_bits(width: int, valid: int, plain: bool, tmp_path: Path, enhance
     assert data.any()
 
 
-def test_chunks_and_speakers_through_a_pipe(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_chunks_and_channel_layout_through_a_pipe(tmp_path: Path, tiny_model_file: Path) -> None:
     pcm = np.rint(30_000 * speechlike(4000, channels=6)).astype("<i2").tobytes()
     data = wav(fmt=extensible(6, 2, 16, 0x60F), pcm=pcm)
     command = [sys.executable, "-m", "dccrn_cli", "enhance", "-", "--model", str(tiny_model_file)]
@@ -190,7 +190,7 @@ def test_chunks_and_speakers_through_a_pipe(tmp_path: Path, tiny_model_file: Pat
     assert [each for each in parts if each[0] not in (b"fmt ", b"fact", b"data")] == BEFORE
 
 
-def test_chunks_of_aiff(tmp_path: Path, enhance: FileEnhancer) -> None:
+def test_aiff_chunks(tmp_path: Path, enhance: FileEnhancer) -> None:
     source = tmp_path / "a.aiff"
     soundfile.write(source, speechlike(8000), 16_000, "PCM_16")
     marks = (b"MARK", struct.pack(">HHIB", 1, 1, 400, 4) + b"here\0")
@@ -257,7 +257,7 @@ def test_tags_pictures_and_chapters(name: str, tmp_path: Path, enhance: FileEnha
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("suffix", [".flac", ".ogg", ".opus", ".mp3", ".wav", ".aiff", ".rf64"])
-def test_tags_from_one_kind_to_another(name: str, suffix: str, tmp_path: Path, enhance: FileEnhancer) -> None:
+def test_tags_convert_between_formats(name: str, suffix: str, tmp_path: Path, enhance: FileEnhancer) -> None:
     source = tagged(tmp_path / name, *KINDS[name])
     target = tmp_path / f"b{suffix}"
     result = done(enhance, source, target)
@@ -266,7 +266,7 @@ def test_tags_from_one_kind_to_another(name: str, suffix: str, tmp_path: Path, e
     assert len(soundfile.read(target)[0]) == 8000
 
 
-def test_what_a_container_does_not_hold_is_one_note(tmp_path: Path, enhance: FileEnhancer) -> None:
+def test_unsupported_metadata_give_one_note(tmp_path: Path, enhance: FileEnhancer) -> None:
     result = done(enhance, tagged(tmp_path / "a.flac", "FLAC"), tmp_path / "b.w64")
     notes = [note for note in result.notes if "cannot store" in note]
     assert notes == ["W64 cannot store tags TITLE, ARTIST, MOOD, DATE; cover art; 2 chapters"]
@@ -277,7 +277,7 @@ def test_what_a_container_does_not_hold_is_one_note(tmp_path: Path, enhance: Fil
     assert [picture.data for picture in common_of(tmp_path / "c.flac").pictures] == [PNG]
 
 
-def test_an_audiobook_becomes_flac_with_all_it_says(tmp_path: Path, enhance: FileEnhancer) -> None:
+def test_audiobook_to_flac_keeps_metadata(tmp_path: Path, enhance: FileEnhancer) -> None:
     av = pytest.importorskip("av")
     path = tmp_path / "a.m4a"
     with av.open(str(path), "w", format="mp4") as out:
@@ -312,7 +312,7 @@ def test_an_audiobook_becomes_flac_with_all_it_says(tmp_path: Path, enhance: Fil
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_damaged_metadata_harm_nothing(seed: int, tmp_path: Path, enhance: FileEnhancer) -> None:
+def test_damaged_metadata_are_harmless(seed: int, tmp_path: Path, enhance: FileEnhancer) -> None:
     rng = np.random.default_rng(seed)
     name = ["a.flac", "a.ogg", "a.opus", "a.mp3", "a.wav"][seed % 5]
     source = tmp_path / name

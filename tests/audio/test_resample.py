@@ -21,7 +21,7 @@ def tone(hz: float, rate: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rates", RATES)
-def test_tones_pass_aligned_and_images_do_not(rates: tuple[int, int]) -> None:
+def test_tones_pass_aligned_and_images_are_suppressed(rates: tuple[int, int]) -> None:
     low = min(rates) / 2
     middle = slice(rates[1] // 4, -rates[1] // 4)
     for part in (0.05, 0.5, 0.9):
@@ -35,7 +35,7 @@ def test_tones_pass_aligned_and_images_do_not(rates: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("rates", RATES)
 @pytest.mark.parametrize("frames", [0, 1, 50, 5000])
-def test_cutting_and_length(rates: tuple[int, int], frames: int, rng: np.random.Generator) -> None:
+def test_output_is_independent_of_blocks(rates: tuple[int, int], frames: int, rng: np.random.Generator) -> None:
     x = rng.standard_normal((frames, 2)).astype(np.float32)
     whole = resample(x, rates, max(frames, 1))
     assert abs(len(whole) - frames * rates[1] / rates[0]) <= 1

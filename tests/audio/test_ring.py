@@ -11,7 +11,7 @@ import pytest
 from dccrn_cli.audio.ring import SampleRing
 
 
-def test_what_goes_in_comes_out_in_order_for_any_cut() -> None:
+def test_order_is_preserved_for_any_block_sizes() -> None:
     rng = np.random.default_rng(0)
     signal = np.arange(5000, dtype=np.float32)[:, None].repeat(2, axis=1)
     out: list[np.ndarray] = []
@@ -22,7 +22,7 @@ def test_what_goes_in_comes_out_in_order_for_any_cut() -> None:
     np.testing.assert_array_equal(np.concatenate(out), signal)
 
 
-def test_a_full_ring_takes_no_more_and_an_empty_one_gives_nothing() -> None:
+def test_full_and_empty_buffers() -> None:
     ring = SampleRing(10, 1)
     assert ring.write(np.ones((14, 1), np.float32)) == 10
     assert (ring.available, ring.free) == (10, 0)

@@ -84,7 +84,7 @@ def wav(subtype: str = "PCM_16", frames: int = 5001, channels: int = 1, containe
 @pytest.mark.parametrize(
     ("container", "endian"), [("WAV", "FILE"), ("WAV", "BIG"), ("WAVEX", "FILE"), ("RF64", "FILE")]
 )
-def test_reading_is_that_of_files(container: str, endian: str, subtype: str, tmp_path: Path) -> None:
+def test_streamed_reading_equals_file_reading(container: str, endian: str, subtype: str, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(wav(subtype, channels=3, container=container, endian=endian))
     reader, got = read(path.read_bytes())
@@ -98,7 +98,9 @@ def test_reading_is_that_of_files(container: str, endian: str, subtype: str, tmp
 @pytest.mark.parametrize("container", ["WAV", "WAVEX"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("known", [True, False])
-def test_writing_is_that_of_files(known: bool, channels: int, container: str, subtype: str, tmp_path: Path) -> None:
+def test_streamed_writing_equals_file_writing(
+    known: bool, channels: int, container: str, subtype: str, tmp_path: Path
+) -> None:
     x = wild(5001, channels)
     info = AudioInfo(16_000, channels, len(x) if known else 0, container, subtype, "FILE")
     with AudioWriter(tmp_path / "file.wav", info) as writer:
@@ -117,7 +119,7 @@ def test_writing_is_that_of_files(known: bool, channels: int, container: str, su
 
 
 @pytest.mark.parametrize("sample_format", RAW_SAMPLE_FORMATS)
-def test_headerless_samples(sample_format: str, tmp_path: Path) -> None:
+def test_raw_samples(sample_format: str, tmp_path: Path) -> None:
     raw = RawFormat(sample_format, 44_100, 2)
     x = wild(3000, 2)
     data = write(x, AudioInfo(44_100, 2, 0, "FLAC", "PCM_16", "FILE"), raw)
@@ -130,19 +132,19 @@ def test_headerless_samples(sample_format: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(got, x.clip(-limit, limit), atol=0.02)
 
 
-def test_known_values_in_headerless_samples() -> None:
+def test_raw_samples_have_known_values() -> None:
     for sample_format, data in [("s16le", "0040"), ("s16be", "4000"), ("s24be", "400000"), ("f32be", "3f000000")]:
         np.testing.assert_array_equal(read(bytes.fromhex(data), RawFormat(sample_format, 8000, 1))[1], [[0.5]])
 
 
 @pytest.mark.parametrize("arguments", [("s17le", 8000, 1), ("u8le", 8000, 1), ("s16le", 0, 1), ("s16le", 8000, 0)])
-def test_formats_that_cannot_be_meant(arguments: tuple[str, int, int]) -> None:
+def test_invalid_raw_formats(arguments: tuple[str, int, int]) -> None:
     with pytest.raises(OptionError):
         RawFormat(*arguments)
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFF0000, 0x80000000, 0xFFFFFFFF - 36])
-def test_sizes_that_mean_the_end(size: int) -> None:
+def test_declared_sizes_that_mean_until_the_end(size: int) -> None:
     data = wav()
     reader, got = read(data[:40] + struct.pack("<I", size) + data[44:])
     note = "the header declares 0 bytes of samples; all 10,002 that follow are read" if size == 0 else ""
@@ -157,7 +159,7 @@ def test_chunks_before_and_after_the_samples() -> None:
     assert reader.info.frames == 5001
 
 
-def test_a_recording_that_is_cut_off() -> None:
+def test_truncated_recording() -> None:
     data = wav()
     reader, got = read(data[: 44 + 5001])
     assert reader.note == "the recording is cut off: 50% of the data is present"
@@ -177,7 +179,7 @@ def test_a_recording_that_is_cut_off() -> None:
         (b"RIFF\0\0\0\0WAVEfmt \2\0\0\0\1\0data" + bytes(9), "damaged"),
     ],
 )
-def test_what_cannot_be_read(data: bytes, reason: str) -> None:
+def test_unreadable_input(data: bytes, reason: str) -> None:
     with pytest.raises(UnreadableAudio, match=f"standard input: .*{reason}"):
         StreamReader(OneWay(data))  # type: ignore[arg-type]
     if not data:
@@ -185,7 +187,7 @@ def test_what_cannot_be_read(data: bytes, reason: str) -> None:
             StreamReader(OneWay(data), RawFormat("u8", 8000, 1))  # type: ignore[arg-type]
 
 
-def test_what_has_arrived_is_given_at_once() -> None:
+def test_available_samples_are_delivered_immediately() -> None:
     source, sink = os.pipe()
     with open(source, "rb") as stream, open(sink, "wb", buffering=0) as feed:
         os.set_blocking(source, False)
@@ -204,7 +206,7 @@ def test_what_has_arrived_is_given_at_once() -> None:
     assert "cut off" in reader.note
 
 
-def test_sizes_are_set_in_a_file_at_the_end(tmp_path: Path) -> None:
+def test_header_sizes_are_set_at_the_end(tmp_path: Path) -> None:
     x = wild(5001, 1)
     info = AudioInfo(16_000, 1, 0, "WAV", "PCM_U8", "FILE")
     with open(tmp_path / "a", "wb") as stream:
@@ -222,7 +224,7 @@ def test_sizes_are_set_in_a_file_at_the_end(tmp_path: Path) -> None:
     assert soundfile.info(tmp_path / "c").frames == 0
 
 
-def test_each_block_is_sent_at_once() -> None:
+def test_each_block_is_sent_immediately() -> None:
     pipe = OneWay()
     info = AudioInfo(16_000, 1, 0, "MP3", "MPEG_LAYER_III", "FILE")
     buffered = io.BufferedWriter(pipe)  # type: ignore[type-var]
@@ -239,7 +241,7 @@ def test_each_block_is_sent_at_once() -> None:
         StreamWriter(pipe, info, RawFormat("u8", 16_000, 2))  # type: ignore[arg-type]
 
 
-def test_what_cannot_be_written() -> None:
+def test_unwritable_output() -> None:
     info = AudioInfo(16_000, 1, 0, "WAV", "PCM_16", "FILE")
     source, sink = os.pipe()
     with open(sink, "wb", buffering=0) as stream:
@@ -255,7 +257,7 @@ def test_what_cannot_be_written() -> None:
 
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 44_100, 48_000])
-def test_sound_comes_out_soon(rate: int) -> None:
+def test_output_starts_early(rate: int) -> None:
     enhancer = Enhancer(lively(TINY), rate)
     raw = RawFormat("s16le", rate, 1)
     data = write(speechlike(rate // 2, rate), AudioInfo(rate, 1, 0, "WAV", "PCM_16", "FILE"), raw)

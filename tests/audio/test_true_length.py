@@ -74,7 +74,7 @@ NO_SIZE = {
 
 
 @pytest.mark.parametrize("kind", NO_SIZE)
-def test_wav_without_a_size(kind: str, tmp_path: Path) -> None:
+def test_wav_with_an_open_size(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(NO_SIZE[kind])
     reader, got = read(path)
@@ -99,7 +99,7 @@ def test_rf64_from_a_pipe(data_bytes: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [b"", LIST, chunk(b"bext", bytes(602))])
-def test_wav_that_is_empty(after: bytes, tmp_path: Path) -> None:
+def test_empty_wav(after: bytes, tmp_path: Path) -> None:
     data = riff(chunk(b"fmt ", FORMAT), chunk(b"data", b""), after)
     (tmp_path / "a.wav").write_bytes(data)
     reader, got = read(tmp_path / "a.wav")
@@ -131,7 +131,7 @@ def zeroed(container: str) -> bytes:
 
 
 @pytest.mark.parametrize("container", ["AIFF", "AU", "W64", "CAF", "RF64"])
-def test_other_containers_without_a_size(container: str, tmp_path: Path) -> None:
+def test_other_containers_with_an_open_size(container: str, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(zeroed(container))
     reader, got = read(tmp_path / "a")
     np.testing.assert_allclose(got, speechlike(FRAMES), atol=1e-4)
@@ -140,7 +140,7 @@ def test_other_containers_without_a_size(container: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("size", [0, 1, 0x7FFFFFFF, 0xFFFFFFFF])
-def test_au_with_a_size_that_is_none(size: int, tmp_path: Path) -> None:
+def test_au_with_an_unknown_size(size: int, tmp_path: Path) -> None:
     data = encoded("AU", "PCM_16")
     (tmp_path / "a.au").write_bytes(data[:8] + struct.pack(">I", size) + data[12:])
     reader, got = read(tmp_path / "a.au")
@@ -149,7 +149,7 @@ def test_au_with_a_size_that_is_none(size: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("container", ["WAV", "AIFF", "AU", "W64", "RF64", "CAF", "MP3", "OGG", "OPUS"])
-def test_half_a_file(container: str, tmp_path: Path) -> None:
+def test_truncated_files(container: str, tmp_path: Path) -> None:
     data = encoded(
         "OGG" if container == "OPUS" else container, "OPUS" if container == "OPUS" else None, frames=10 * FRAMES
     )
@@ -159,7 +159,7 @@ def test_half_a_file(container: str, tmp_path: Path) -> None:
     assert reader.note.startswith("the recording is cut off")
 
 
-def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
+def test_file_shrinking_while_being_read(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(encoded("WAV", frames=10 * FRAMES))
     with AudioReader(path) as reader:
@@ -172,7 +172,7 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [0, 1 << 32])
-def test_wav_beyond_four_gib(more: int, tmp_path: Path) -> None:
+def test_wav_above_4_gib(more: int, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     with open(path, "wb") as file:
         file.write(riff(chunk(b"fmt ", FORMAT), chunk(b"data", b"", 2 * FRAMES)))
@@ -184,7 +184,7 @@ def test_wav_beyond_four_gib(more: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("container", ["WAV", "AIFF", "AU", "W64", "RF64", "CAF"])
-def test_sound_behind_the_end(container: str, tmp_path: Path) -> None:
+def test_audio_after_the_declared_end(container: str, tmp_path: Path) -> None:
     """Half of it declared; and two files joined."""
     data = encoded(container, "PCM_16")
     (tmp_path / "a").write_bytes(data + data)
@@ -217,7 +217,7 @@ def without_header(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 32_000, 44_100, 48_000])
-def test_mp3_of_variable_bit_rate_without_a_length(rate: int, channels: int, tmp_path: Path) -> None:
+def test_vbr_mp3_without_a_length(rate: int, channels: int, tmp_path: Path) -> None:
     data = vbr(10 * rate, rate, channels)
     (tmp_path / "a.mp3").write_bytes(data)
     whole, expected = read(tmp_path / "a.mp3")
@@ -233,7 +233,7 @@ def test_mp3_of_variable_bit_rate_without_a_length(rate: int, channels: int, tmp
 
 
 @pytest.mark.parametrize("container", ["OGG", "OPUS", "MP3", "FLAC"])
-def test_joined_files(container: str, tmp_path: Path) -> None:
+def test_concatenated_files(container: str, tmp_path: Path) -> None:
     one = encoded(*(("OGG", "OPUS") if container == "OPUS" else (container, None)))
     (tmp_path / "a").write_bytes(one)
     _, single = read(tmp_path / "a")
@@ -247,7 +247,7 @@ def test_joined_files(container: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("container", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None), ("FLAC", None)])
-def test_joined_files_of_several_rates(container: str, subtype: str | None, tmp_path: Path) -> None:
+def test_concatenated_files_at_different_rates(container: str, subtype: str | None, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(encoded(container, subtype) + encoded(container, subtype, 3 * FRAMES, 48_000))
     with AudioReader(tmp_path / "a") as reader:
         frames = sum(map(len, reader.blocks(7001)))
@@ -266,7 +266,7 @@ def test_junk_and_tags_between_mp3_frames(tmp_path: Path, capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "")
 
 
-def test_decoders_do_not_write_on_standard_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_decoders_do_not_write_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = bytearray(vbr(10 * RATE, RATE))
     for start, frame, _ in list(mpeg._frames(io.BytesIO(data), len(data)))[20::9]:
         data[start + 4 : start + frame.size] = np.random.default_rng(start).bytes(frame.size - 4)
@@ -283,7 +283,7 @@ def test_decoders_do_not_write_on_standard_error(tmp_path: Path, capfd: pytest.C
     assert capfd.readouterr().err == "Note: a.wav: 3 frames\nother"
 
 
-def test_half_a_film_of_a_container_without_an_index(tmp_path: Path) -> None:
+def test_truncated_video_without_an_index(tmp_path: Path) -> None:
     av = pytest.importorskip("av")
     with av.open(str(tmp_path / "a.avi"), "w") as out:
         stream = out.add_stream("pcm_s16le", rate=RATE, layout="mono")
@@ -299,7 +299,7 @@ def test_half_a_film_of_a_container_without_an_index(tmp_path: Path) -> None:
     assert reader.note.startswith("the recording is cut off")
 
 
-def test_a_flac_file_without_its_end_behind_another(tmp_path: Path) -> None:
+def test_truncated_flac_after_another(tmp_path: Path) -> None:
     data = encoded("FLAC")
     (tmp_path / "a").write_bytes(data + data[:-5000])
     with AudioReader(tmp_path / "a") as reader, pytest.raises(UnreadableAudio, match=r"damaged|cut off"):
@@ -308,7 +308,7 @@ def test_a_flac_file_without_its_end_behind_another(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("subtype", ["IMA_ADPCM", "MS_ADPCM", "GSM610"])
 @pytest.mark.parametrize("frames", [4000, 4001, 5555])
-def test_blocks_that_are_filled_up(frames: int, subtype: str, tmp_path: Path) -> None:
+def test_padded_adpcm_blocks(frames: int, subtype: str, tmp_path: Path) -> None:
     info = AudioInfo(RATE, 1, 0, "WAV", subtype, "FILE")
     for name in "ab":  # the second is written from the first
         with AudioWriter(tmp_path / f"{name}.wav", info) as writer:
@@ -320,7 +320,7 @@ def test_blocks_that_are_filled_up(frames: int, subtype: str, tmp_path: Path) ->
         assert (f": {reader.padding} samples of silence" in writer.note) == (decoded > frames)
 
 
-def test_results_beyond_four_gib(tmp_path: Path) -> None:
+def test_results_above_4_gib(tmp_path: Path) -> None:
     frames = 1 << 31
     info = AudioInfo(RATE, 1, frames, "WAV", "PCM_16", "FILE")
     larger = info.with_room_for(frames)
@@ -336,7 +336,7 @@ def test_results_beyond_four_gib(tmp_path: Path) -> None:
                 other.with_room_for(frames)
 
 
-def test_a_result_that_grows_beyond_four_gib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_result_growing_beyond_4_gib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dccrn_cli.audio.formats.MAX_BYTES", 1000)
     info = AudioInfo(RATE, 1, 0, "WAV", "PCM_16", "FILE")
     with pytest.raises(AudioError, match="--format w64"), AudioWriter(tmp_path / "a.wav", info) as writer:
@@ -348,7 +348,7 @@ def test_a_result_that_grows_beyond_four_gib(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("size", [1 << 63, (1 << 63) - 1, (1 << 64) - 1, (1 << 64) - 40])
 @pytest.mark.parametrize("container", ["W64", "CAF", "RF64", "AIFF"])
-def test_sizes_that_no_file_has(container: str, size: int, tmp_path: Path) -> None:
+def test_impossible_sizes(container: str, size: int, tmp_path: Path) -> None:
     data = bytearray(encoded(container))
     places = {"W64": [56, 80], "CAF": [12, 56], "RF64": [20, 28], "AIFF": [4, 16]}[container]
     for place in places:
@@ -361,7 +361,7 @@ def test_sizes_that_no_file_has(container: str, size: int, tmp_path: Path) -> No
             reader.metadata()
 
 
-def test_ffmpeg_prints_nothing_of_a_file_that_it_cannot_seek(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_ffmpeg_is_silent_about_unseekable_files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("av")
     data = bytearray(encoded("CAF", "ALAC_16"))
     data[12 + 44 : 12 + 52] = ((1 << 64) - 5000).to_bytes(8, "big")

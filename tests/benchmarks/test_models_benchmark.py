@@ -75,7 +75,7 @@ def test_tables(
         run(models, monkeypatch, *command, "--steps", "4")
 
 
-def test_a_stopped_preset_goes_on(
+def test_stopped_preset_resumes(
     models: ModuleType, command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     class Stopped(Exception):
@@ -99,14 +99,14 @@ def test_a_stopped_preset_goes_on(
     assert record["training"]["steps"] == 6
 
 
-def test_a_budget_of_time(models: ModuleType, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_budget(models: ModuleType, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     run(models, monkeypatch, *command, "--minutes", "0.005", "--presets", "dccrn-small")
     record = models.read_json(Path(command[0]) / "dccrn-small" / "figures.json")
     assert 0.3 <= record["training"]["training_s"] < 20
 
 
 @pytest.mark.parametrize("network", ["dccrn-small", "lstm"])
-def test_losses_of_magnitudes_keep_the_noisy_phase(
+def test_magnitude_losses_keep_the_noisy_phase(
     models: ModuleType, command: list[str], monkeypatch: pytest.MonkeyPatch, network: str
 ) -> None:
     options = ["--steps", "2", "--presets", "--losses", "msa", "csa", "--loss-preset", network]

@@ -67,7 +67,7 @@ def main_pairs(validation: ModuleType, data: Path) -> list[Any]:
     return [pair for pair in validation.find_pairs(data) if pair.part == "main"]
 
 
-def test_cold_starts_begin_with_noise_alone(validation: ModuleType, data: Path, tmp_path: Path) -> None:
+def test_cold_starts_begin_with_noise_only(validation: ModuleType, data: Path, tmp_path: Path) -> None:
     made = validation.make_cold_starts(main_pairs(validation, data), tmp_path / "one")
     again = validation.make_cold_starts(main_pairs(validation, data), tmp_path / "two")
     assert len(made) == len(again) == 2
@@ -80,7 +80,7 @@ def test_cold_starts_begin_with_noise_alone(validation: ModuleType, data: Path, 
         np.testing.assert_array_equal(noisy, soundfile.read(same.noisy)[0])
 
 
-def test_babble_is_of_other_speakers_at_its_ratio(
+def test_babble_uses_other_speakers_at_the_given_snr(
     validation: ModuleType, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = main_pairs(validation, data)

@@ -63,7 +63,7 @@ def test_existing_results_are_skipped_or_replaced(noisy: Path, tmp_path: Path, t
     assert soundfile.info(out / "a.wav").frames == 20_000
 
 
-def test_a_hostile_folder(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_folder_with_damaged_files_and_odd_names(tmp_path: Path, tiny_model_file: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     good = {
@@ -127,7 +127,7 @@ def test_alignment_and_silence_through_the_file_pipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
-def test_a_name_that_is_no_text(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_file_name_that_is_not_utf8(tmp_path: Path, tiny_model_file: Path) -> None:
     folder = os.fsencode(tmp_path / "in")
     os.mkdir(folder)
     soundfile.write(tmp_path / "in" / "x.wav", speechlike(4000), 16_000)
@@ -157,7 +157,7 @@ def test_usage_errors(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_file_among_others_fails_alone(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+def test_one_missing_file_fails_alone(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     result = run("enhance", noisy, tmp_path / "gone.wav", "-o", tmp_path / "out", "--model", tiny_model_file)
     assert result.exit_code == 1
     assert "gone.wav" in result.output
@@ -204,7 +204,7 @@ def test_progress_on_a_terminal(noisy: Path, tmp_path: Path, tiny_model_file: Pa
         assert part in text
 
 
-def test_results_do_not_depend_on_company(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+def test_results_do_not_depend_on_other_files(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     """A file in a batch, after a failure, gives the same bytes as on its own."""
     soundfile.write(noisy / "0.wav", np.full((4000, 1), np.nan), 16_000, subtype="FLOAT")
     run("enhance", noisy, "-o", tmp_path / "all", "--model", tiny_model_file)
@@ -225,20 +225,20 @@ def test_python_function(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> 
         enhance(noisy / "none.wav", tmp_path / "x.wav", model=tiny_model_file)
 
 
-def test_a_name_that_is_wrong_about_its_file_is_kept(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_misleading_file_name_is_kept(tmp_path: Path, tiny_model_file: Path) -> None:
     soundfile.write(tmp_path / "really.wav", speechlike(9000, 44_100), 44_100, format="MP3", subtype="MPEG_LAYER_III")
     assert run("enhance", tmp_path / "really.wav", "-o", tmp_path / "out", "--model", tiny_model_file).exit_code == 0
     assert soundfile.info(tmp_path / "out" / "really.wav").format == "MP3"
 
 
-def test_changes_of_format_are_said(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_format_changes_are_reported(tmp_path: Path, tiny_model_file: Path) -> None:
     soundfile.write(tmp_path / "a.wav", speechlike(9000), 16_000, subtype="FLOAT")
     result = run("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.flac", "--model", tiny_model_file)
     assert result.exit_code == 0
     assert "FLOAT samples converted to PCM_24" in result.output
 
 
-def test_a_folder_where_a_result_should_go(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+def test_folder_in_place_of_a_result(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     (tmp_path / "out" / "a.wav").mkdir(parents=True)
     result = run("enhance", noisy, "-o", tmp_path / "out", "--model", tiny_model_file)
     assert result.exit_code == 1
@@ -246,7 +246,7 @@ def test_a_folder_where_a_result_should_go(noisy: Path, tmp_path: Path, tiny_mod
     assert (tmp_path / "out" / "sub" / "b.flac").exists()
 
 
-def test_an_unforeseen_failure_is_one_file_s(
+def test_unexpected_error_fails_one_file(
     noisy: Path, tmp_path: Path, tiny_model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dccrn_cli.engine.enhancer import Enhancer
@@ -266,7 +266,7 @@ def test_an_unforeseen_failure_is_one_file_s(
     assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()] == ["a.wav"]
 
 
-def test_damaged_models_are_said(tmp_path: Path) -> None:
+def test_damaged_models_are_reported(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
@@ -300,7 +300,7 @@ def test_version_and_help() -> None:
         assert "Usage" in result.output
 
 
-def test_a_terminal_without_unicode(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+def test_terminal_without_unicode(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     options = [str(noisy), "-o", str(tmp_path / "out"), "--model", str(tiny_model_file)]
     for arguments in (["--help"], [*options, "--dry-run"], options):
@@ -328,7 +328,7 @@ def test_enhancing_does_not_import_scipy(noisy: Path, tmp_path: Path, tiny_model
     assert result.stdout.endswith("False\n")
 
 
-def test_models_lists_what_is_bundled() -> None:
+def test_models_lists_the_bundled_models() -> None:
     from dccrn_cli.nn.models import DEFAULT_MODEL, bundled_models, find_model
 
     result = run("models")
@@ -340,7 +340,7 @@ def test_models_lists_what_is_bundled() -> None:
     assert json.loads(run("models", "--json").output)[0]["name"] == DEFAULT_MODEL
 
 
-def test_checkpoint_keeps_the_network(tmp_path: Path) -> None:
+def test_checkpoint_round_trip(tmp_path: Path) -> None:
     config = dataclasses.replace(TINY, complex_norm=True, complex_rnn=True, mask="E")
     model = lively(config)
     x = speechlike(5000).T
@@ -356,7 +356,7 @@ def test_checkpoint_keeps_the_network(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
 
 
-def test_killed_run_leaves_no_partial_output_and_goes_on(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_killed_run_leaves_no_partial_output_and_resumes(tmp_path: Path, tiny_model_file: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     for index in range(30):

@@ -12,14 +12,14 @@ COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_no_flag_looks_as_if_it_took_a_value(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_are_shown_without_a_value(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert "<bool>" not in result.output
 
 
-def test_shared_options_say_the_same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_options_have_the_same_help(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     outputs = [CliRunner().invoke(app, [command, "--help"]).output for command in COMMANDS]
     lines = [line for output in outputs for line in output.splitlines() if "--quiet" in line]

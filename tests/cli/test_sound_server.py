@@ -118,7 +118,7 @@ def known(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_played_is_what_enhance_makes(server: dict[str, str], known: Path, tiny_model_file: Path) -> None:
+def test_live_output_equals_enhance(server: dict[str, str], known: Path, tiny_model_file: Path) -> None:
     record = known.with_name("both.wav")
     options = ["--model", str(tiny_model_file), "--record", str(record), "--seconds", "7", "--block", "64"]
     said, loudspeaker = live(server, known, "mic", *options)
@@ -140,7 +140,7 @@ def test_what_is_played_is_what_enhance_makes(server: dict[str, str], known: Pat
     assert np.median(errors) < 1e-6
 
 
-def test_stated_latency_is_the_measured_one(server: dict[str, str], tmp_path: Path, tiny_model_file: Path) -> None:
+def test_stated_latency_equals_measured_latency(server: dict[str, str], tmp_path: Path, tiny_model_file: Path) -> None:
     noise = tmp_path / "noise.wav"  # white, so that each piece is like itself alone
     soundfile.write(noise, 0.1 * np.random.default_rng(0).standard_normal(3 * RATE), RATE, subtype="FLOAT")
     options = ["--model", str(tiny_model_file), "--mix", "0", "--seconds", "6", "--block", "64"]

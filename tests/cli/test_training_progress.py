@@ -20,7 +20,7 @@ def states() -> list[Progress]:
     return [Progress(step=100 + n, loss=2.5 / n, figures=FIGURES if n == 2 else None, **common) for n in (1, 2, 3)]
 
 
-def test_the_bar_of_a_terminal() -> None:
+def test_progress_bar_on_a_terminal() -> None:
     screen = io.StringIO()
     lines: list[str] = []
     console = Console(file=screen, force_terminal=True, width=200)
@@ -33,7 +33,7 @@ def test_the_bar_of_a_terminal() -> None:
         assert part in drawn, part
 
 
-def test_lines_in_a_log_come_at_times(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_lines_appear_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("dccrn_cli.cli.training_progress.time.monotonic", lambda: now)
     lines: list[str] = []

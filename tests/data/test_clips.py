@@ -29,7 +29,7 @@ def put(path: Path, seed: int = 0, gain: float = 1.0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("told", [0, 2**36 - 1])
-def test_a_flac_that_tells_no_length_or_a_wrong_one(tmp_path: Path, told: int) -> None:
+def test_flac_with_unknown_or_wrong_length(tmp_path: Path, told: int) -> None:
     wanted = put(tmp_path / "a.flac")
     content = bytearray((tmp_path / "a.flac").read_bytes())
     content[21] = content[21] & 0xF0 | told >> 32
@@ -40,7 +40,7 @@ def test_a_flac_that_tells_no_length_or_a_wrong_one(tmp_path: Path, told: int) -
     assert "unreadable" not in {one.kind for one in check_clips([clip], []).findings}
 
 
-def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "a" / "1.wav")
     put(tmp_path / "b" / "2.wav")
     scandir = os.scandir
@@ -61,7 +61,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
     assert [path.name for path, _ in plan.unusable] == ["b"]
 
 
-def test_what_is_no_audio_is_named_without_the_library_s_words(tmp_path: Path) -> None:
+def test_error_for_non_audio_hides_library_wording(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"text")
     with pytest.raises(DataError, match=r"a\.wav: cannot be read as audio") as caught:
         find_clips([tmp_path])[0].read()
@@ -78,7 +78,7 @@ def test_samples_beyond_full_scale_are_not_clipped(tmp_path: Path) -> None:
     np.testing.assert_allclose(pair.noisy, 2 * pair.clean, rtol=1e-5)
 
 
-def test_linked_folders_are_entered_once(tmp_path: Path) -> None:
+def test_linked_folders_are_visited_once(tmp_path: Path) -> None:
     put(tmp_path / "there" / "a.wav")
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "link").symlink_to(tmp_path / "there")
@@ -86,7 +86,7 @@ def test_linked_folders_are_entered_once(tmp_path: Path) -> None:
     assert [clip.name for clip in find_clips([tmp_path / "here"])] == ["link/a.wav"]
 
 
-def test_both_sides_of_a_split_are_filled(tmp_path: Path) -> None:
+def test_both_parts_of_a_split_are_non_empty(tmp_path: Path) -> None:
     for index in range(40):
         put(tmp_path / f"{index:02}.wav", index)
     clips = find_clips([tmp_path])
@@ -100,7 +100,7 @@ def test_both_sides_of_a_split_are_filled(tmp_path: Path) -> None:
         set_aside(clips[:1], 0.1, "noise")
 
 
-def test_what_is_held_out_can_be_used_and_is_not_trained_on(tmp_path: Path) -> None:
+def test_held_out_clips_are_usable_and_not_trained_on(tmp_path: Path) -> None:
     for index in range(10):
         put(tmp_path / "all" / f"{index}.wav", index)
     _, (first, second, *_) = set_aside(find_clips([tmp_path / "all"]), 0.3, "noise")

@@ -61,7 +61,7 @@ def kinds(report: DataReport, severity: str) -> set[tuple[str, str]]:
     return {(one.role, one.kind) for one in report.findings if one.severity == severity}
 
 
-def test_sound_data_passes(sound: Path) -> None:
+def test_valid_data_pass(sound: Path) -> None:
     told: list[tuple[int, int]] = []
     report = check_clips(
         clips(sound / "speech"), clips(sound / "noise"), on_progress=lambda done, of: told.append((done, of))
@@ -89,7 +89,7 @@ FAULTS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_one_bad_file_is_named(kind: str, sound: Path, tmp_path: Path) -> None:
+def test_single_bad_file_is_named(kind: str, sound: Path, tmp_path: Path) -> None:
     """A warning, since training can continue with or without it."""
     FAULTS[kind](tmp_path / "bad.wav")
     report = check_clips(clips(sound / "speech", tmp_path), clips(sound / "noise"))
@@ -114,7 +114,7 @@ def test_nothing_but_bad_files_is_an_error(kind: str, expected: str, count: int,
     assert not report.findings[0].name
 
 
-def test_noise_given_as_clean_stands_out(sound: Path) -> None:
+def test_noise_given_as_clean_speech_is_detected(sound: Path) -> None:
     report = check_clips(clips(sound / "noise"), clips(sound / "speech"))
     (error,) = report.errors
     assert "look like noise, not speech" in error.message
@@ -126,14 +126,14 @@ def test_too_little_is_an_error(sound: Path) -> None:
     assert check_clips(one, clips(sound / "noise"), min_seconds=3).errors == ()
 
 
-def test_the_worst_come_first(sound: Path, tmp_path: Path) -> None:
+def test_worst_findings_come_first(sound: Path, tmp_path: Path) -> None:
     for index, gain in enumerate((6, 30, 12)):
         put(tmp_path / f"{index}.wav", np.clip(gain * talk(3, index), -1, 1))
     report = check_clips(clips(sound / "speech", tmp_path), clips(sound / "noise"))
     assert [one.name for one in report.findings if one.kind == "clipped"] == ["1.wav", "2.wav", "0.wav"]
 
 
-def test_duplicates_are_sought_in_all_and_across_roles(sound: Path, tmp_path: Path) -> None:
+def test_duplicates_are_found_within_and_across_roles(sound: Path, tmp_path: Path) -> None:
     put(tmp_path / "a" / "again.wav", talk(3, 7))
     with tarfile.open(tmp_path / "b.tar", "w") as archive:
         archive.add(sound / "speech" / "2.wav", "x/other.wav")
@@ -153,14 +153,14 @@ def test_speech_given_as_noise_is_an_error(sound: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_generated_noises_are_not_like_speech(kind: Callable[..., np.ndarray]) -> None:
+def test_generated_noises_are_not_classified_as_speech(kind: Callable[..., np.ndarray]) -> None:
     logits = [likeness(kind(48_000, np.random.default_rng(seed))).speech_logit for seed in range(12)]
     assert np.mean(np.array(logits) < 0) > 0.6
 
 
 @pytest.mark.parametrize("length", [16_000, 16_001, 48_000, 500_000])
 @pytest.mark.parametrize("gain", [0.0, 1e-4, 1.0])
-def test_likeness_of_any_length_and_level(length: int, gain: float) -> None:
+def test_speech_likeness_at_any_length_and_level(length: int, gain: float) -> None:
     found = likeness((gain * np.resize(talk(3, 0), length)).astype(np.float32))
     assert np.isfinite([found.speech_logit, found.snr_db, found.band_hz]).all()
     if gain == 1:

@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("c.csv", "id, Path\n1, ann/1.wav\n2, ann/two words.wav\n3, bob/3.wav\n4, bob/#4.wav\n"),
     ],
 )
-def test_forms_of_lists(folder: Path, name: str, text: str) -> None:
+def test_list_formats(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(text, encoding="utf-8")
     found = find_clips([folder / name])
     assert [clip.name for clip in found] == NAMES
@@ -43,7 +43,7 @@ def test_forms_of_lists(folder: Path, name: str, text: str) -> None:
     assert all(len(clip.read()) == 160 for clip in found)
 
 
-def test_files_elsewhere_keep_their_whole_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_elsewhere_keep_their_full_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = folder.parent / "elsewhere" / "5.wav"
     (folder / "e.txt").write_text(f"../elsewhere/5.wav\n{other}\n{folder}/ann/1.wav\n")
     monkeypatch.chdir(folder)

@@ -123,7 +123,7 @@ def kill_when(process: subprocess.Popen[bytes], out: Path, files: int, number: i
 @posix
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_stopped_runs_go_on(
+def test_stopped_runs_resume(
     number: signal.Signals, jobs: int, noisy: Path, reference: Path, tmp_path: Path, tiny_model_file: Path
 ) -> None:
     out, report = tmp_path / "out", tmp_path / "report.csv"
@@ -148,7 +148,7 @@ def test_stopped_runs_go_on(
     assert sum(row["status"] == "done" for row in rows) == 12
 
 
-def test_a_file_that_kills_its_process_fails_alone(
+def test_file_that_crashes_its_process_fails_alone(
     tmp_path: Path, tiny_model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = []
@@ -173,7 +173,7 @@ def test_a_file_that_kills_its_process_fails_alone(
     assert len(tree(tmp_path / "out")) == 7
 
 
-def test_two_runs_do_not_write_one_file(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_concurrent_runs_do_not_write_the_same_file(tmp_path: Path, tiny_model_file: Path) -> None:
     soundfile.write(tmp_path / "a.wav", speechlike(8000), 16_000)
     arguments = ("enhance", tmp_path / "a.wav", "-o", tmp_path / "out" / "a.wav", "--model", tiny_model_file)
     with AtomicFile(tmp_path / "out" / "a.wav"):
@@ -189,9 +189,7 @@ def test_two_runs_do_not_write_one_file(tmp_path: Path, tiny_model_file: Path) -
     assert tree(tmp_path / "out") == ["a.wav"]
 
 
-def test_leftovers_of_a_killed_run_with_other_options_are_removed(
-    noisy: Path, tmp_path: Path, tiny_model_file: Path
-) -> None:
+def test_leftovers_of_killed_runs_are_removed(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".dccrn-0123456789abcdef.part").write_bytes(b"half")
     source = noisy / "0" / "00.wav"
@@ -199,7 +197,7 @@ def test_leftovers_of_a_killed_run_with_other_options_are_removed(
     assert tree(tmp_path / "out") == ["00.wav"]
 
 
-def test_a_report_goes_on(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+def test_report_continues_over_runs(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     options = ("--model", tiny_model_file)
     for name in ("r.csv", "r.jsonl"):
         report, out = tmp_path / name, tmp_path / f"out {name}"
@@ -221,7 +219,7 @@ def test_a_report_goes_on(noisy: Path, tmp_path: Path, tiny_model_file: Path) ->
     assert (tmp_path / "mine.csv").read_text() == "a,b\n1,2\n"
 
 
-def test_events_for_programs(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+def test_json_events(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     result = CliRunner().invoke(
         app, ["enhance", str(noisy), "-o", str(tmp_path / "out"), "--model", str(tiny_model_file), "--json"]
     )
@@ -244,7 +242,7 @@ def test_dry_run_writes_nothing(noisy: Path, tmp_path: Path, tiny_model_file: Pa
     assert tree(out) == ["00.wav"]
 
 
-def test_names_and_selection(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+def test_name_patterns_and_selection(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     options = ("--model", tiny_model_file)
 
     def results(*arguments: object) -> list[str]:
@@ -264,7 +262,7 @@ def test_names_and_selection(noisy: Path, tmp_path: Path, tiny_model_file: Path)
     assert results("--input-list", listed) == ["0/00.wav"]
 
 
-def test_names_that_cannot_be_meant(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+def test_invalid_name_patterns(noisy: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     out = tmp_path / "out"
     for arguments in (
         (noisy, "-o", out, "--name", "x{ext}"),  # all in one folder named x
@@ -287,7 +285,7 @@ def test_names_that_cannot_be_meant(noisy: Path, tmp_path: Path, tiny_model_file
     assert not out.exists()
 
 
-def test_beside_the_originals(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_results_beside_the_originals(tmp_path: Path, tiny_model_file: Path) -> None:
     soundfile.write(tmp_path / "a.wav", speechlike(4000), 16_000)
     for _ in range(2):  # the second time, the first result is not an input
         result = run("enhance", tmp_path, "--suffix", "_clean", "--model", tiny_model_file)
@@ -296,7 +294,7 @@ def test_beside_the_originals(tmp_path: Path, tiny_model_file: Path) -> None:
     assert "1 skipped" in result.output
 
 
-def test_form_of_the_results(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_format_of_results(tmp_path: Path, tiny_model_file: Path) -> None:
     with soundfile.SoundFile(tmp_path / "a.wav", "w", 44_100, 2, "PCM_24") as file:
         file.title, file.artist = "Gespräch", "Someone"
         file.write(speechlike(44_100, 44_100, 2))
@@ -313,7 +311,7 @@ def test_form_of_the_results(tmp_path: Path, tiny_model_file: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
-def test_strength(rate: int, tmp_path: Path) -> None:
+def test_attenuation_limit_and_mix(rate: int, tmp_path: Path) -> None:
     x = speechlike(rate * 2 + 3, rate, 2)
     soundfile.write(tmp_path / "a.wav", x, rate, subtype="FLOAT")
     model = silencer(tmp_path / "silencer.safetensors")
@@ -333,7 +331,7 @@ def test_strength(rate: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
-def test_what_was_removed(rate: int, tmp_path: Path, tiny_model_file: Path) -> None:
+def test_noise_output(rate: int, tmp_path: Path, tiny_model_file: Path) -> None:
     x = speechlike(rate * 4 + 1, rate)
     soundfile.write(tmp_path / "a.wav", x, rate, subtype="FLOAT")
     options = ("--noise-out", tmp_path / "noise", "--model", tiny_model_file)
@@ -401,7 +399,7 @@ def test_pipe_usage(tmp_path: Path, tiny_model_file: Path) -> None:
 
 
 @posix
-def test_pipe_to_nowhere(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_pipe_whose_reader_has_gone(tmp_path: Path, tiny_model_file: Path) -> None:
     soundfile.write(tmp_path / "a.wav", speechlike(4000), 16_000)
     closed = shlex.join(command("enhance", tmp_path / "a.wav", "-o", "-", "--model", tiny_model_file)) + " >&-"
     result = subprocess.run(closed, shell=True, capture_output=True)
@@ -412,9 +410,7 @@ def test_pipe_to_nowhere(tmp_path: Path, tiny_model_file: Path) -> None:
 @posix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("output", ["-", "out.wav"])
-def test_a_signal_ends_the_input_of_a_pipe(
-    number: signal.Signals, output: str, tmp_path: Path, tiny_model_file: Path
-) -> None:
+def test_signal_ends_pipe_input(number: signal.Signals, output: str, tmp_path: Path, tiny_model_file: Path) -> None:
     """Everything sent is written, although the sender stays alive without sending more."""
     samples = np.rint(20_000 * speechlike(32_000)[:, 0]).astype("<i2").tobytes()
     target = "-" if output == "-" else tmp_path / output
@@ -521,7 +517,7 @@ def test_no_jobs() -> None:
 
 
 @posix
-def test_a_cluster_that_loses_a_worker(noisy: Path, reference: Path, tmp_path: Path, tiny_model_file: Path) -> None:
+def test_cluster_losing_a_worker(noisy: Path, reference: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     pytest.importorskip("distributed")
     scheduler_file = tmp_path / "scheduler.json"
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}

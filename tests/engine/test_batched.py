@@ -56,7 +56,7 @@ def together(network: DynamicBatching, inputs: Sequence[np.ndarray], cuts: Seque
 
 
 @pytest.mark.parametrize("variant", VARIANTS | MORE)
-def test_company_changes_nothing(variant: str, rng: np.random.Generator) -> None:
+def test_batched_result_equals_single_result(variant: str, rng: np.random.Generator) -> None:
     model = lively((VARIANTS | MORE)[variant])
     inputs = signals(rng, 9)
     alone = Enhancer(model, precision="fp32")
@@ -70,7 +70,7 @@ def test_company_changes_nothing(variant: str, rng: np.random.Generator) -> None
 
 
 @pytest.mark.parametrize("variant", VARIANTS | MORE)
-def test_any_pieces_at_once(variant: str) -> None:
+def test_any_block_sizes_in_a_batch(variant: str) -> None:
     """Fresh, running and ending streams of many lengths in one run, in any order."""
     network = StreamingNetwork(lively((VARIANTS | MORE)[variant]), precision="fp32")
     bins = network.config.n_fft // 2 + 1
@@ -100,7 +100,7 @@ def test_any_pieces_at_once(variant: str) -> None:
             torch.testing.assert_close(state, alone_state, atol=1e-4, rtol=1e-4)
 
 
-def test_what_stands_after_the_end_does_not_matter() -> None:
+def test_samples_after_the_end_are_ignored() -> None:
     network = StreamingNetwork(lively(TINY), precision="fp32")
     x = torch.randn(1, 2, TINY.bins + 1, 20)
     noisy = x.clone()
@@ -110,7 +110,7 @@ def test_what_stands_after_the_end_does_not_matter() -> None:
     torch.testing.assert_close(estimates[0][..., seen], estimates[1][..., seen], atol=0, rtol=0)
 
 
-def test_streams_do_run_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_run_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = count_pieces(monkeypatch)
     with batching(lively(TINY)) as network:
         together(network, [speechlike(16_000)] * 8, [[2000] * 8] * 8)
@@ -132,7 +132,7 @@ def count_pieces(monkeypatch: pytest.MonkeyPatch, most: int = 99, error: type[Ex
     return sizes
 
 
-def test_too_little_memory_makes_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_low_memory_reduces_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = lively(TINY), speechlike(16_000)
     expected = Enhancer(model, precision="fp32")(x)
     sizes = count_pieces(monkeypatch, 1, torch.OutOfMemoryError)
@@ -145,7 +145,7 @@ def test_too_little_memory_makes_smaller_batches(monkeypatch: pytest.MonkeyPatch
             Enhancer(network)(x)
 
 
-def test_errors_reach_those_in_the_batch_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_affect_only_their_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = lively(TINY), speechlike(8000)
     expected = Enhancer(model, precision="fp32")(x)
     with batching(model) as network:
@@ -159,7 +159,7 @@ def test_errors_reach_those_in_the_batch_and_the_rest_goes_on(monkeypatch: pytes
         np.testing.assert_allclose(enhancer(x), expected, atol=TOLERANCE)
 
 
-def test_nobody_waits_for_a_closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_network_releases_waiting_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     entered, go = threading.Event(), threading.Event()
     advance = StreamingNetwork.advance
 
@@ -190,7 +190,7 @@ def test_nobody_waits_for_a_closed_network(monkeypatch: pytest.MonkeyPatch) -> N
     network.close()
 
 
-def test_streams_left_in_the_middle_hold_nobody_up() -> None:
+def test_abandoned_streams_do_not_block_others() -> None:
     with batching(lively(TINY)) as network:
         left = Enhancer(network)
         left.process(speechlike(4000))

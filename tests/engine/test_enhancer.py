@@ -68,7 +68,7 @@ def test_blocks_of_one_sample() -> None:
 @pytest.mark.parametrize("sample_rate", [8000, 16_000, 22_050, 44_100, 48_000])
 @given(data=st.data())
 @settings(max_examples=4, deadline=None)
-def test_any_cut_at_any_rate(sample_rate: int, channels: int, high_band: HighBand, data: st.DataObject) -> None:
+def test_any_blocks_at_any_rate(sample_rate: int, channels: int, high_band: HighBand, data: st.DataObject) -> None:
     frames = data.draw(st.integers(1, sample_rate))
     x = speechlike(frames, sample_rate, channels, seed=frames)
     enhancer = Enhancer(lively(TINY), sample_rate, high_band, precision="fp32")
@@ -104,7 +104,7 @@ def test_latency_bounds_the_lag(sample_rate: int) -> None:
 @pytest.mark.parametrize(
     "rates", [(44_100, 16_000), (8000, 16_000), (16_000, 2000), (2000, 16_000), (16_000, 192_000), (11_025, 16_000)]
 )
-def test_resampler_keeps_back_little(rates: tuple[int, int]) -> None:
+def test_resampler_delay_is_small(rates: tuple[int, int]) -> None:
     resampler = Resampler(*rates, 1)
     received = emitted = 0
     for _ in range(300):
@@ -158,7 +158,7 @@ def test_silence_after_speech_becomes_silent() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_bad_samples_are_refused_with_their_time(value: float) -> None:
+def test_non_finite_samples_are_rejected_with_their_time(value: float) -> None:
     x = speechlike(48_000)
     x[24_000] = value
     enhancer = Enhancer(lively(TINY), precision="fp32")
@@ -187,7 +187,7 @@ def test_empty_signals() -> None:
     assert enhancer.flush().shape == (0,)
 
 
-def test_memory_of_the_stream_is_bounded() -> None:
+def test_stream_memory_is_bounded() -> None:
     core = SpectralEnhancer(StreamingNetwork(lively(TINY), precision="fp32"))
     sizes = []
     for _ in range(6):
@@ -198,7 +198,7 @@ def test_memory_of_the_stream_is_bounded() -> None:
     assert max(sizes[1:]) - min(sizes[1:]) < 4 * TINY.hop_length
 
 
-def test_wrong_arguments_are_said() -> None:
+def test_invalid_arguments_are_reported() -> None:
     enhancer = Enhancer(lively(TINY), precision="fp32")
     with pytest.raises(OptionError, match="floating point"):
         enhancer(np.zeros(10, np.int64))
@@ -213,7 +213,7 @@ def test_wrong_arguments_are_said() -> None:
         Enhancer("no-such-model")
 
 
-def test_many_channels_take_bounded_memory_and_none_hears_another(tiny_model: DCCRN) -> None:
+def test_many_channels_are_independent_in_bounded_memory(tiny_model: DCCRN) -> None:
     signal = np.concatenate([speechlike(4000, seed=seed) for seed in range(20)], axis=1)
     got = Enhancer(tiny_model)(signal, axis=0)
     assert got.shape == signal.shape
@@ -229,7 +229,7 @@ def test_many_channels_take_bounded_memory_and_none_hears_another(tiny_model: DC
     assert sum(stages) >= 20
 
 
-def test_linked_channels_keep_sounds_where_they_are(tiny_model: DCCRN) -> None:
+def test_linked_channels_preserve_panning(tiny_model: DCCRN) -> None:
     """Each bin of all channels gets one gain, so what is common to the channels keeps its ratio between them."""
     shared = speechlike(16_000)
     panned = np.concatenate([shared, 0.6 * shared], axis=1)

@@ -66,7 +66,7 @@ BLOCKS = [(name, 1 + place % 4) for place, name in enumerate(VARIANTS)] + [("lst
 
 
 @pytest.mark.parametrize(("name", "hops"), BLOCKS)
-def test_every_network_equals_the_engine(name: str, hops: int, tmp_path: Path) -> None:
+def test_exported_networks_equal_the_engine(name: str, hops: int, tmp_path: Path) -> None:
     """All samples and gains, for signals that end anywhere in a block or hop."""
     model = lively(VARIANTS[name])
     hop = model.config.hop_length
@@ -80,7 +80,7 @@ def test_every_network_equals_the_engine(name: str, hops: int, tmp_path: Path) -
             np.testing.assert_allclose(got, expected, atol=TOLERANCE / 10, err_msg=f"{length} samples")
 
 
-def test_presets_cover_all_that_a_graph_may_hold() -> None:
+def test_presets_cover_all_graph_operations() -> None:
     """An LSTM with look-ahead, complex and bidirectional LSTMs, both targets, clamped or not."""
     assert set(VARIANTS) >= set(PRESETS)
     configs = VARIANTS.values()
@@ -125,13 +125,13 @@ def test_default_block_and_metadata(tmp_path: Path) -> None:
     assert OnnxNetwork(file).metadata.config == TINY
 
 
-def test_files_tell_nothing_of_the_machine_that_wrote_them(tiny_onnx: Path) -> None:
+def test_exported_files_contain_no_local_paths(tiny_onnx: Path) -> None:
     content = tiny_onnx.read_bytes()
     assert str(Path(__file__).parents[2]).encode() not in content
     assert sys.prefix.encode() not in content
 
 
-def test_latency_is_what_is_claimed(tmp_path: Path) -> None:
+def test_latency_is_as_stated(tmp_path: Path) -> None:
     """A change of the input affects the output no earlier than the latency, and within less than a hop of it."""
     config = dataclasses.replace(SMALL_PRESETS["dccrn"], clamp=False)
     model = lively(config)
@@ -177,7 +177,7 @@ def test_enhancers_share_an_exported_model(tiny_onnx: Path) -> None:
     assert Enhancer(network)(x[:0]).shape == (0,)
 
 
-def test_length_may_stay_unknown_until_the_block_with_the_end(tiny_onnx: Path) -> None:
+def test_length_may_be_unknown_until_the_last_block(tiny_onnx: Path) -> None:
     network = OnnxNetwork(tiny_onnx)
     block, length = network.metadata.block, 5 * network.metadata.block - 100
     x = np.pad(speechlike(length)[:, 0], (0, 3 * block))
@@ -192,7 +192,7 @@ def test_length_may_stay_unknown_until_the_block_with_the_end(tiny_onnx: Path) -
     np.testing.assert_array_equal(results[0], results[1])
 
 
-def test_the_example_runs_without_torch(tiny_onnx: Path, tiny_model_file: Path, tmp_path: Path) -> None:
+def test_example_runs_without_torch(tiny_onnx: Path, tiny_model_file: Path, tmp_path: Path) -> None:
     assert len(EXAMPLE.read_text().splitlines()) <= 40
     for length in (20_001, 100):
         x = speechlike(length)[:, 0]
@@ -246,7 +246,7 @@ def test_exported_models_run_on_the_cpu(tiny_onnx: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model"])
-def test_the_name_does_not_matter(name: str, tiny_onnx: Path, tiny_model_file: Path, tmp_path: Path) -> None:
+def test_exported_model_needs_no_suffix(name: str, tiny_onnx: Path, tiny_model_file: Path, tmp_path: Path) -> None:
     x = speechlike(3000)[:, 0]
     (tmp_path / name).write_bytes(tiny_model_file.read_bytes())
     assert not is_onnx(tmp_path / name)

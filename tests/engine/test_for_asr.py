@@ -19,7 +19,7 @@ RATE = 16_000
 SHARE = 10 ** (-12 / 20)
 
 
-def test_the_stated_share_stays_in_pauses(tmp_path: Path) -> None:
+def test_stated_share_of_noise_stays_in_pauses(tmp_path: Path) -> None:
     source, target = tmp_path / "a.wav", tmp_path / "b.wav"
     noise = 0.03 * np.random.default_rng(0).standard_normal(4 * RATE)
     soundfile.write(source, noise, RATE, subtype="FLOAT")
@@ -34,7 +34,7 @@ def test_the_stated_share_stays_in_pauses(tmp_path: Path) -> None:
     assert result.noise_kept_db == pytest.approx(-12.0, abs=0.5)
 
 
-def test_the_share_is_measured_in_pauses_only() -> None:
+def test_share_is_measured_only_in_pauses() -> None:
     rng = np.random.default_rng(1)
     original = 0.1 * rng.standard_normal((RATE, 2)).astype(np.float32)
     speech = np.zeros((RATE, 1), np.float32)
@@ -52,7 +52,7 @@ def test_the_share_is_measured_in_pauses_only() -> None:
     assert PauseMeter(RATE, 1, 0.25).noise_kept_db is None
 
 
-def test_another_limit_may_be_given_and_the_report_has_the_share(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_explicit_limit_and_share_in_the_report(tmp_path: Path, tiny_model_file: Path) -> None:
     source, limited, plain = (tmp_path / name for name in ("a.wav", "b.wav", "c.wav"))
     soundfile.write(source, 0.1 * speechlike(RATE), RATE)
     model = ["--model", str(tiny_model_file), "--attenuation-limit", "6"]

@@ -96,7 +96,7 @@ def undisturbed(noisy: Path, tiny_model_file: Path, tmp_path_factory: pytest.Tem
         ("on a GPU", 2),
     ],
 )
-def test_a_kill_costs_no_row(
+def test_no_row_is_lost_by_a_kill(
     at: str, jobs: int, noisy: Path, undisturbed: list[dict[str, Any]], tmp_path: Path, tiny_model_file: Path
 ) -> None:
     program, out, report = tmp_path / "killed.py", tmp_path / "out", tmp_path / "r.jsonl"
@@ -123,7 +123,7 @@ def test_a_kill_costs_no_row(
     assert not leftovers(report)
 
 
-def test_a_report_that_could_not_be_written_is_completed_by_the_next_run(
+def test_next_run_completes_an_unwritable_report(
     noisy: Path,
     undisturbed: list[dict[str, Any]],
     tmp_path: Path,
@@ -149,7 +149,7 @@ def test_a_report_that_could_not_be_written_is_completed_by_the_next_run(
 
 
 @pytest.mark.parametrize("planted", ["a file", "a link", "a full folder"])
-def test_without_a_journal_everything_is_done(
+def test_without_a_journal_all_files_are_processed(
     planted: str, noisy: Path, undisturbed: list[dict[str, Any]], tmp_path: Path, tiny_model_file: Path
 ) -> None:
     report, foreign = tmp_path / "r.jsonl", tmp_path / "foreign"
@@ -183,7 +183,7 @@ def statuses(report: Path) -> dict[str, str]:
     return {row["target"]: row["status"] for row in rows(report)}
 
 
-def test_a_stopped_run_takes_what_its_workers_have_finished(tmp_path: Path) -> None:
+def test_stopped_run_keeps_finished_work_of_its_workers(tmp_path: Path) -> None:
     first, second = done(tmp_path, "a.wav"), done(tmp_path, "b.wav", source="b.wav")
     report = tmp_path / "r.jsonl"
     with BatchReport(report, [job_of(first), job_of(second)], []) as table:
@@ -195,7 +195,7 @@ def test_a_stopped_run_takes_what_its_workers_have_finished(tmp_path: Path) -> N
     assert not leftovers(report)
 
 
-def test_only_the_noted_file_has_the_noted_row(tmp_path: Path) -> None:
+def test_journal_row_applies_only_to_its_file(tmp_path: Path) -> None:
     result, report = done(tmp_path), tmp_path / "r.jsonl"
     skipped = FileResult(result.source, result.target, "skipped", EXISTS)
 
@@ -237,7 +237,7 @@ def test_only_the_noted_file_has_the_noted_row(tmp_path: Path) -> None:
         assert not leftovers(report)
 
 
-def test_files_that_a_later_run_leaves_out_keep_their_row(tmp_path: Path) -> None:
+def test_files_outside_a_later_run_keep_their_row(tmp_path: Path) -> None:
     result, other, report = done(tmp_path), done(tmp_path, "b.wav", source="b.wav"), tmp_path / "r.jsonl"
     note = Journal(report).note_of(result.target)
     assert note is not None
@@ -248,7 +248,7 @@ def test_files_that_a_later_run_leaves_out_keep_their_row(tmp_path: Path) -> Non
     assert not leftovers(report)
 
 
-def test_tracks_of_one_source_have_a_row_each(tmp_path: Path) -> None:
+def test_each_track_has_its_own_row(tmp_path: Path) -> None:
     first, second = (done(tmp_path, f"a.track{n}.flac", float(n), "a.mp4") for n in (1, 2))
     report = tmp_path / "r.jsonl"
     with BatchReport(report, [job_of(first), job_of(second)], []) as table:

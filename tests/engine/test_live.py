@@ -49,7 +49,7 @@ def play(pipe: LivePipe, signal: np.ndarray, step: int = BLOCK // 2) -> np.ndarr
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (48_000, 2)])
-def test_the_result_is_that_of_a_file_at_the_stated_delay(tiny_model_file: Path, rate: int, channels: int) -> None:
+def test_live_result_equals_file_result_at_the_stated_delay(tiny_model_file: Path, rate: int, channels: int) -> None:
     signal = speechlike(rate * 2, rate, channels).reshape(-1, channels)
     enhancer = Enhancer(tiny_model_file, rate, low_latency=True)
     with LivePipe(enhancer, channels, BLOCK) as pipe:
@@ -61,7 +61,7 @@ def test_the_result_is_that_of_a_file_at_the_stated_delay(tiny_model_file: Path,
     np.testing.assert_allclose(played[pipe.delay :], whole[: len(signal) - pipe.delay], atol=2e-6)
 
 
-def test_the_short_filters_give_what_the_long_ones_give(tiny_model_file: Path) -> None:
+def test_short_resampling_filters_agree_with_long_ones(tiny_model_file: Path) -> None:
     signal = speechlike(96_000, 48_000)
     short, long = Enhancer(tiny_model_file, 48_000, low_latency=True), Enhancer(tiny_model_file, 48_000)
     assert long.latency - short.latency > 48 * 50
@@ -69,7 +69,7 @@ def test_the_short_filters_give_what_the_long_ones_give(tiny_model_file: Path) -
     assert error < 1e-4
 
 
-def test_a_late_network_costs_silence_and_no_delay(tiny_model_file: Path) -> None:
+def test_late_network_gives_silence_without_added_delay(tiny_model_file: Path) -> None:
     signal = speechlike(40 * BLOCK, RATE).reshape(-1, 1)
     enhancer = Slow(tiny_model_file, RATE)
     enhancer.gate = threading.Event()
@@ -88,7 +88,7 @@ def test_a_late_network_costs_silence_and_no_delay(tiny_model_file: Path) -> Non
     np.testing.assert_allclose(played[half:], whole[half - pipe.delay : len(signal) - pipe.delay], atol=2e-6)
 
 
-def test_bypass_plays_the_original_with_the_same_delay(tiny_model_file: Path) -> None:
+def test_bypass_has_the_same_delay(tiny_model_file: Path) -> None:
     signal = speechlike(RATE, RATE).reshape(-1, 1) * 0.5
     with LivePipe(Enhancer(tiny_model_file, RATE), 1, BLOCK) as pipe:
         pipe.bypass = True
@@ -97,14 +97,14 @@ def test_bypass_plays_the_original_with_the_same_delay(tiny_model_file: Path) ->
     assert np.abs(np.diff(played[:, 0])).max() <= 2 * np.abs(np.diff(signal[:, 0])).max()
 
 
-def test_an_error_of_the_network_is_kept(tiny_model_file: Path) -> None:
+def test_network_error_is_raised(tiny_model_file: Path) -> None:
     bad = np.full((BLOCK, 1), np.nan, np.float32)
     with LivePipe(Enhancer(tiny_model_file, RATE), 1, BLOCK) as pipe:
         pipe.exchange(bad, np.zeros_like(bad))
     assert "NaN" in str(pipe.error)
 
 
-def test_recording_has_both_sides_aligned_and_whole(tiny_model_file: Path, tmp_path: Path) -> None:
+def test_recording_is_aligned_and_complete(tiny_model_file: Path, tmp_path: Path) -> None:
     signal = speechlike(20_000, RATE).reshape(-1, 1) * 0.5
     path = tmp_path / "both.wav"
     with (
@@ -121,13 +121,13 @@ def test_recording_has_both_sides_aligned_and_whole(tiny_model_file: Path, tmp_p
         Recording(path, RATE, 1)
 
 
-def test_no_sound_leaves_no_recording(tmp_path: Path) -> None:
+def test_no_input_leaves_no_recording(tmp_path: Path) -> None:
     with Recording(tmp_path / "both.flac", RATE, 1):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_that_cannot_keep_up_is_refused_with_the_next_smaller_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_slow_model_is_rejected_with_a_suggestion(monkeypatch: pytest.MonkeyPatch) -> None:
     loads = {"dccrn": 0.9, "dccrn-small": 0.5}
 
     def build(name: str) -> Any:
@@ -149,7 +149,7 @@ def test_a_model_that_cannot_keep_up_is_refused_with_the_next_smaller_one(monkey
             choose_model(wanted, build, 1, BLOCK)
 
 
-def test_load_is_measured_and_nothing_of_it_stays(tiny_model_file: Path) -> None:
+def test_load_measurement_leaves_no_state(tiny_model_file: Path) -> None:
     enhancer = Enhancer(tiny_model_file, RATE)
     assert 0.0 < measure_load(enhancer, 1, BLOCK) < 20.0
     signal = speechlike(8000)

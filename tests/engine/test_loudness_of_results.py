@@ -39,12 +39,12 @@ def test_true_peak_lies_between_samples(phase: float, amplitude: float) -> None:
     assert blocks.finish() == pytest.approx(peak_dbtp(audio, rate), abs=1e-4)
 
 
-def test_silence_has_no_peak() -> None:
+def test_silence_has_no_true_peak() -> None:
     assert peak_dbtp(np.zeros((100, 2), np.float32), 8000) == -np.inf
 
 
 @pytest.mark.parametrize("gain_db", [-30.0, 12.0])
-def test_a_gain_is_foretold(gain_db: float) -> None:
+def test_required_gain_is_predicted(gain_db: float) -> None:
     audio = speechlike(48_000) * np.geomspace(1e-4, 0.3, 48_000)[:, None]
     meter = LoudnessMeter(16_000, 1)
     meter.process(audio)
@@ -52,7 +52,7 @@ def test_a_gain_is_foretold(gain_db: float) -> None:
 
 
 @pytest.mark.parametrize(("rate", "channels", "subtype"), [(16_000, 1, "PCM_16"), (44_100, 2, "FLOAT")])
-def test_the_result_has_the_loudness(
+def test_result_has_the_requested_loudness(
     tmp_path: Path, tiny_model_file: Path, rate: int, channels: int, subtype: str
 ) -> None:
     source, target, plain = (tmp_path / name for name in ("a.wav", "b.wav", "c.wav"))
@@ -71,7 +71,7 @@ def test_the_result_has_the_loudness(
     assert {path.name for path in tmp_path.iterdir()} == {"a.wav", "b.wav", "c.wav"}
 
 
-def test_the_true_peak_limits_the_gain_and_that_is_said(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_true_peak_limit_is_applied_and_reported(tmp_path: Path, tiny_model_file: Path) -> None:
     source, target = tmp_path / "a.wav", tmp_path / "b.wav"
     audio = 0.01 * speechlike(64_000)
     audio[30_000:30_004] = 0.8
@@ -85,7 +85,7 @@ def test_the_true_peak_limits_the_gain_and_that_is_said(tmp_path: Path, tiny_mod
     assert f"{integrated_loudness(got, 16_000):.1f} LUFS" in result.notes[0]
 
 
-def test_keep_holds_the_loudness_of_the_original(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_keep_preserves_the_original_loudness(tmp_path: Path, tiny_model_file: Path) -> None:
     source, target = tmp_path / "a.flac", tmp_path / "b.flac"
     soundfile.write(source, 0.05 * speechlike(64_000), 16_000)
     result = enhance(source, target, model=str(tiny_model_file), loudness="keep")
@@ -95,7 +95,7 @@ def test_keep_holds_the_loudness_of_the_original(tmp_path: Path, tiny_model_file
 
 
 @pytest.mark.parametrize("wanted", [-16.0, "keep"])
-def test_silence_stays_and_is_said(tmp_path: Path, tiny_model_file: Path, wanted: float | str) -> None:
+def test_silence_is_unchanged_and_reported(tmp_path: Path, tiny_model_file: Path, wanted: float | str) -> None:
     source, target = tmp_path / "a.wav", tmp_path / "b.wav"
     soundfile.write(source, np.zeros(20_000), 16_000)
     result = enhance(source, target, model=str(tiny_model_file), loudness=wanted)
@@ -104,7 +104,7 @@ def test_silence_stays_and_is_said(tmp_path: Path, tiny_model_file: Path, wanted
     assert (result.output_lufs, result.gain_db) == (None, 0.0)
 
 
-def test_what_was_removed_comes_without_the_gain(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_noise_output_has_no_gain(tmp_path: Path, tiny_model_file: Path) -> None:
     source = tmp_path / "a.wav"
     soundfile.write(source, 0.05 * speechlike(32_000), 16_000, subtype="FLOAT")
     for name, options in (("plain", []), ("loud", ["--loudness", "-20"])):
@@ -133,7 +133,7 @@ def test_batches_resume_to_the_same_bytes_and_report(tmp_path: Path, tiny_model_
     assert all(row["gain_db"] and row["input_lufs"] and row["true_peak_dbtp"] <= -1.0 for row in rows)
 
 
-def test_pipes_and_nonsense_are_refused(tmp_path: Path) -> None:
+def test_pipes_and_invalid_values_are_rejected(tmp_path: Path) -> None:
     for command, why in (
         (["-", "--loudness", "-16"], "--loudness cannot be used with standard input or output"),
         (["a.wav", "-o", "b.wav", "--loudness", "loud"], "level in LUFS"),

@@ -56,7 +56,7 @@ def test_any_blocks_equal_the_whole_signal(name: str, precision: Precision, rng:
 
 
 @pytest.mark.parametrize("name", SMALL_PRESETS)
-def test_latency_is_what_is_claimed(name: str) -> None:
+def test_latency_is_as_stated(name: str) -> None:
     """A change in the input first affects a sample `latency` before it, to within a hop."""
     config = dataclasses.replace(SMALL_PRESETS[name], clamp=False)
     model = lively(config)
@@ -73,7 +73,7 @@ def test_latency_is_what_is_claimed(name: str) -> None:
     assert enhancer.latency - config.hop_length / 4 < max(reach) <= enhancer.latency
 
 
-def test_live_presets_are_quick() -> None:
+def test_live_presets_have_low_latency() -> None:
     """The latency is at most 96 ms for the default model and 40 ms for the live one."""
     assert PRESETS["dccrn"].latency_samples <= 0.096 * 16_000
     assert PRESETS["dccrn-live"].latency_samples <= 0.040 * 16_000
@@ -89,7 +89,7 @@ def test_precisions_by_name() -> None:
         Enhancer(lively(TINY), precision="fp16")  # type: ignore[arg-type]
 
 
-def test_names_of_tensors_in_earlier_files(tmp_path: Path) -> None:
+def test_tensor_names_of_earlier_files(tmp_path: Path) -> None:
     model = lively(TINY)
     earlier = {}
     for name, tensor in model.state_dict().items():

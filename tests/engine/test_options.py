@@ -29,7 +29,7 @@ def run(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_a_name_of_another_container_is_refused(wav: Path, tiny_model_file: Path) -> None:
+def test_suffix_of_another_container_is_rejected(wav: Path, tiny_model_file: Path) -> None:
     out = wav.with_name("out")
     for arguments in (
         ("-o", wav.with_name("b.wav"), "--format", "flac"),
@@ -52,7 +52,7 @@ def test_a_name_of_another_container_is_refused(wav: Path, tiny_model_file: Path
         ("--format", "flac"), ("--overwrite",), ("--rate", 8000), ("--channels", 2),
     ],
 )  # fmt: skip
-def test_standard_output_refuses_what_it_would_drop(
+def test_standard_output_rejects_options_without_effect(
     wav: Path, tiny_model_file: Path, arguments: tuple[object, ...]
 ) -> None:
     result = run("enhance", wav, "-o", "-", *arguments, "--model", tiny_model_file)
@@ -60,7 +60,7 @@ def test_standard_output_refuses_what_it_would_drop(
     assert str(arguments[0]).replace("-j", "--jobs") in result.stderr
 
 
-def test_a_scheduler_without_dask_and_raw_without_pipe(wav: Path, tiny_model_file: Path) -> None:
+def test_options_that_need_other_options(wav: Path, tiny_model_file: Path) -> None:
     for arguments in (("--scheduler", "tcp://h:1"), ("--rate", 8000), ("--channels", 2)):
         assert run("enhance", wav, "-o", wav.with_name("o"), *arguments, "--model", tiny_model_file).exit_code == 2
 
@@ -80,7 +80,7 @@ def test_invalid_options_in_python(wav: Path, tiny_model_file: Path, change: dic
     assert not wav.with_name("b.wav").exists()
 
 
-def test_threads_are_those_asked_for(wav: Path, tiny_model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requested_threads_are_used(wav: Path, tiny_model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, pump = set(), FileEnhancer.pump
 
     def spy(self: FileEnhancer, *arguments: Any) -> Any:
@@ -110,7 +110,7 @@ def test_models_by_name_and_by_path(tiny_model_file: Path) -> None:
     assert {"available_models", "load_model", "EnhanceOptions"} <= set(dccrn_cli.__all__)
 
 
-def test_auto_takes_cuda_or_the_cpu_and_never_mps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_device_is_cuda_or_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert pick_device("auto").type == "cpu"

@@ -19,7 +19,7 @@ def mixture(snr_db: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("snr_db", [-5, 5, 12])
-def test_a_perfect_network_gives_the_truth(snr_db: float) -> None:
+def test_ideal_network_gives_the_true_snr(snr_db: float) -> None:
     clean, noise = mixture(snr_db)
     meter = BlindSnrMeter()
     for start in range(0, len(clean), 7001):
@@ -33,7 +33,7 @@ def test_a_perfect_network_gives_the_truth(snr_db: float) -> None:
     assert 0.3 < found.speech_share < 0.9
 
 
-def test_steady_sound_that_is_kept_is_noise() -> None:
+def test_steady_sound_counts_as_noise() -> None:
     clean, noise = mixture(5)
     meter = BlindSnrMeter()
     meter.process(clean + noise, clean + noise)  # a network that removes nothing
@@ -42,13 +42,13 @@ def test_steady_sound_that_is_kept_is_noise() -> None:
     assert raw < 12
 
 
-def test_calibration_keeps_the_order() -> None:
+def test_calibration_is_monotonic() -> None:
     values = [calibrated(raw) for raw in np.arange(-30, 80, 0.25)]
     assert all(after >= before for before, after in itertools.pairwise(values))
     assert values[-1] == 60
 
 
-def test_no_speech_no_sound() -> None:
+def test_without_speech_or_sound() -> None:
     meter = BlindSnrMeter()
     meter.process(0.1 * np.ones(32_000, np.float32), np.zeros(32_000, np.float32))
     assert meter.estimate().snr_db is None

@@ -41,7 +41,7 @@ def parts(clean: np.ndarray, noisy: np.ndarray) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize("case", GOLDEN)
-def test_parts_equal_an_independent_implementation(case: tuple[int, float]) -> None:
+def test_components_equal_an_independent_implementation(case: tuple[int, float]) -> None:
     assert parts(*babble(*case)) == pytest.approx(GOLDEN[case], abs=1e-6)
 
 
@@ -60,7 +60,7 @@ def test_composites_are_the_published_regressions(case: tuple[int, float]) -> No
     assert composite_scores(*pair, pesq=quality) == scores
 
 
-def test_clean_is_best_and_noise_alone_is_worst(rng: np.random.Generator) -> None:
+def test_clean_is_best_and_noise_is_worst(rng: np.random.Generator) -> None:
     clean, _ = babble(0, 0.0)
     scores = composite_scores(clean, clean)
     assert (scores.csig, scores.covl) == (5, 5)
@@ -68,7 +68,7 @@ def test_clean_is_best_and_noise_alone_is_worst(rng: np.random.Generator) -> Non
     assert max(composite_scores(clean, rng.standard_normal(len(clean)))) < 2
 
 
-def test_digital_silence_has_figures() -> None:
+def test_digital_silence_is_measurable() -> None:
     clean, noisy = babble(0, 0.01)
     for signal in (clean, noisy):
         signal[5000:15_000] = 0
@@ -77,7 +77,7 @@ def test_digital_silence_has_figures() -> None:
     assert all(np.isfinite(composite_scores(clean, noisy)))
 
 
-def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_result_is_independent_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = babble(1, 0.02)
     whole = parts(*pair)
     monkeypatch.setattr("dccrn_cli.metrics.frames._BLOCK", 7)
@@ -91,7 +91,7 @@ def test_predictors_solve_the_normal_equations(rng: np.random.Generator) -> None
         assert predictor[1:] == pytest.approx(-np.linalg.solve(toeplitz, lags[1:]), abs=1e-9)
 
 
-def test_nearest_peaks_by_walking(rng: np.random.Generator) -> None:
+def test_nearest_peaks_equal_a_plain_search(rng: np.random.Generator) -> None:
     level = rng.integers(0, 6, (50, 25)).astype(float)
     slope = np.diff(level, axis=1)
     for row, (slopes, levels) in enumerate(zip(slope, level, strict=True)):
@@ -108,7 +108,7 @@ def test_nearest_peaks_by_walking(rng: np.random.Generator) -> None:
             assert _nearest_peaks(slope, level)[row, band] == peak
 
 
-def test_what_cannot_be_measured_is_an_error() -> None:
+def test_undefined_measurements_are_errors() -> None:
     clean, noisy = babble(0, 0.1)
     for reference, estimate, rate in (
         (clean, noisy, 8000),

@@ -65,7 +65,7 @@ def bursts(count: int, sample_rate: int = 16_000) -> np.ndarray:
     return rng.standard_normal(len(gate)) * np.where(gate, 0.1, 1e-5)
 
 
-def test_equal_to_the_packages(pair: tuple[np.ndarray, np.ndarray]) -> None:
+def test_values_equal_those_of_the_packages(pair: tuple[np.ndarray, np.ndarray]) -> None:
     clean, noisy = pair
     assert pesq_wb(clean, noisy) == pytest.approx(pesq.pesq(16_000, clean, noisy, "wb"), abs=1e-6)
     assert pesq_nb(clean, noisy) == pytest.approx(pesq.pesq(16_000, clean, noisy, "nb"), abs=1e-6)
@@ -137,7 +137,7 @@ def test_attenuation_in_pauses(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_what_cannot_be_measured_is_an_error(measure: Measure, pair: tuple[np.ndarray, np.ndarray]) -> None:
+def test_undefined_measurements_are_errors(measure: Measure, pair: tuple[np.ndarray, np.ndarray]) -> None:
     clean, noisy = pair
     for reference, estimate in (
         (np.zeros(48_000), noisy),
@@ -181,7 +181,7 @@ def test_too_short() -> None:
         lsd(x[:511], x[:511])
 
 
-def test_a_wrong_rate_is_an_error_and_prints_nothing(
+def test_wrong_rate_is_an_error_without_output(
     pair: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for measure, rate in ((pesq_wb, 8000), (pesq_nb, 44_100), (pesq_raw, 11_025), (csig, 48_000)):
@@ -198,7 +198,7 @@ def test_a_wrong_rate_is_an_error_and_prints_nothing(
         (ValueError("cannot convert float NaN to integer"), "almost silent"),
     ],
 )
-def test_what_pesq_says_becomes_a_reason(
+def test_pesq_errors_become_reasons(
     error: Exception, reason: str, pair: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> float:
@@ -219,7 +219,7 @@ def test_utterances_are_counted(count: int, sample_rate: int) -> None:
     assert count_utterances(bursts(count, sample_rate), sample_rate) == count
 
 
-def test_more_than_pesq_holds_is_refused() -> None:
+def test_signals_too_long_for_pesq_are_rejected() -> None:
     x = bursts(60)
     with pytest.raises(MetricError, match="60 utterances"):
         pesq_wb(x, x)
@@ -248,7 +248,7 @@ def test_rates(own: int, rate: int) -> None:
     assert METRICS["stoi"].rate_for(own) == own
 
 
-def test_a_pair_has_the_figures_of_its_measures(pair: tuple[np.ndarray, np.ndarray]) -> None:
+def test_score_pair_equals_the_single_metrics(pair: tuple[np.ndarray, np.ndarray]) -> None:
     clean, noisy = pair
     values = score_pair(clean, noisy, 16_000, WITHOUT_NETWORK, noisy=noisy)
     assert list(values) == WITHOUT_NETWORK
@@ -298,7 +298,7 @@ def test_reasons(pair: tuple[np.ndarray, np.ndarray], sample_rate: int) -> None:
     assert pickle.loads(pickle.dumps(score)) == score
 
 
-def test_a_reason_names_its_channel(pair: tuple[np.ndarray, np.ndarray]) -> None:
+def test_reason_names_the_channel(pair: tuple[np.ndarray, np.ndarray]) -> None:
     clean, noisy = pair
     stereo = np.stack([clean, 0 * clean], axis=1)
     score = measure_pair(stereo, np.stack([noisy, noisy], axis=1), 16_000)
@@ -306,7 +306,7 @@ def test_a_reason_names_its_channel(pair: tuple[np.ndarray, np.ndarray]) -> None
     assert set(score.reasons.values()) == {"channel 2: the reference is silent"}
 
 
-def test_signals_that_do_not_fit(pair: tuple[np.ndarray, np.ndarray]) -> None:
+def test_signals_of_different_shapes(pair: tuple[np.ndarray, np.ndarray]) -> None:
     clean, noisy = pair
     for reference, estimate in (
         (clean[:-1], noisy),
@@ -361,7 +361,7 @@ def test_dnsmos_windows(network: FakeNetwork, samples: int, starts: list[int]) -
     assert [round(float(window[0]) * 1e6 - 1) for window in network.windows] == [16_000 * s for s in starts]
 
 
-def test_dnsmos_of_a_short_signal_is_of_the_signal_repeated(network: FakeNetwork) -> None:
+def test_dnsmos_repeats_short_signals(network: FakeNetwork) -> None:
     signal = np.arange(1, 50_001) / 1e6
     dnsmos_scores(signal, model="model.onnx")
     assert network.windows[0] == pytest.approx(np.tile(signal, 3)[:144_160])
@@ -369,7 +369,7 @@ def test_dnsmos_of_a_short_signal_is_of_the_signal_repeated(network: FakeNetwork
 
 @pytest.mark.parametrize("samples", [50_000, 144_160, 175_999, 16_000 * 35])
 @pytest.mark.parametrize("size", [777, 16_000, 100_000])
-def test_dnsmos_of_blocks_is_that_of_the_whole(
+def test_dnsmos_is_independent_of_blocks(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, samples: int, size: int
 ) -> None:
     monkeypatch.setattr(dnsmos_module, "load_network", lambda path: None)
@@ -384,7 +384,7 @@ def test_dnsmos_of_blocks_is_that_of_the_whole(
     assert longest <= 10 * 16_000 + size
 
 
-def test_dnsmos_of_nothing(network: FakeNetwork) -> None:
+def test_dnsmos_of_an_empty_signal(network: FakeNetwork) -> None:
     meter = DnsmosMeter("model.onnx")
     meter.process(np.zeros(0))
     with pytest.raises(MetricError, match="silent"):
@@ -402,13 +402,13 @@ def test_dnsmos_needs_no_reference(network: FakeNetwork, rng: np.random.Generato
         dnsmos_scores(rng.standard_normal(8000), 8000)
 
 
-def test_dnsmos_without_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dnsmos_without_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"pip install speechmos.*sig_bak_ovr\.onnx"):
         dnsmos_scores(np.ones(16_000))
 
 
-def test_dnsmos_finds_the_file_of_speechmos(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_dnsmos_finds_the_model_of_speechmos(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "speechmos" / "dnsmos_models").mkdir(parents=True)
     (tmp_path / "speechmos" / "__init__.py").write_text("raise ImportError")
     monkeypatch.syspath_prepend(tmp_path)
@@ -426,7 +426,7 @@ def test_dnsmos_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
         dnsmos_scores(np.ones(16_000), model="any.onnx")
 
 
-def test_dnsmos_refuses_other_files(tmp_path: Path) -> None:
+def test_dnsmos_rejects_other_files(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     with pytest.raises(CheckpointError, match="no such file"):
         dnsmos_scores(np.ones(16_000), model=tmp_path / "none.onnx")
@@ -436,7 +436,7 @@ def test_dnsmos_refuses_other_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gain", [1e-8, 1e-4, 1.0, 1e4])
-def test_ratios_do_not_hang_on_the_level(gain: float) -> None:
+def test_ratios_are_scale_invariant(gain: float) -> None:
     rng = np.random.default_rng(3)
     clean = rng.standard_normal(16_000)
     close, far = clean + 1e-3 * rng.standard_normal(16_000), rng.standard_normal(16_000)
@@ -448,6 +448,6 @@ def test_ratios_do_not_hang_on_the_level(gain: float) -> None:
     assert snr(clean, clean) == si_snr(clean, 3 * clean) == 150.0
 
 
-def test_an_estimate_at_right_angles_is_finite() -> None:
+def test_orthogonal_estimate_is_finite() -> None:
     time = np.arange(16_000) / 16_000
     assert -150.0 <= si_snr(np.sin(2 * np.pi * 100 * time), np.cos(2 * np.pi * 100 * time)) < -120

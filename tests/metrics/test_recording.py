@@ -26,7 +26,7 @@ def noise(seconds: float, rate: int, level: float = 0.1, seed: int = 0) -> np.nd
     return level * np.random.default_rng(seed).standard_normal(round(seconds * rate))
 
 
-def test_blocks_make_no_difference() -> None:
+def test_measurements_are_independent_of_blocks() -> None:
     x = speechlike(48_000, 16_000, 2)
     x[20_000:20_400] = 0
     x[40_000:] = 0.5
@@ -71,7 +71,7 @@ def test_clipping() -> None:
     assert facts(0.01 * np.sign(x), 16_000).clipped_share == 0  # faint
 
 
-def test_dropouts_between_sounds_only() -> None:
+def test_dropouts_only_within_sound() -> None:
     x = noise(3, 16_000)
     x[:4000] = 0
     x[-4000:] = 0
@@ -81,7 +81,7 @@ def test_dropouts_between_sounds_only() -> None:
     assert facts(x, 16_000, 10_100, 50).dropouts == 2
 
 
-def test_faint_pauses_are_no_dropouts() -> None:
+def test_faint_pauses_are_not_dropouts() -> None:
     x = noise(3, 16_000)
     fade = np.clip(np.abs(np.arange(-24_000, 24_000)) / 6000 - 1, 0, 1)
     rounded = np.round(x * fade * 2**15) / 2**15

@@ -47,7 +47,7 @@ def decibels(ratio: float) -> float:
     return float(20 * np.log10(ratio))
 
 
-def test_an_example_is_set_by_seed_and_number(data: Path) -> None:
+def test_example_is_determined_by_seed_and_number(data: Path) -> None:
     one, two = mixer(data, seed=3), mixer(data, seed=3)
     for number in (5, 0, 11):
         for a, b in zip(one.example(number), two.example(number), strict=True):
@@ -56,7 +56,7 @@ def test_an_example_is_set_by_seed_and_number(data: Path) -> None:
     np.testing.assert_array_equal(one.batch(2, 3)[0][1], one.example(7)[0])
 
 
-def test_mixtures_have_the_ratio_and_level_asked_for(data: Path) -> None:
+def test_mixtures_have_the_requested_snr_and_level(data: Path) -> None:
     mixed = mixer(data, **PLAIN | {"snr_db": (5.0, 5.0), "level_db": (-30.0, -30.0)})
     for number in range(12):
         noisy, clean = mixed.example(number)
@@ -82,7 +82,7 @@ def test_every_kind_of_example(kind: str, data: Path) -> None:
         np.testing.assert_array_equal(again.example(number)[0], noisy)
 
 
-def test_noise_alone_leads_in(data: Path) -> None:
+def test_lead_in_is_noise_only(data: Path) -> None:
     """At most half of an example; noise throughout, speech only after the lead-in."""
     options = PLAIN | {"lead_in": 1.0, "seconds": 2.0, "floor_db": (-150.0, -150.0), "snr_db": (0.0, 0.0)}
     leads = []
@@ -128,7 +128,7 @@ def test_speech_has_long_pauses(rng: np.random.Generator) -> None:
     assert max(pauses.inner for pauses in drawn) > 9000
 
 
-def test_examples_of_noise_alone(data: Path) -> None:
+def test_noise_only_examples(data: Path) -> None:
     made = mixer(data, noise_only=1.0, clean=1.0, babble=1.0, talkers=1.0, reverb=0.5)
     for number in range(12):
         noisy, clean = made.example(number)
@@ -136,7 +136,7 @@ def test_examples_of_noise_alone(data: Path) -> None:
         assert rms(clean) < 0.02 * rms(noisy)
 
 
-def test_pairs_to_validate_on_have_speech(data: Path) -> None:
+def test_validation_pairs_contain_speech(data: Path) -> None:
     options = MixingOptions(seconds=0.5, noise_only=1.0, snr_db=(0.0, 0.0))
     made = find_data([data / "speech"], [data / "noise"], None, None, options, 0)
     assert len(made.pairs) == 64
@@ -159,7 +159,7 @@ def test_other_talkers_are_fainter_than_the_target(data: Path) -> None:
     assert decibels(rms(clean) / rms(noisy - clean)) > 40  # no other speaker is left
 
 
-def test_the_target_is_the_loudest_voice_in_babble(data: Path) -> None:
+def test_target_is_the_loudest_voice_in_babble(data: Path) -> None:
     low = PLAIN | {"babble": 1.0, "snr_db": (-20.0, -20.0)}
     for number in range(12):
         noisy, clean = mixer(data, **low).example(number)
@@ -170,14 +170,14 @@ def test_the_target_is_the_loudest_voice_in_babble(data: Path) -> None:
     assert babble_share(MixingOptions(babble=0.2, snr_db=(0.0, 0.0)), 0.0) == pytest.approx(0.2)
 
 
-def test_low_ratios_may_come_more_often(data: Path) -> None:
+def test_low_snr_share(data: Path) -> None:
     options = PLAIN | {"snr_db": (20.0, 21.0), "low_snr": 0.5, "low_snr_db": (-2.0, 2.0)}
     made = [mixer(data, **options).example(number) for number in range(40)]
     low = sum(decibels(active_rms(clean) / rms(noisy - clean)) < 4 for noisy, clean in made)
     assert 8 < low < 32
 
 
-def test_clipping_cuts_the_mixture_and_not_the_target(data: Path) -> None:
+def test_clipping_affects_only_the_mixture(data: Path) -> None:
     options = PLAIN | {"snr_db": (0.0, 0.0), "clipping_db": (6.0, 6.0)}
     for number in range(4):
         noisy, clean = mixer(data, **options).example(number)
@@ -189,7 +189,7 @@ def test_clipping_cuts_the_mixture_and_not_the_target(data: Path) -> None:
 
 
 @pytest.mark.parametrize("measured", [False, True])
-def test_targets_hold_what_they_say_of_a_room(data: Path, tmp_path: Path, measured: bool) -> None:
+def test_targets_keep_the_stated_part_of_the_reverberation(data: Path, tmp_path: Path, measured: bool) -> None:
     """The mixture is the same for all targets; dry and early speech match it in time and level."""
     options = PLAIN | {"reverb": 1.0, "clean": 1.0, "floor_db": (-150.0, -150.0), "seconds": 2.0}
     rooms = None
@@ -220,7 +220,7 @@ def test_targets_hold_what_they_say_of_a_room(data: Path, tmp_path: Path, measur
     assert (1 <= nearest <= 7) == measured  # simulated rooms are used as well
 
 
-def test_speech_and_noise_keep_the_same_share_of_the_band(data: Path) -> None:
+def test_speech_and_noise_have_the_same_bandwidth(data: Path) -> None:
     """Any band limit applies to both."""
     for options in ({"band_limit": 1.0, "codec": 0.0}, {"band_limit": 0.0, "codec": 1.0}):
         made = mixer(data, **PLAIN | options | {"snr_db": (0.0, 0.0)})
@@ -232,7 +232,7 @@ def test_speech_and_noise_keep_the_same_share_of_the_band(data: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: f"{codec.subtype}-{codec.sample_rate}")
-def test_codecs_neither_delay_nor_shift(codec: Codec) -> None:
+def test_codecs_preserve_timing(codec: Codec) -> None:
     x = speechlike(20_011, seed=1)[:, 0]
     for seed in range(3):
         coded = codec.apply(x, np.random.default_rng(seed))
@@ -366,6 +366,6 @@ def test_options_from_a_table() -> None:
         ({"simulated-rooms": 1.5}, "simulated_rooms"),
     ],
 )
-def test_impossible_options_are_named(table: dict[str, object], said: str) -> None:
+def test_invalid_options_are_named(table: dict[str, object], said: str) -> None:
     with pytest.raises(OptionError, match=said):
         MixingOptions.from_table(table)

@@ -45,7 +45,7 @@ def t60_s(response: np.ndarray) -> float:
     return 3 * float(np.argmax(left_db < -25) - np.argmax(left_db < -5)) / SAMPLE_RATE
 
 
-def test_direct_sound_comes_when_and_as_loud_as_it_must(rng: np.random.Generator) -> None:
+def test_direct_sound_has_the_right_delay_and_level(rng: np.random.Generator) -> None:
     for distance_m in (0.5, 1.0, 2.2222, 3.7):
         room = even((40.0, 40.0, 40.0), 0.5)  # distant walls
         scene = Scene(room, np.array([[20 + distance_m, 20.0, 20.0]]), np.array([20.0, 20.0, 20.0]))
@@ -88,7 +88,7 @@ def test_reverberation_time(size_m: tuple[float, float, float], absorption: floa
     assert measured_s == pytest.approx(room.t60_s, rel=0.15)
 
 
-def test_the_tail_goes_on_as_the_images_would(rng: np.random.Generator) -> None:
+def test_noise_tail_continues_the_images(rng: np.random.Generator) -> None:
     scene = Scene(even((3.2, 2.7, 2.5), 0.15), np.array([[1.0, 1.1, 1.3]]), np.array([2.0, 1.7, 1.6]))
     samples = 3200
     (followed,) = impulse_responses(scene, samples, rng, images=200_000)
@@ -101,7 +101,7 @@ def test_the_tail_goes_on_as_the_images_would(rng: np.random.Generator) -> None:
         assert 10 * math.log10(powers[0] / powers[1]) == pytest.approx(0, abs=1.5)
 
 
-def test_energy_decays_and_nothing_comes_before_its_time(rng: np.random.Generator) -> None:
+def test_energy_decays_after_the_arrival(rng: np.random.Generator) -> None:
     for _ in range(4):
         scene = draw_scene(rng, (0.2, 0.6))
         for response, source_m in zip(impulse_responses(scene, 9600, rng), scene.sources_m, strict=True):
@@ -112,13 +112,13 @@ def test_energy_decays_and_nothing_comes_before_its_time(rng: np.random.Generato
             assert (np.diff(blocks) < 0).all()
 
 
-def test_torch_does_the_same(rng: np.random.Generator) -> None:
+def test_torch_agrees_with_numpy(rng: np.random.Generator) -> None:
     scene = draw_scene(rng, (0.3, 0.3))
     there = impulse_responses(scene, 6000, np.random.default_rng(1), device="cpu")
     np.testing.assert_allclose(there, impulse_responses(scene, 6000, np.random.default_rng(1)), atol=3e-4)
 
 
-def test_scenes_are_what_they_should_be(rng: np.random.Generator) -> None:
+def test_drawn_scenes_are_valid(rng: np.random.Generator) -> None:
     scenes = [draw_scene(rng, (0.15, 1.5), sources=3) for _ in range(200)]
     times = np.array([scene.room.t60_s for scene in scenes])
     assert times.min() > 0.149
@@ -133,7 +133,7 @@ def test_scenes_are_what_they_should_be(rng: np.random.Generator) -> None:
         assert 0 < np.min(scene.room.absorption) <= np.max(scene.room.absorption) < 1
 
 
-def test_a_bank_is_set_by_seed_and_index() -> None:
+def test_bank_is_determined_by_seed_and_index() -> None:
     one, two = RoomBank(20, 5, (0.2, 0.8)), RoomBank(20, 5, (0.2, 0.8))
     for index in (7, 0, 19):
         for a, b in zip(one[index], two[index], strict=True):
@@ -149,7 +149,7 @@ def test_a_bank_is_set_by_seed_and_index() -> None:
         one[20]
 
 
-def test_rooms_of_a_seed_stay_the_same() -> None:
+def test_rooms_of_a_seed_have_fixed_values() -> None:
     """Runs that are resumed, and seeds named in published recipes, depend on it."""
     talker, noise = RoomBank(50, 3, (0.15, 2.5))[7]
     assert len(talker) == len(noise) == 5607
@@ -159,7 +159,7 @@ def test_rooms_of_a_seed_stay_the_same() -> None:
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 44_100, 48_000])
-def test_a_room_is_the_same_at_any_rate(sample_rate: int) -> None:
+def test_room_is_the_same_at_any_rate(sample_rate: int) -> None:
     """The same arrivals, levels and decay below the lower Nyquist frequency."""
     scene = draw_scene(np.random.default_rng(4), (0.4, 0.4))
     seconds = 0.04  # images only
@@ -176,7 +176,7 @@ def test_a_room_is_the_same_at_any_rate(sample_rate: int) -> None:
     assert np.sqrt(np.mean(difference**2) / np.mean(np.abs(spectra[0]) ** 2)) < 0.1
 
 
-def test_tail_of_a_room_at_another_rate(rng: np.random.Generator) -> None:
+def test_noise_tail_at_another_rate(rng: np.random.Generator) -> None:
     """The same power as images would have, also where the samples lie closer."""
     scene = Scene(even((3.2, 2.7, 2.5), 0.15), np.array([[1.0, 1.1, 1.3]]), np.array([2.0, 1.7, 1.6]))
     (images,) = impulse_responses(scene, 9600, rng, 48_000, images=200_000)
@@ -186,14 +186,14 @@ def test_tail_of_a_room_at_another_rate(rng: np.random.Generator) -> None:
         assert 10 * math.log10(powers[0] / powers[1]) == pytest.approx(0, abs=1.5)
 
 
-def test_talker_alone_has_the_response_asked_for() -> None:
+def test_single_source_response() -> None:
     (response,) = simulate_room(np.random.default_rng(2), (0.5, 0.5), 1, 48_000, dtype=np.float64)
     assert response.dtype == np.float64
     assert len(response) == pytest.approx(0.5 * 48_000, rel=0.01)
     assert abs(int(np.abs(response[: LEAD + 8]).argmax()) - LEAD) <= 1
 
 
-def test_targets_keep_less_and_less() -> None:
+def test_parts_of_a_response_in_targets() -> None:
     response = np.ones(4000, np.float32)
     assert early_part(response, 16, "reverberant") is response
     assert len(early_part(response, 16, "early")) == 17 + round(EARLY_S * SAMPLE_RATE)

@@ -30,7 +30,7 @@ def speechlike(samples: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("use_cbn", [False, True], ids=["plain", "cbn"])
 @pytest.mark.parametrize("kind", ["r", "c", "e", "cl"])
-def test_converted_model_equals_the_authors(kind: str, use_cbn: bool, tmp_path: Path) -> None:
+def test_converted_model_equals_the_reference(kind: str, use_cbn: bool, tmp_path: Path) -> None:
     authors = authors_model(kind, use_cbn)
     saved, converted = tmp_path / "reference.pth", tmp_path / "mine.safetensors"
     torch.save(authors.state_dict(), saved)
@@ -56,7 +56,7 @@ def test_parameter_counts_of_the_papers_networks(kind: str, millions: float) -> 
     assert count_parameters(model) / 1e6 == pytest.approx(millions, abs=5e-4)
 
 
-def test_state_dict_in_a_wrapper_of_another_size() -> None:
+def test_wrapped_state_dict_of_another_size() -> None:
     from authors import AuthorsDCCRN
 
     authors = AuthorsDCCRN([16, 32, 64, 128, 256, 256], 128, "E", use_clstm=False, use_cbn=False).eval()
@@ -69,7 +69,7 @@ def test_state_dict_in_a_wrapper_of_another_size() -> None:
         torch.testing.assert_close(model(x), authors(x), atol=TOLERANCE, rtol=0)
 
 
-def test_what_cannot_be_converted_is_said(tmp_path: Path) -> None:
+def test_unconvertible_files_are_reported(tmp_path: Path) -> None:
     state = authors_model("e", False).state_dict()
     with pytest.raises(CheckpointError, match="no encoder"):
         from_reference({"something": torch.zeros(3)}, DCCRN_PRESETS["dccrn-e"])
@@ -96,7 +96,7 @@ def test_what_cannot_be_converted_is_said(tmp_path: Path) -> None:
         assert "Traceback" not in result.output
 
 
-def test_convert_replaces_nothing_unasked(tmp_path: Path) -> None:
+def test_convert_does_not_overwrite_by_default(tmp_path: Path) -> None:
     saved = tmp_path / "reference.pth"
     torch.save(authors_model("e", False).state_dict(), saved)
     before = saved.read_bytes()

@@ -72,14 +72,14 @@ def test_sizes_are_checked_before_anything_is_built(config: str | dict[str, Any]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 200 << 10
 
 
-def test_provenance_that_is_deep(tmp_path: Path) -> None:
+def test_deeply_nested_provenance(tmp_path: Path) -> None:
     path = model_file(tmp_path / "a.safetensors", TINY.to_dict(), build_network(TINY).state_dict(), DEEP)
     for read in (load_checkpoint, read_metadata):
         with pytest.raises(CheckpointError, match="unreadable provenance"):
             read(path)
 
 
-def test_exported_models_that_are_deep_or_large() -> None:
+def test_deep_or_large_exported_models() -> None:
     good = {
         "format": "dccrn-onnx-1", "model": "a", "block_samples": "256", "latency_samples": "0", "provenance": "{}",
         "states": "[]", "config": json.dumps(TINY.to_dict()),
@@ -95,7 +95,7 @@ def test_exported_models_that_are_deep_or_large() -> None:
 
 
 @pytest.mark.parametrize("name", SMALL_PRESETS)
-def test_shapes_are_those_of_the_network(name: str, tmp_path: Path) -> None:
+def test_tensor_shapes_must_match_the_network(name: str, tmp_path: Path) -> None:
     model = build_network(SMALL_PRESETS[name])
     assert network_shapes(SMALL_PRESETS[name]) == {key: tuple(t.shape) for key, t in model.state_dict().items()}
     save_model(model, tmp_path / "a.safetensors")
@@ -103,7 +103,7 @@ def test_shapes_are_those_of_the_network(name: str, tmp_path: Path) -> None:
     assert state.keys() == model.state_dict().keys()
 
 
-def test_pickled_files_that_claim_more_than_they_hold(tmp_path: Path) -> None:
+def test_pickles_declaring_more_than_they_contain(tmp_path: Path) -> None:
     paper = preset("dccrn-e")
     assert isinstance(paper, DCCRNConfig)
     kernels = {f"encoder.{n}.0.real_conv.weight": torch.zeros(2048, 1, 1, 1) for n in range(6)}

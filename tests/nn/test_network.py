@@ -40,7 +40,7 @@ def test_stft_reconstructs_any_length(config: DCCRNConfig, length: int) -> None:
     torch.testing.assert_close(y, x, atol=2e-4, rtol=0)
 
 
-def test_stft_places_the_window_at_the_start_of_the_frame() -> None:
+def test_stft_window_starts_with_the_frame() -> None:
     config = DCCRNConfig()
     x = torch.randn(1, 400, dtype=torch.float64).float()
     got = STFT(config).analyse(x)[0, :, :, 0]
@@ -49,7 +49,7 @@ def test_stft_places_the_window_at_the_start_of_the_frame() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_keep_any_length(name: str) -> None:
+def test_presets_preserve_any_length(name: str) -> None:
     model = lively(preset(name))
     for length in (1, 2, 99, 100, 101, 399, 1000):
         with torch.inference_mode():
@@ -65,13 +65,13 @@ def test_cost_of_the_papers_networks(name: str, gmacs: float) -> None:
     assert macs_per_second(preset(name)) / 1e9 == pytest.approx(gmacs, rel=0.02)
 
 
-def test_small_preset_is_small() -> None:
+def test_size_of_the_small_preset() -> None:
     assert count_parameters(DCCRN(DCCRN_PRESETS["dccrn-small"])) < 1_000_000
 
 
 @pytest.mark.parametrize("mask", ["R", "C", "E", "M"])
 @pytest.mark.parametrize("complex_rnn", [False, True])
-def test_a_new_network_is_close_to_the_identity(mask: MaskKind, complex_rnn: bool) -> None:
+def test_new_network_is_close_to_the_identity(mask: MaskKind, complex_rnn: bool) -> None:
     torch.manual_seed(0)
     model = DCCRN(dataclasses.replace(TINY, mask=mask, complex_rnn=complex_rnn)).eval()
     x = torch.from_numpy(speechlike(8000).T)
@@ -82,7 +82,7 @@ def test_a_new_network_is_close_to_the_identity(mask: MaskKind, complex_rnn: boo
     assert correlation > 0.95
 
 
-def test_a_magnitude_mask_leaves_the_phase() -> None:
+def test_magnitude_mask_keeps_the_phase() -> None:
     torch.manual_seed(0)
     mask, spectrum = torch.randn(2, 1, 2, 16, 5).unbind()
     masked = multiply_mask(mask, spectrum, "M")
@@ -92,7 +92,7 @@ def test_a_magnitude_mask_leaves_the_phase() -> None:
 
 
 @pytest.mark.parametrize("look_ahead", [0, 2, 6])
-def test_the_future_matters_only_within_the_look_ahead(look_ahead: int) -> None:
+def test_output_depends_on_the_future_only_within_the_look_ahead(look_ahead: int) -> None:
     model = lively(dataclasses.replace(TINY, look_ahead=look_ahead, level_tracking=True))
     x = torch.from_numpy(speechlike(12_000).T)
     changed = x.clone()
@@ -105,7 +105,7 @@ def test_the_future_matters_only_within_the_look_ahead(look_ahead: int) -> None:
     assert first < at - look_ahead * model.config.hop_length + model.config.hop_length
 
 
-def test_gain_of_the_input_is_gain_of_the_output() -> None:
+def test_output_follows_the_input_gain() -> None:
     model = lively(TINY)
     x = torch.from_numpy(speechlike(16_000).T)
     with torch.inference_mode():
@@ -120,7 +120,7 @@ def test_silence_stays_silence(name: str) -> None:
         assert not lively(preset(name))(torch.zeros(1, 5000)).any()
 
 
-def test_complex_convolution_is_complex() -> None:
+def test_complex_convolution_equals_complex_arithmetic() -> None:
     layer = ComplexConv(4, 6, (5, 2))
     x = torch.randn(2, 4, 16, 7)
     z = torch.complex(*x.chunk(2, 1))
@@ -155,7 +155,7 @@ def test_complex_batch_norm_whitens() -> None:
         ({"mask": "X"}, "mask"),
     ],
 )
-def test_impossible_configurations_are_refused(change: dict[str, Any], message: str) -> None:
+def test_invalid_configurations_are_rejected(change: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         dataclasses.replace(DCCRNConfig(), **change)
 
@@ -171,7 +171,7 @@ def test_configuration_round_trip() -> None:
 
 
 @pytest.mark.parametrize("name", ["dccrn-small", "dccrn", "dccrn-e"])
-def test_a_widened_network_starts_as_the_same_function(name: str) -> None:
+def test_widened_network_computes_the_same_function(name: str) -> None:
     narrow = lively(SMALL_PRESETS[name]).eval()
     assert isinstance(narrow, DCCRN)
     small = narrow.config
@@ -203,14 +203,14 @@ def test_a_widened_network_starts_as_the_same_function(name: str) -> None:
         widen(wide, small)
 
 
-def test_the_same_weights_start_a_network_of_another_look_ahead() -> None:
+def test_weights_transfer_to_another_look_ahead() -> None:
     model = lively(SMALL_PRESETS["dccrn"])
     assert isinstance(model, DCCRN)
     config = dataclasses.replace(model.config, look_ahead=0)
     assert all(torch.equal(a, b) for a, b in zip(widen(model, config).parameters(), model.parameters(), strict=True))
 
 
-def test_prelu_is_that_of_torch_with_its_gradients() -> None:
+def test_prelu_and_its_gradients_equal_torch() -> None:
     ours, theirs = PReLU(0.3), torch.nn.PReLU(init=0.3)
     x = torch.randn(2, 8, 6, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
     ways = torch.randn(2, 16, 6, 5)[:, ::2]  # strides different from those of x
@@ -222,7 +222,7 @@ def test_prelu_is_that_of_torch_with_its_gradients() -> None:
     torch.testing.assert_close(x.grad, 2 * torch.autograd.grad(theirs(x), x, ways)[0])
 
 
-def test_joined_features_keep_their_halves() -> None:
+def test_concatenation_keeps_real_and_imaginary_halves() -> None:
     """A complex convolution of two features is the sum of those of each."""
     both = ComplexConv((4, 6), 8, (5, 2))
     first, second = ComplexConv(4, 8, (5, 2)), ComplexConv(6, 8, (5, 2))

@@ -80,13 +80,13 @@ def test_parameters(name: str, ours: float, papers: float) -> None:
     assert millions == pytest.approx(papers, rel=0.09)
 
 
-def test_cost_of_the_crn_is_that_of_its_authors_code() -> None:
+def test_crn_cost_equals_the_reference_code() -> None:
     assert macs_per_second(preset("crn")) / 1e9 == pytest.approx(2.16, rel=0.02)
 
 
 @pytest.mark.filterwarnings("ignore:TF32")  # from reading oneDNN's settings
 @pytest.mark.parametrize("name", ["dccrn", "dccrn-small", "dccrn-cl", *SYSTEMS])
-def test_cost_is_what_torch_counts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cost_equals_the_count_of_torch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's counter sees convolutions and matrix products, by the same rule."""
     monkeypatch.setattr(layers, "_GAUSS_CHANNELS", 10**9)  # four real products for a complex one
     config = preset(name)
@@ -113,7 +113,7 @@ DCCRNS: dict[str, NetworkConfig] = {
 
 
 @pytest.mark.parametrize("name", DCCRNS | VARIANTS)
-def test_the_future_matters_as_far_as_stated(name: str) -> None:
+def test_look_ahead_is_as_stated(name: str) -> None:
     config = (DCCRNS | VARIANTS)[name]
     model = lively(config)
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_the_future_matters_as_far_as_stated(name: str) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 @given(data=st.data())
 @settings(max_examples=5, deadline=None)
-def test_any_cut_equals_the_network_on_the_whole_signal(variant: str, data: st.DataObject) -> None:
+def test_any_blocks_equal_the_network_on_the_whole_signal(variant: str, data: st.DataObject) -> None:
     model = lively(VARIANTS[variant])
     frames = data.draw(st.one_of(st.integers(1, 700), st.integers(1, 9000)))
     x = speechlike(frames, channels=2, seed=frames)
@@ -147,7 +147,7 @@ def test_any_cut_equals_the_network_on_the_whole_signal(variant: str, data: st.D
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_memory_of_a_stream_is_bounded(name: str) -> None:
+def test_stream_memory_is_bounded(name: str) -> None:
     core = SpectralEnhancer(StreamingNetwork(lively(VARIANTS[name])))
     sizes = []
     for _ in range(5):
@@ -167,7 +167,7 @@ def test_silence_stays_silence(variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_output_follows_the_gain_of_the_input(variant: str) -> None:
+def test_output_follows_the_input_gain(variant: str) -> None:
     model = lively(VARIANTS[variant])
     signal = torch.from_numpy(speechlike(8000)[:, 0])[None] * 0.1
     with torch.inference_mode():
@@ -177,7 +177,7 @@ def test_the_output_follows_the_gain_of_the_input(variant: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["lstm", "dcunet"])
-def test_a_new_mask_is_close_to_the_identity(name: str) -> None:
+def test_new_mask_is_close_to_the_identity(name: str) -> None:
     torch.manual_seed(0)
     model = build_network(smaller(name)).eval()
     x = torch.from_numpy(speechlike(8000).T)
@@ -187,7 +187,7 @@ def test_a_new_mask_is_close_to_the_identity(name: str) -> None:
 
 @pytest.mark.parametrize("look_ahead", [0, 6])
 @pytest.mark.parametrize("training", [True, False])
-def test_a_new_complex_crn_is_close_to_the_identity(look_ahead: int, training: bool) -> None:
+def test_new_complex_crn_is_close_to_the_identity(look_ahead: int, training: bool) -> None:
     torch.manual_seed(0)
     model = build_network(smaller("complex-crn", channels=(8, 4, 4, 4, 4, 4), look_ahead=look_ahead)).train(training)
     x = torch.from_numpy(speechlike(16_000).T)
@@ -208,7 +208,7 @@ def test_gradient_reaches_all_parameters(variant: str) -> None:
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_a_file_keeps_the_network_and_serves_the_command(name: str, tmp_path: Path) -> None:
+def test_model_file_round_trip_and_enhance(name: str, tmp_path: Path) -> None:
     model = lively(VARIANTS[name])
     path = tmp_path / "m.safetensors"
     save_model(model, path, {"data": "none"}, half=False)
@@ -225,7 +225,7 @@ def test_a_file_keeps_the_network_and_serves_the_command(name: str, tmp_path: Pa
     np.testing.assert_allclose(y, Enhancer(model, device="cpu", precision="fp32")(x), atol=1e-4)
 
 
-def test_files_of_other_networks_are_refused(tmp_path: Path) -> None:
+def test_files_of_other_networks_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     lstm = lively(VARIANTS["lstm"])
     for config, message in (
@@ -264,12 +264,12 @@ def test_files_of_other_networks_are_refused(tmp_path: Path) -> None:
         ("lstm", {"window": "kaiser"}, "window"),
     ],
 )
-def test_impossible_configurations_are_refused(name: str, change: dict[str, object], message: str) -> None:
+def test_invalid_configurations_are_rejected(name: str, change: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         smaller(name, **change)
 
 
-def test_what_only_a_dccrn_can() -> None:
+def test_options_specific_to_dccrn() -> None:
     lstm = lively(VARIANTS["lstm"])
     for model, config in ((lstm, VARIANTS["lstm"]), (lively(TINY), VARIANTS["crn"])):
         with pytest.raises(OptionError, match="only a DCCRN"):
@@ -303,7 +303,7 @@ def test_learns_one_batch(name: str) -> None:
     assert min(losses[-5:]) < losses[0] - 0.3
 
 
-def test_files_are_batched_for_any_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_network_is_batched_over_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dccrn_cli.engine.files.batch._is_gpu_wanted", lambda device: True)
     save_model(lively(VARIANTS["crn"]), tmp_path / "m.safetensors")
     for name in "ab":

@@ -45,7 +45,7 @@ def by_name(found: list[Inspection]) -> dict[str, Inspection]:
     return {Path(it.file).name: it for it in found}
 
 
-def test_faults_are_found_and_named(files: Path) -> None:
+def test_faults_are_detected(files: Path) -> None:
     found = by_name(inspect_files(files, jobs=1, cache=False))
     assert len(found) == 6
     assert found["noisy.wav"].verdict == "enhance"
@@ -70,7 +70,7 @@ def test_inverted_channels_do_not_cancel_out(tmp_path: Path) -> None:
     assert two.snr_db == pytest.approx(one.snr_db, abs=0.1)
 
 
-def test_lie_of_the_header(tmp_path: Path) -> None:
+def test_wrong_header_is_detected(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", voice(3, 2.0))
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
@@ -98,7 +98,7 @@ def test_order_list_and_tables(files: Path, tmp_path: Path) -> None:
     assert [Path(row["file"]).name for row in values] == [Path(row["file"]).name for row in rows]
 
 
-def test_known_files_are_not_measured_again(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_files_are_not_measured_again(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = by_name(inspect_files(files / "*.wav", jobs=1))
     measured: list[str] = []
 
@@ -113,7 +113,7 @@ def test_known_files_are_not_measured_again(files: Path, monkeypatch: pytest.Mon
     assert by_name(inspect_files(files, jobs=1))["noisy.wav"] != first["noisy.wav"]
 
 
-def test_processes_find_the_same(files: Path) -> None:
+def test_parallel_inspection_gives_the_same_result(files: Path) -> None:
     assert inspect_files(files, jobs=2, cache=False) == inspect_files(files, jobs=1, cache=False)
 
 
@@ -142,11 +142,11 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 SCORES = tuple(f"dnsmos_{name}" for name in Dnsmos._fields)
 
 
-def test_scores_are_all_that_need_no_reference() -> None:
+def test_scores_cover_all_metrics_without_reference() -> None:
     assert tuple(metric.name for metric in METRICS.values() if not metric.needs_reference) == SCORES
 
 
-def test_scores_are_those_of_the_whole_signal(tmp_path: Path, model: Path) -> None:
+def test_scores_equal_those_of_the_whole_signal(tmp_path: Path, model: Path) -> None:
     x = hiss(voice(4, 12.5), 0.02)
     write(tmp_path / "in" / "mono.wav", x)
     write(tmp_path / "in" / "stereo.wav", np.stack([x, -x], axis=1))
@@ -179,7 +179,7 @@ def test_scores_in_table_csv_and_json(files: Path, model: Path, tmp_path: Path) 
         ]
 
 
-def test_scores_are_kept_with_the_rest(files: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_cached(files: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (files / "broken.wav").unlink()
     measured: list[str] = []
 
@@ -203,7 +203,7 @@ def test_scores_are_kept_with_the_rest(files: Path, model: Path, monkeypatch: py
     assert measured == ["noisy.wav"]
 
 
-def test_scores_that_cannot_be_had_are_refused_before_any_work(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_scores_are_rejected_before_any_work(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> Any:
         raise AssertionError("inspected")
 

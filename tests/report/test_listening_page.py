@@ -95,7 +95,7 @@ def data_of(path: Path) -> dict[str, Any]:
     return data
 
 
-def test_data_and_sound(compared: Path, folders: Path) -> None:
+def test_page_data_and_audio(compared: Path, folders: Path) -> None:
     data = data_of(compared)
     file = next(file for file in data["files"] if file["name"] == "talk 5.wav")
     assert [version["label"] for version in file["versions"]] == ["Noisy", "ours", "theirs", "Reference"]
@@ -117,7 +117,7 @@ def test_data_and_sound(compared: Path, folders: Path) -> None:
     assert np.abs(sound - gain * wanted).max() < 1e-4
 
 
-def test_files_that_change_most_come_first(folders: Path) -> None:
+def test_most_changed_files_come_first(folders: Path) -> None:
     made = listening_page(folders / "noisy", folders / "ours", folders / "most.html", options=ListenOptions(files=2))
     assert made.files == ("talk 11.wav", "talk 10.wav")
     options = ListenOptions(files=1, pick="worst", metrics=("si_snr",), jobs=1, cache=False)
@@ -125,7 +125,7 @@ def test_files_that_change_most_come_first(folders: Path) -> None:
     assert worst.files == ("talk 11.wav",)
 
 
-def test_stretch_where_most_changes(tmp_path: Path) -> None:
+def test_excerpt_with_the_largest_change(tmp_path: Path) -> None:
     rate = 8000
     x = np.full(60 * rate, 0.01, np.float32)
     noisy = x.copy()
@@ -137,7 +137,7 @@ def test_stretch_where_most_changes(tmp_path: Path) -> None:
     assert all(soundfile.info(io.BytesIO(sound)).format == "OGG" for sound in clip.sounds)
 
 
-def test_what_cannot_be_used_is_told(folders: Path, tmp_path: Path) -> None:
+def test_unusable_files_are_reported(folders: Path, tmp_path: Path) -> None:
     write(tmp_path / "noisy" / "a.wav", voice(1))
     write(tmp_path / "noisy" / "b.wav", voice(2))
     write(tmp_path / "clean" / "b.wav", voice(2))
@@ -182,7 +182,7 @@ def test_page_in_a_browser(window: Any, compared: Path) -> None:
     assert errors(window) == []
 
 
-def test_switch_without_gap_or_click(window: Any, compared: Path) -> None:
+def test_switching_is_gapless(window: Any, compared: Path) -> None:
     open_page(window, compared)
     peak, difference, steps = window.execute_async_script(
         """
@@ -224,7 +224,7 @@ def test_switch_without_gap_or_click(window: Any, compared: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE])
-def test_nothing_is_wider_than_the_page(window: Any, compared: Path, size: tuple[int, int]) -> None:
+def test_page_has_no_horizontal_scrolling(window: Any, compared: Path, size: tuple[int, int]) -> None:
     open_page(window, compared, size)
     width = "return document.documentElement.scrollWidth"
     assert window.execute_script(width) <= size[0]

@@ -56,7 +56,7 @@ def test_abx_by_guessing(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_other_files_are_refused(tmp_path: Path, text: str, why: str) -> None:
+def test_other_files_are_rejected(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(OptionError, match=why):
         collect_results([tmp_path / "a.json"])

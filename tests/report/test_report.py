@@ -36,19 +36,19 @@ def test_comparison_at_any_rate(tmp_path: Path, rate: int, samples: int) -> None
     assert width_and_height(tmp_path / "x.png") == (1440, 1190)
 
 
-def test_comparison_without_the_others(tmp_path: Path) -> None:
+def test_comparison_with_missing_versions(tmp_path: Path) -> None:
     draw_comparison(tmp_path / "x.png", 16_000, None, None, np.zeros(5000))
     assert width_and_height(tmp_path / "x.png") == (1440, 490)
 
 
-def test_frames_are_where_they_sound() -> None:
+def test_spectrogram_frames_are_aligned() -> None:
     click = np.zeros(16_000)
     click[8064] = 1
     assert level_db(click, 16_000).max(axis=0).argmax() == 8064 / 128
     assert level_db(click, 16_000, hop=504).max(axis=0).argmax() == 16
 
 
-def test_long_recordings_are_drawn_in_little_memory(tmp_path: Path) -> None:
+def test_long_recordings_are_drawn_in_bounded_memory(tmp_path: Path) -> None:
     draw_spectrograms([("an hour", np.zeros(3600 * 2000, np.float32))], 2000, tmp_path / "x.png")
     assert (tmp_path / "x.png").exists()
 
@@ -76,7 +76,7 @@ def width_and_height(path: Path) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(("form", "start"), [("png", b"\x89PNG"), ("PDF", b"%PDF"), ("svg", b"<?xml")])
-def test_forms_of_scores(tmp_path: Path, form: str, start: bytes) -> None:
+def test_score_figure_variants(tmp_path: Path, form: str, start: bytes) -> None:
     path = tmp_path / f"x.{form}"
     draw_scores([scored("a"), scored("b")], ["stoi"], path)
     assert path.read_bytes().startswith(start)
@@ -110,23 +110,23 @@ def test_size_follows_metrics(tmp_path: Path, metrics: int, systems: int) -> Non
     ],
     ids=lambda value: value.label[:20] if isinstance(value, ScoredSystem) else "",
 )
-def test_odd_scores(tmp_path: Path, system: ScoredSystem, width: int) -> None:
+def test_unusual_scores(tmp_path: Path, system: ScoredSystem, width: int) -> None:
     draw_scores([system], ["stoi"], tmp_path / "x.png")
     assert width_and_height(tmp_path / "x.png")[0] == width
 
 
-def test_systems_of_different_files(tmp_path: Path) -> None:
+def test_systems_with_different_files(tmp_path: Path) -> None:
     systems = [scored("a"), scored("b", 3, snr_db=None), ScoredSystem("c", []), scored("d", 5, noisy={})]
     draw_scores(systems, ["si_snr", "si_snr_improvement"], tmp_path / "x.png")
     assert (tmp_path / "x.png").exists()
 
 
-def test_vector_pictures_of_many_files_stay_small(tmp_path: Path) -> None:
+def test_vector_figures_of_many_files_stay_small(tmp_path: Path) -> None:
     draw_scores([scored("a", 10_000), scored("b", 10_000)], ["stoi"], tmp_path / "x.pdf")
     assert (tmp_path / "x.pdf").stat().st_size < 300_000
 
 
-def test_scores_that_cannot_be_drawn(tmp_path: Path) -> None:
+def test_undrawable_scores(tmp_path: Path) -> None:
     for systems, metrics, name in (
         ([scored("a")], ["stoi"], "x.jpg"),
         ([scored("a")], ["stoi"], "x"),
@@ -140,7 +140,7 @@ def test_scores_that_cannot_be_drawn(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_settings_of_matplotlib_are_left_alone(tmp_path: Path) -> None:
+def test_matplotlib_settings_are_unchanged(tmp_path: Path) -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
@@ -148,7 +148,7 @@ def test_settings_of_matplotlib_are_left_alone(tmp_path: Path) -> None:
     assert dict(matplotlib.rcParams) == before
 
 
-def test_missing_matplotlib_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_matplotlib_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def absent(name: str, *args: Any, **kwargs: Any) -> Any:

@@ -36,7 +36,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "template", ["{}_clean", "{}-dn", "{} better", "enhanced_{}", "studio_{}", "x_{}_y", "{}_enhanced", "{}.v2final"]
 )
-def test_marks(template: str) -> None:
+def test_affixes(template: str) -> None:
     references = ["a/talk.wav", "a/walk.wav", "b/talk.wav", "b/balk.wav"]
     results = [f"{name[:2]}{template.format(name[2:-4])}.flac" for name in references]
     assert match_names(results, references) == dict(zip(results, references, strict=True))
@@ -45,13 +45,13 @@ def test_marks(template: str) -> None:
     assert originals == set(references)
 
 
-def test_a_mark_that_is_the_folder_s_name() -> None:
+def test_affix_equal_to_the_folder_name() -> None:
     references = ["p1/talk.wav", "p1/walk.wav", "p2/talk.wav", "p2/walk.wav"]
     results = ["p1/p1_talk.wav", "p1/p1_walk.wav", "p2/p2_talk.wav", "p2/p2_walk.wav"]
     assert match_names(results, references) == dict(zip(results, references, strict=True))
 
 
-def test_what_is_no_mark() -> None:
+def test_rejected_affixes() -> None:
     assert match_affixed(["a.wav", "a2.wav"], ["a.wav", "a2.wav"]) == ({}, set())
     assert match_affixed(["a.wav", "a_2.wav", "b.wav", "b_2.wav"], ["a.wav", "b.wav"]) == ({}, set())  # second takes
     assert match_affixed(["a.wav", "a_old.wav", "b.wav", "c.wav"], ["a.wav", "b.wav", "c.wav"]) == ({}, set())
@@ -60,7 +60,7 @@ def test_what_is_no_mark() -> None:
     assert match_affixed(["talk_enhanced.wav"], ["talk.wav"]) == ({"talk_enhanced.wav": "talk.wav"}, set())
 
 
-def test_originals_beside_the_results_are_not_scored(tmp_path: Path) -> None:
+def test_originals_beside_results_are_not_scored(tmp_path: Path) -> None:
     for number in range(3):
         write(tmp_path / f"clean/talk{number}.wav", voice(number))
         write(tmp_path / f"mixed/talk{number}.wav", hiss(voice(number), 0.3))
@@ -76,7 +76,7 @@ def test_originals_beside_the_results_are_not_scored(tmp_path: Path) -> None:
     assert result.exit_code == 1
 
 
-def test_an_unreadable_folder_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_folder_does_not_stop_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import dccrn_cli.scoring.pairing as pairing_module
 
     write(tmp_path / "clean/a.wav", voice())
@@ -124,7 +124,7 @@ def test_dnsmos_needs_no_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert (result.exit_code, "needs reference files" in result.stderr) == (2, True)
 
 
-def test_without_dnsmos_and_reference_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_metrics_without_dnsmos_and_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(path: object = None) -> Path:
         raise OptionError("no file")
 
@@ -145,7 +145,7 @@ def systems(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_si_sdr_is_accepted_and_said(systems: Path) -> None:
+def test_si_sdr_is_accepted_and_reported(systems: Path) -> None:
     arguments = ("score", "--ref", systems / "clean", "--est", systems / "good")
     for name in ("si_sdr", "SI-SDR", "sisdr"):
         result = run(*arguments, "--metrics", name, "--json")
@@ -201,7 +201,7 @@ def test_all_metrics_fit_a_terminal() -> None:
     assert narrowed(grid, 1000) == [grid]
 
 
-def test_csv_is_checked_before_and_written_after(systems: Path) -> None:
+def test_csv_is_checked_first_and_written_last(systems: Path) -> None:
     arguments = ("score", "--ref", systems / "clean", "--est", systems / "good", "--metrics", "snr")
     assert run(*arguments, "--csv", systems).exit_code == 2
     result = run(*arguments, "--csv", "/dev/full")

@@ -61,7 +61,7 @@ def sets(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_values_are_those_of_score_pair(sets: Path) -> None:
+def test_scores_equal_score_pair(sets: Path) -> None:
     records = score_folders(sets / "clean", sets / "out", sets / "noisy", jobs=1)
     assert len(records) == 6
     for record in records:
@@ -73,7 +73,7 @@ def test_values_are_those_of_score_pair(sets: Path) -> None:
         assert record["snr_source"] == "name"
 
 
-def test_jobs_make_no_difference(sets: Path) -> None:
+def test_scores_are_independent_of_jobs(sets: Path) -> None:
     one, two = (score_folders(sets / "clean", sets / "out", metrics=FAST, jobs=jobs, cache=False) for jobs in (1, 2))
     # Memory alignment changes the last digit of sums.
     assert [record["values"] for record in one] == [pytest.approx(record["values"], rel=1e-12) for record in two]
@@ -94,7 +94,7 @@ def test_pairing_rules() -> None:
     }  # fmt: skip
 
 
-def test_nobody_is_dropped(sets: Path) -> None:
+def test_all_pairs_are_scored(sets: Path) -> None:
     (sets / "out/a/mix_0_snr-05.wav").unlink()
     write(sets / "out/strange.wav", voice(9))
     (sets / "noisy/b/mix_1_snr+00.wav").unlink()
@@ -133,7 +133,7 @@ def test_single_files(sets: Path) -> None:
     assert record["values"]["stoi"] > 0.99
 
 
-def test_one_bad_file_stops_nothing(sets: Path) -> None:
+def test_one_bad_file_does_not_stop_the_rest(sets: Path) -> None:
     (sets / "out/a/mix_0_snr-05.wav").write_bytes(b"")
     (sets / "out/b/mix_1_snr+00.wav").write_text("I am text")
     write(sets / "out/a/mix_2_snr+10.wav", 0 * voice(2))
@@ -153,7 +153,7 @@ def test_one_bad_file_stops_nothing(sets: Path) -> None:
     assert result.stderr.count("FAILED") == 3
 
 
-def test_an_unforeseen_failure_is_one_file_s(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error_fails_one_file(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dccrn_cli.scoring.measurement import measure_files as real
 
     def fail(sounds: SoundCache, reference: Path, *rest: Any) -> Any:
@@ -237,7 +237,7 @@ def test_groups(sets: Path) -> None:
     assert noisy[-1]["metrics"]["snr"]["mean"] == pytest.approx(5 / 3, abs=1e-3)
 
 
-def test_snr_is_measured_where_no_name_tells_it(sets: Path) -> None:
+def test_snr_is_measured_if_not_in_the_name(sets: Path) -> None:
     for kind in ("clean", "noisy", "out"):
         for path in list((sets / kind).rglob("*.wav")):
             path.rename(path.with_name(path.name.split("_snr")[0] + ".wav"))
@@ -267,7 +267,7 @@ def test_natural_order() -> None:
     assert sorted(values, key=natural) == [-5.0, 10.0, "a", "room2", "room10", None]
 
 
-def test_systems_are_compared_over_what_all_have(sets: Path) -> None:
+def test_systems_are_compared_over_common_files(sets: Path) -> None:
     for path in sorted((sets / "clean").rglob("*.wav")):
         x = soundfile.read(path, dtype="float32")[0]
         write(sets / "better" / path.relative_to(sets / "clean"), hiss(x, 1e-3))
@@ -286,7 +286,7 @@ def test_systems_are_compared_over_what_all_have(sets: Path) -> None:
     assert "difference to out" in result.stdout
 
 
-def test_what_is_known_is_not_measured_again(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_scores_are_not_measured_again(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[tuple[str, tuple[str, ...]]] = []
     from dccrn_cli.scoring.measurement import measure_files as real
 
@@ -319,7 +319,7 @@ def test_what_is_known_is_not_measured_again(sets: Path, monkeypatch: pytest.Mon
     assert len(measured) == 1
 
 
-def test_a_damaged_cache_is_measured_anew(sets: Path, own_cache: Path) -> None:
+def test_damaged_cache_is_rebuilt(sets: Path, own_cache: Path) -> None:
     first = score_folders(sets / "clean", sets / "out", metrics=FAST)
     files = sorted(own_cache.rglob("*.json"))
     assert len(files) == 6
@@ -331,7 +331,7 @@ def test_a_damaged_cache_is_measured_anew(sets: Path, own_cache: Path) -> None:
     assert not list(own_cache.rglob("*.tmp"))
 
 
-def test_old_measurements_go_when_others_are_made(sets: Path, own_cache: Path) -> None:
+def test_old_measurements_expire(sets: Path, own_cache: Path) -> None:
     score_folders(sets / "clean", sets / "out", metrics=FAST)
     files = sorted(own_cache.rglob("*.json"))
     left_over = files[0].with_name("x.json.1.tmp")
@@ -350,7 +350,7 @@ def test_old_measurements_go_when_others_are_made(sets: Path, own_cache: Path) -
     assert sorted(own_cache.rglob("*.*")) == [files[0], *files[3:]]
 
 
-def test_without_cache_nothing_is_kept(sets: Path, own_cache: Path) -> None:
+def test_no_cache_stores_nothing(sets: Path, own_cache: Path) -> None:
     arguments = ("score", "--ref", sets / "clean", "--est", sets / "out", "--metrics", "snr")
     assert run(*arguments, "--no-cache").exit_code == 0
     assert not own_cache.exists()
@@ -358,7 +358,7 @@ def test_without_cache_nothing_is_kept(sets: Path, own_cache: Path) -> None:
     assert run(*arguments).exit_code == 0
 
 
-def test_forms_of_the_table(sets: Path) -> None:
+def test_table_formats(sets: Path) -> None:
     arguments = ("score", "--ref", sets / "clean", "--est", sets / "out", "--noisy", sets / "noisy", "--by", "snr",
                  "--metrics", "si_snr", "-q")  # fmt: skip
     result = run(*arguments)
@@ -378,7 +378,7 @@ def test_forms_of_the_table(sets: Path) -> None:
         assert list(record) == list(Record.__annotations__)
 
 
-def test_odd_text_in_tables(sets: Path) -> None:
+def test_special_characters_in_tables(sets: Path) -> None:
     records = score_folders(sets / "clean", sets / "out", metrics=("si_snr",))
     rows = summarize([{**record, "groups": {"a_b": "50% | x&y"}} for record in records], ["a_b"])
     grid = mean_grid(rows, ("si_snr",), ("a_b",))
@@ -387,7 +387,7 @@ def test_odd_text_in_tables(sets: Path) -> None:
     assert "a\\_b" in latex(grid)
 
 
-def test_a_process_that_dies_costs_one_file(sets: Path) -> None:
+def test_crashed_process_costs_one_file(sets: Path) -> None:
     pairing = pair_paths(sets / "clean", {"out": sets / "out"})
     store = Killer(None, Repairs())
     from dccrn_cli.utils.interrupt import Interrupt

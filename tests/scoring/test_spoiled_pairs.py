@@ -82,7 +82,7 @@ REPAIRED: dict[str, tuple[Spoiled, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_spoiled_pair_is_refused_with_a_reason(name: str, tmp_path: Path) -> None:
+def test_spoiled_pair_is_rejected_with_a_reason(name: str, tmp_path: Path) -> None:
     spoil, reason = REFUSED[name]
     clean, rate, out, other = spoil(voice())
     reference, estimate = write(tmp_path / "r.wav", clean, rate), write(tmp_path / "e.wav", out, other)
@@ -92,7 +92,7 @@ def test_a_spoiled_pair_is_refused_with_a_reason(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", REPAIRED)
-def test_a_spoiled_pair_is_repaired_and_that_is_said(name: str, tmp_path: Path) -> None:
+def test_spoiled_pair_is_repaired_and_reported(name: str, tmp_path: Path) -> None:
     spoil, note = REPAIRED[name]
     clean, rate, out, other = spoil(voice())
     reference, estimate = write(tmp_path / "r.wav", clean, rate), write(tmp_path / "e.wav", out, other)
@@ -119,7 +119,7 @@ def test_delays_are_found_to_the_sample() -> None:
     assert find_shift(x[:, None], np.random.default_rng(3).standard_normal((len(x), 1)), RATE) is None
 
 
-def test_a_delay_is_hinted_at_without_align(tmp_path: Path) -> None:
+def test_delay_gives_a_hint_without_align(tmp_path: Path) -> None:
     x = 0.1 * np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
     reference = write(tmp_path / "r.wav", x)
     estimate = write(tmp_path / "e.wav", np.append(np.zeros(1234), x)[: len(x)])
@@ -128,7 +128,7 @@ def test_a_delay_is_hinted_at_without_align(tmp_path: Path) -> None:
     assert "delayed by 1234 samples (+77.1 ms), kept (--align removes it)" in found.note()
 
 
-def test_alignment_keeps_the_noisy_file_in_step(tmp_path: Path) -> None:
+def test_alignment_also_shifts_the_noisy_file(tmp_path: Path) -> None:
     x = voice()
     noisy, out = hiss(x, 0.1), hiss(x)
     paths = [write(tmp_path / f"{n}.wav", y) for n, y in enumerate((x, np.append(out[500:], np.zeros(500)), noisy))]
@@ -142,7 +142,7 @@ def test_alignment_keeps_the_noisy_file_in_step(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("delay", [1, 4, 10, 28, 50, 100, 200, 320, -7, -60])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_delay_is_told_from_the_polarity(delay: int, sign: int, tmp_path: Path) -> None:
+def test_delay_is_distinguished_from_polarity(delay: int, sign: int, tmp_path: Path) -> None:
     x = voice()
     moved = np.append(np.zeros(delay), x)[: len(x)] if delay > 0 else np.append(x[-delay:], np.zeros(-delay))
     paths = write(tmp_path / "r.wav", x), write(tmp_path / "e.wav", sign * hiss(moved, 1e-4))
@@ -153,7 +153,7 @@ def test_a_delay_is_told_from_the_polarity(delay: int, sign: int, tmp_path: Path
 
 @pytest.mark.parametrize("level", [1e-4, 0.02, 0.1, 0.5])
 @pytest.mark.parametrize("seed", range(3))
-def test_nothing_is_said_of_a_delay_that_is_not_there(level: float, seed: int, tmp_path: Path) -> None:
+def test_no_hint_without_a_delay(level: float, seed: int, tmp_path: Path) -> None:
     x = voice(seed)
     paths = write(tmp_path / "r.wav", x), write(tmp_path / "e.wav", hiss(x, level, seed))
     assert measure_files(SoundCache(), *paths, None, ("si_snr",), Repairs()).note() == ""

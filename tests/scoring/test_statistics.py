@@ -22,7 +22,7 @@ def half(values: Any) -> float:
     return (high - low) / 2
 
 
-def test_few_values_have_the_interval_of_students_t() -> None:
+def test_few_values_use_students_t() -> None:
     for freedom, quantile in {1: 12.706, 2: 4.303, 4: 2.776, 9: 2.262, 13: 2.160}.items():
         x = np.arange(freedom + 1.0)
         assert half(x) == pytest.approx(quantile * x.std(ddof=1) / len(x) ** 0.5, rel=1e-3)
@@ -40,7 +40,7 @@ def test_many_values() -> None:
 
 
 @pytest.mark.parametrize("count", [3, FEW - 1, FEW, 60, 5000])
-def test_the_order_of_files_makes_no_difference(count: int) -> None:
+def test_interval_is_independent_of_file_order(count: int) -> None:
     x = list(np.random.default_rng(2).standard_normal(count))
     assert mean_interval(x) == mean_interval(x[::-1])
     assert mean_interval([2.5] * count) == (2.5, 2.5)
@@ -76,7 +76,7 @@ def record(number: int, snr_db: float | None, source: str) -> Record:
     ids=len,
 )
 @pytest.mark.parametrize("source", ["metadata", "measured"])
-def test_table_and_picture_have_the_same_classes_and_intervals(
+def test_table_and_figure_share_classes_and_intervals(
     tmp_path: Path, snrs: list[float | None], source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[tuple[float, ...]] = []
@@ -113,7 +113,7 @@ def test_snr_classes() -> None:
     assert SnrClasses.of([None, float("nan")]).centres == ()
 
 
-def test_statistic_of_three() -> None:
+def test_interval_of_three_values() -> None:
     it = statistic([1.0, 2.0, 3.0, None])
     assert (it["count"], it["missing"], it["mean"]) == (3, 1, 2.0)
     assert it["high"] == pytest.approx(2 + 4.303 / 3**0.5, abs=1e-3)

@@ -83,7 +83,7 @@ def mixtures(data: Path, **options: Any) -> MixtureSet:
 
 @pytest.mark.parametrize("snr_on", ["active", "whole"])
 @pytest.mark.parametrize("sample_format", ["s16", "f32"])
-def test_files_have_the_snr_of_the_metadata(data: Path, tmp_path: Path, snr_on: str, sample_format: str) -> None:
+def test_files_have_the_snr_in_the_metadata(data: Path, tmp_path: Path, snr_on: str, sample_format: str) -> None:
     result = mix(data, tmp_path, "--snr", "-10,0,20", "--count", 18, "--level", "-50:-10", "--snr-on", snr_on,
                  "--sample-format", sample_format, "--reverb", 0.5, "--keep-noise")  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -104,7 +104,7 @@ def test_files_have_the_snr_of_the_metadata(data: Path, tmp_path: Path, snr_on: 
 
 
 @pytest.mark.parametrize("more", [("--reverb", 0.5), ("--rooms", "ROOMS", "--seconds", 2, "--sample-rate", 22_050)])
-def test_the_metadata_give_the_same_bytes_elsewhere(data: Path, tmp_path: Path, more: tuple[object, ...]) -> None:
+def test_metadata_reproduce_the_same_bytes_elsewhere(data: Path, tmp_path: Path, more: tuple[object, ...]) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     rooms = [data / "rooms" if option == "ROOMS" else option for option in more]
     unseen = ("--unseen-noise", data / "unseen")
@@ -168,14 +168,14 @@ def test_protocols(data: Path, tmp_path: Path, name: str) -> None:
         assert Counter(row.clean for row in rows).most_common()[-1][1] >= 3
 
 
-def test_options_go_before_the_protocol(data: Path, tmp_path: Path) -> None:
+def test_options_override_the_protocol(data: Path, tmp_path: Path) -> None:
     result = mix(data, tmp_path, "--protocol", "dns", "--snr", "7.5", "--seconds", 1, "--reverb", 0, "--count", 3)
     assert result.exit_code == 0, result.output
     rows = read_rows(tmp_path / "metadata.csv")
     assert {(row.snr_db, row.samples, row.reverb) for row in rows} == {(7.5, 16_000, 0)}
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(data: Path, tmp_path: Path) -> None:
+def test_killed_run_resumes_to_the_same_bytes(data: Path, tmp_path: Path) -> None:
     options = ("--count", 150, "--reverb", 0.3)
     command = [sys.executable, "-m", "dccrn_cli", *arguments(data, tmp_path / "killed", *options)]
     for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
@@ -199,7 +199,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(data: Path, tmp_path: Path) -> N
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
 
 
-def test_what_exists_stays(data: Path, tmp_path: Path) -> None:
+def test_existing_mixtures_are_kept(data: Path, tmp_path: Path) -> None:
     assert mix(data, tmp_path, "--count", 4).exit_code == 0
     before = content(tmp_path)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.wav")}
@@ -224,7 +224,7 @@ def test_what_exists_stays(data: Path, tmp_path: Path) -> None:
     assert {row["seed"] for row in table(tmp_path)} == {"1"}
 
 
-def test_bad_sources_change_only_their_own_mixtures(data: Path, tmp_path: Path) -> None:
+def test_bad_sources_affect_only_their_mixtures(data: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(data, moved)
     (moved / "speech" / "speaker0" / "0.flac").write_bytes(b"text")
@@ -247,7 +247,7 @@ def test_bad_sources_change_only_their_own_mixtures(data: Path, tmp_path: Path) 
     assert "no usable recording is left" in result.output
 
 
-def test_simulated_rooms_are_those_of_training_at_the_rate_of_the_set(data: Path) -> None:
+def test_simulated_rooms_use_the_image_method_at_the_rate_of_the_set(data: Path) -> None:
     """The image method: direct sound and reflections as separate pulses, then a tail of the time in the metadata."""
     for sample_rate in (16_000, 48_000):
         row, _ = mixtures(data, reverb=1.0, sample_rate=sample_rate).make(3)
@@ -279,7 +279,7 @@ def test_simulated_rooms_do_not_depend_on_the_processor() -> None:
     assert len(digests) == 1
 
 
-def test_metadata_of_another_version_say_so(data: Path, tmp_path: Path) -> None:
+def test_metadata_of_another_version_are_reported(data: Path, tmp_path: Path) -> None:
     assert mix(data, tmp_path / "new", "--reverb", 1, "--count", 1).exit_code == 0
     rows = table(tmp_path / "new")
     assert rows[0]["version"] == str(VERSION)
@@ -297,7 +297,7 @@ def test_metadata_of_another_version_say_so(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("measured", [False, True])
-def test_targets_keep_less_and_less_of_a_room(data: Path, measured: bool) -> None:
+def test_targets_keep_their_part_of_the_reverberation(data: Path, measured: bool) -> None:
     speech, noise = Sources(find_clips([data / "speech"])), {"": Sources(find_clips([data / "noise"]))}
     rooms = Sources(find_clips([data / "rooms"])) if measured else None
     reverberant, early, dry = (
@@ -320,7 +320,7 @@ def test_dry_target_is_the_direct_sound(data: Path) -> None:
     assert rms(dry.clean) < rms(wet.clean)
 
 
-def test_a_frame_at_the_limit_of_active_speech_does_not_move_the_snr(data: Path, tmp_path: Path) -> None:
+def test_frame_at_the_activity_threshold_does_not_shift_the_snr(data: Path, tmp_path: Path) -> None:
     """Rounding moves such frames across the activity threshold, which changes the active level."""
     speech = np.zeros(24_000)
     speech[3200:9600] = 0.3 * np.sin(np.arange(6400))
@@ -336,7 +336,7 @@ def test_a_frame_at_the_limit_of_active_speech_does_not_move_the_snr(data: Path,
     assert max(errors) < 0.01
 
 
-def test_too_coarse_samples_are_refused(data: Path) -> None:
+def test_too_coarse_sample_formats_are_rejected(data: Path) -> None:
     faint = {"level_db": Span(-75.0, -75.0), "snr_db": (30.0,)}
     with pytest.raises(AudioError, match="too coarse"):
         mixtures(data, **faint).make(0)
@@ -344,7 +344,7 @@ def test_too_coarse_samples_are_refused(data: Path) -> None:
     assert abs(mixture.snr_error_db) < 1e-3
 
 
-def test_parts_of_a_recipe() -> None:
+def test_parsing_of_snr_and_level() -> None:
     assert parse_snr("-5, 0,2.5") == (-5.0, 0.0, 2.5)
     assert parse_snr("-5:20") == Span(-5.0, 20.0)
     assert parse_span("-25") == Span(-25.0, -25.0)
@@ -375,7 +375,7 @@ def test_seen_and_unseen(data: Path) -> None:
             noise_sets(clips, *arguments)
 
 
-def test_unseen_noise_is_what_finetuning_sets_aside(data: Path, tmp_path: Path) -> None:
+def test_unseen_noise_equals_the_noise_held_out_by_finetune(data: Path, tmp_path: Path) -> None:
     result = mix(data, tmp_path / "a", "--protocol", "losses", "--count", 14)
     assert result.exit_code == 0, result.output
     assert "1 of 4 recordings of noise treated as unseen" in result.output
@@ -386,7 +386,7 @@ def test_unseen_noise_is_what_finetuning_sets_aside(data: Path, tmp_path: Path) 
     assert used["seen"] == {clip.name for clip in find_clips([data / "noise"])} - used["unseen"]
 
 
-def test_another_set_leaves_nothing_of_the_one_it_replaces(data: Path, tmp_path: Path) -> None:
+def test_replacing_a_set_removes_all_its_files(data: Path, tmp_path: Path) -> None:
     assert mix(data, tmp_path, "--snr", 0, "--count", 3, "--keep-noise").exit_code == 0
     mine = tmp_path / "noisy" / "mine.wav"
     mine.touch()
@@ -399,7 +399,7 @@ def test_another_set_leaves_nothing_of_the_one_it_replaces(data: Path, tmp_path:
     assert not list((tmp_path / "noise").iterdir())
 
 
-def test_noise_that_is_mostly_pauses(data: Path, tmp_path: Path) -> None:
+def test_noise_with_long_pauses(data: Path, tmp_path: Path) -> None:
     door = np.zeros(60 * 16_000)
     door[30 * 16_000 : 30 * 16_000 + 4000] = 0.3 * np.random.default_rng(0).standard_normal(4000)
     (tmp_path / "door").mkdir()
@@ -420,7 +420,7 @@ def test_noise_that_is_mostly_pauses(data: Path, tmp_path: Path) -> None:
      ("clean_offset", "99999999"), ("t60_s", "0"), ("noise_scale", "inf"), ("clean_scale", "loud"),
      ("sample_format", "u8"), ("clean_hash", "a|b"), ("noise", ""), ("snr_db", "7"), ("digest", "")],
 )  # fmt: skip
-def test_changed_metadata_are_refused(data: Path, tmp_path: Path, column: str, value: str) -> None:
+def test_altered_metadata_are_rejected(data: Path, tmp_path: Path, column: str, value: str) -> None:
     assert mix(data, tmp_path, "--count", 1, "--reverb", 1).exit_code == 0
     row = table(tmp_path)[0] | {column: value}
     with open(tmp_path / "changed.csv", "w", newline="") as file:
@@ -474,7 +474,7 @@ def test_wrong_usage(data: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_results_do_not_mingle_with_sources(data: Path, tmp_path: Path) -> None:
+def test_results_among_the_sources_are_rejected(data: Path, tmp_path: Path) -> None:
     assert mix(data, tmp_path / "set", "--count", 2).exit_code == 0
     before = content(tmp_path / "set")
     for more in ((), ("--overwrite",)):

@@ -77,7 +77,7 @@ def run(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_a_better_model_is_written_and_used_at_once(data: Path, tmp_path: Path) -> None:
+def test_better_model_is_written_and_usable(data: Path, tmp_path: Path) -> None:
     output = tmp_path / "mine.safetensors"
     sources = ("--clean", data / "speech", "--noise", data / "noise", "--model", START, "-o", output)
     code, said = run(*sources, "--lr", "1e-3")
@@ -101,13 +101,13 @@ def test_a_better_model_is_written_and_used_at_once(data: Path, tmp_path: Path) 
     assert output.read_bytes() == before
 
 
-def test_the_whole_time_is_said_beforehand() -> None:
+def test_total_time_is_estimated_beforehand() -> None:
     assert _expected(20, 600, 70) == (
         "About 11 min 30 s in total: 20.0 s so far, 10 min 00 s of training, about 1 min 10 s of scoring"
     )
 
 
-def test_noise_as_clean_speech_stops_before_the_training(data: Path, tmp_path: Path) -> None:
+def test_noise_as_clean_speech_stops_before_training(data: Path, tmp_path: Path) -> None:
     output = tmp_path / "mine.safetensors"
     sources = ("--clean", data / "noise", "--noise", data / "speech", "--model", START, "-o", output)
     code, said = run(*sources)
@@ -127,7 +127,7 @@ def test_noise_as_clean_speech_stops_before_the_training(data: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["folder", "sound.wav", "."])
-def test_an_output_that_cannot_be_is_said_first(data: Path, tmp_path: Path, name: str) -> None:
+def test_invalid_output_is_reported_first(data: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     soundfile.write(tmp_path / "sound.wav", voice(1, 3), 16_000)
     before = sorted(os.listdir(tmp_path))
@@ -138,7 +138,7 @@ def test_an_output_that_cannot_be_is_said_first(data: Path, tmp_path: Path, name
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_a_run_begun_otherwise_is_not_taken_up(data: Path, small: dict[float, list[Pair]], tmp_path: Path) -> None:
+def test_run_with_other_options_is_not_resumed(data: Path, small: dict[float, list[Pair]], tmp_path: Path) -> None:
     own = own_data([data / "speech"], [data / "noise"], None, [], MixingOptions(seconds=1.0), 0.3, 0)
     fewer = own_data([data / "speech"], [data / "noise" / f"{n}.wav" for n in range(3)], None, [], own.source.options,
                      0.3, 0)  # fmt: skip
@@ -157,7 +157,7 @@ def test_a_run_begun_otherwise_is_not_taken_up(data: Path, small: dict[float, li
         begin(fewer, general=0.3)
 
 
-def test_general_noise_has_its_share_beside_pairs_too(data: Path) -> None:
+def test_general_noise_keeps_its_share_with_pairs(data: Path) -> None:
     folders = [(data / "pairs/noisy", data / "pairs/clean")]
     for clean, noise, pairs in (
         ([data / "speech"], [data / "noise"], []), ([], [], folders), ([data / "speech"], [data / "noise"], folders),
@@ -194,7 +194,7 @@ def test_recorded_pairs_are_aligned_and_set_aside_by_file(data: Path) -> None:
         np.testing.assert_array_equal(noisy, source.example(number)[0])
 
 
-def test_no_recording_is_on_both_sides(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_recording_is_in_both_splits(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     from dccrn_cli.data.clips import Clip
 
@@ -215,7 +215,7 @@ def test_no_recording_is_on_both_sides(data: Path, monkeypatch: pytest.MonkeyPat
     assert not held & set(read)
 
 
-def test_a_killed_run_goes_on(data: Path, tiny_model_file: Path, tmp_path: Path) -> None:
+def test_killed_run_resumes(data: Path, tiny_model_file: Path, tmp_path: Path) -> None:
     run_folder = tmp_path / "mine.safetensors.run"
     command = [
         sys.executable, "-m", "dccrn_cli", "finetune", "--clean", str(data / "speech"), "--noise", str(data / "noise"),
@@ -244,7 +244,7 @@ def scores(si_snr: float, pesq: float = 2.0, stoi: float = 0.8, clean: float = 3
     return Scores({}, {"loss": 0.0, "si_snr": si_snr, "pesq_wb": pesq, "stoi": stoi}, clean)
 
 
-def test_what_speaks_against_a_model() -> None:
+def test_objections_to_a_model() -> None:
     good = Comparison(scores(10), scores(11), scores(12), scores(12.2))
     assert good.objections() == []
     worse: dict[str, dict[str, Any]] = {
@@ -260,7 +260,7 @@ def test_what_speaks_against_a_model() -> None:
         assert any(words in objection for objection in objections), (words, objections)
 
 
-def test_blending_goes_from_one_model_to_the_other(tiny_model: DCCRN) -> None:
+def test_blending_interpolates_between_models(tiny_model: DCCRN) -> None:
     other = lively(tiny_model.config, seed=1)
     signal_ = torch.from_numpy(speechlike(4000)[:, 0])[None]
     with torch.inference_mode():
@@ -268,7 +268,7 @@ def test_blending_goes_from_one_model_to_the_other(tiny_model: DCCRN) -> None:
             torch.testing.assert_close(blended(tiny_model, other, strength)(signal_), end(signal_))
 
 
-def test_blend_takes_sources_by_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blend_draws_sources_by_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
     options = MixingOptions(seconds=0.5)
     ones, twos = (
         RecordedPairs([Pair("x", np.full(8000, v, np.float32), np.full(8000, v, np.float32))], options, 0)
@@ -282,7 +282,7 @@ def test_blend_takes_sources_by_their_share(monkeypatch: pytest.MonkeyPatch) -> 
     assert np.mean(drawn) == pytest.approx(0.3, abs=0.04)
 
 
-def test_the_yardstick_is_always_the_same() -> None:
+def test_retention_set_is_fixed() -> None:
     one, two = yardstick(), yardstick()
     assert set(one) == {*SNRS_DB, math.inf}
     for snr_db, pairs in one.items():
@@ -293,7 +293,7 @@ def test_the_yardstick_is_always_the_same() -> None:
 
 
 @pytest.mark.parametrize("bad", ["empty", "missing", "single", "unreadable", "silent", "no noise"])
-def test_bad_data_are_refused_before_anything_is_written(bad: str, data: Path, tmp_path: Path) -> None:
+def test_bad_data_are_rejected_before_writing(bad: str, data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "bad"
     folder.mkdir()
     if bad == "missing":
@@ -314,7 +314,7 @@ def test_bad_data_are_refused_before_anything_is_written(bad: str, data: Path, t
     assert not (tmp_path / "mine.safetensors").exists()
 
 
-def test_own_data_need_something_to_train_on(data: Path) -> None:
+def test_finetuning_needs_training_data(data: Path) -> None:
     with pytest.raises(OptionError, match="--pairs"):
         own_data([], [], None, [], MixingOptions(), 0.3, 0)
     with pytest.raises(DataError):

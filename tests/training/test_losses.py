@@ -45,7 +45,7 @@ def values(
     return {name: float(value.detach()) for name, value in loss_terms(estimate, clean, options, noisy).items()}
 
 
-def test_the_default_is_what_it_was() -> None:
+def test_default_loss_is_unchanged() -> None:
     rng = np.random.default_rng(5)
     clean, noise = (torch.from_numpy(rng.standard_normal((2, 8000))).float() for _ in range(2))
     assert float(training_loss(0.1 * clean + 0.03 * noise, 0.1 * clean, LossOptions())) == pytest.approx(
@@ -53,7 +53,7 @@ def test_the_default_is_what_it_was() -> None:
     )
 
 
-def test_options_come_from_the_table_of_a_recipe() -> None:
+def test_options_from_a_recipe_table() -> None:
     table = {"si-snr": 0.025, "pesq": 1, "exponent": 0.5, "resolutions": [256, 512], "n_fft": 400, "over": 3}
     options = LossOptions.from_table(table)
     assert options == LossOptions({"si-snr": 0.025, "pesq": 1.0}, 0.5, 400, (256, 512), 3)
@@ -84,12 +84,12 @@ def test_options_come_from_the_table_of_a_recipe() -> None:
         ({"resolutions": []}, "empty"),
     ],
 )
-def test_tables_that_cannot_be_meant(table: dict[str, object], message: str) -> None:
+def test_invalid_tables(table: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         LossOptions.from_table(table)
 
 
-def test_terms_that_are_not_known_are_refused() -> None:
+def test_unknown_terms_are_rejected() -> None:
     with pytest.raises(OptionError, match="no loss named 'sisnr'; choose from si-snr"):
         LossOptions(terms={"sisnr": 1.0})
 
@@ -116,13 +116,13 @@ def test_masks_need_the_noisy_signal(name: str) -> None:
         training_loss(clean + noise, clean, LossOptions(terms={name: 1.0}))
 
 
-def test_signals_too_short_are_refused() -> None:
+def test_too_short_signals_are_rejected() -> None:
     short = torch.ones(1, MIN_SAMPLES - 1)
     with pytest.raises(OptionError, match="255 samples are too short"):
         training_loss(short, short, LossOptions())
 
 
-def test_the_estimate_that_is_clean_is_the_best() -> None:
+def test_clean_estimate_has_the_lowest_loss() -> None:
     clean, noise = signals()
     noisy = clean + noise
     losses = [values(clean + share * noise, clean, noisy) for share in (0.0, 0.03, 0.3, 1.0)]
@@ -154,14 +154,14 @@ def test_known_values() -> None:
     assert values(-clean, clean, clean)["crm"] == pytest.approx(4 * (2 * math.tanh(0.5)) ** 2, rel=0.02)
 
 
-def test_ratios_know_their_values() -> None:
+def test_snr_losses_have_known_values() -> None:
     clean, noise = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 1, 16_000)))
     noise = noise - (noise * clean).sum() / clean.square().sum() * clean
     assert float(snr_db(clean + 0.1 * noise, clean)) == pytest.approx(20, abs=0.1)
     assert float(si_snr_db(0.01 * (clean + 0.1 * noise) + 3, clean)) == pytest.approx(20, abs=0.1)
 
 
-def test_what_losses_do_not_see() -> None:
+def test_invariances_of_losses() -> None:
     clean, noise = signals()
     noisy = clean + noise
     estimate = clean + 0.3 * noise
@@ -177,7 +177,7 @@ def test_what_losses_do_not_see() -> None:
     assert values(estimate + 0.1, clean, noisy)["si-snr"] == pytest.approx(plain["si-snr"], abs=1e-3)
 
 
-def test_a_batch_is_the_mean_of_its_examples() -> None:
+def test_batch_loss_is_the_mean_of_its_examples() -> None:
     clean, noise = signals(9000, batch=3)
     clean *= torch.tensor([[1.0], [0.01], [20.0]])
     noisy = clean + noise
@@ -188,7 +188,7 @@ def test_a_batch_is_the_mean_of_its_examples() -> None:
 
 
 @pytest.mark.parametrize("name", TERMS)
-def test_gradients_are_those_of_the_value(name: str) -> None:
+def test_gradients_match_finite_differences(name: str) -> None:
     clean, noise = signals(6000, dtype=torch.float64)
     options = LossOptions(terms={name: 1.0})
     estimate = (clean + 0.4 * noise).requires_grad_()
@@ -223,7 +223,7 @@ def test_values_and_gradients_are_finite(case: str, samples: int) -> None:
         assert torch.isfinite(estimate.grad).all(), name
 
 
-def test_what_is_too_much_may_cost_more_than_what_is_too_little() -> None:
+def test_excess_magnitudes_can_be_weighted() -> None:
     clean, noise = signals()
     plain, over = (LossOptions(terms={"compressed-magnitude": 1.0}, over=weight) for weight in (1.0, 3.0))
     for estimate, ratio in ((2 * clean, 3.0), (0.5 * clean, 1.0)):
@@ -235,7 +235,7 @@ def test_what_is_too_much_may_cost_more_than_what_is_too_little() -> None:
 
 @pytest.mark.parametrize("floor_db", [-math.inf, -100.0, -55.0])
 @pytest.mark.parametrize("name", TERMS)
-def test_losses_of_noise_alone_are_bounded(name: str, floor_db: float) -> None:
+def test_losses_without_speech_are_bounded(name: str, floor_db: float) -> None:
     """They fall with the residual noise, with gradients no larger than those of speech."""
     speech, noise = signals(8000)
     clean = 10 ** (floor_db / 20) * noise.flip(-1)
@@ -259,7 +259,7 @@ def test_losses_of_noise_alone_are_bounded(name: str, floor_db: float) -> None:
         assert max(pulls[:4]) < (150 if name in ("lms", "multi-resolution") else 10) * max(faint[1], near[1])
 
 
-def test_no_speech_is_known_by_the_noisy_signal_alone() -> None:
+def test_absence_of_speech_is_seen_in_the_noisy_signal() -> None:
     """Faint speech counts as speech; without a noisy signal everything does."""
     clean, noise = signals()
     options = LossOptions(terms={"pmsqe": 1.0, "pesq": 1.0})
@@ -270,7 +270,7 @@ def test_no_speech_is_known_by_the_noisy_signal_alone() -> None:
     assert min(float(v) for v in loss_terms(0.01 * noise, 1e-4 * clean, options).values()) > 0.1
 
 
-def test_spectra_are_those_of_the_resynthesised_signal() -> None:
+def test_spectra_equal_those_of_the_resynthesised_signal() -> None:
     """Inconsistencies averaged out by the inverse transform do not count: a mask is judged by its audible effect."""
     clean, noise = signals()
     window = torch.hann_window(512).sqrt()
@@ -290,7 +290,7 @@ def test_autocast_changes_nothing() -> None:
     assert loss_terms((clean + noise).bfloat16(), clean, ALL, clean)["pesq"].dtype == torch.float32
 
 
-def test_what_validation_makes_serves_training() -> None:
+def test_validation_results_serve_training() -> None:
     clean, noise = signals(7321)
     with torch.inference_mode():
         training_loss(clean + noise, clean, ALL, clean)
@@ -306,7 +306,7 @@ def test_validation_gives_losses_what_they_need(name: str, tiny_model: DCCRN) ->
     assert 0 < figures["loss"] < 10
 
 
-def test_power_spectra_are_those_of_torch_with_their_gradients() -> None:
+def test_power_spectra_and_gradients_equal_torch() -> None:
     signal, window = torch.randn(2, 3000, dtype=torch.float64, requires_grad=True), torch.hann_window(512).double()
     got = power_spectra(signal, window)
     complex_ = torch.stft(signal, 512, 256, window=window, center=False, return_complex=True)

@@ -40,11 +40,11 @@ def test_singular_values_become_about_one(shape: tuple[int, ...]) -> None:
     assert (along > 0.8 * min(shape[-2:])).all()
 
 
-def test_no_gradient_no_step() -> None:
+def test_no_step_without_gradient() -> None:
     assert not orthogonalised(torch.zeros(4, 6)).any()
 
 
-def test_large_matrices_are_cut_evenly() -> None:
+def test_large_matrices_are_split_evenly() -> None:
     for rows in (1, 8, 128, 130, 512, 800, 1024, 3200):
         part = rows_of_parts(rows)
         assert part <= 128
@@ -55,7 +55,7 @@ def test_large_matrices_are_cut_evenly() -> None:
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="came with torch 2.9")
 @pytest.mark.parametrize("shape", [(64, 100), (100, 20)])
-def test_matrices_go_the_way_of_torch(shape: tuple[int, int]) -> None:
+def test_matrix_updates_equal_torch(shape: tuple[int, int]) -> None:
     start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
     options = {"lr": 0.01, "weight_decay": 0.1, "momentum": 0.9}
@@ -72,7 +72,7 @@ def test_matrices_go_the_way_of_torch(shape: tuple[int, int]) -> None:
     assert (ours - theirs).norm() < 0.02 * moved
 
 
-def test_the_rest_goes_the_way_of_adamw() -> None:
+def test_other_updates_equal_adamw() -> None:
     start = [torch.randn(n, generator=torch.Generator().manual_seed(n)) for n in (1, 7, 30)]
     ours, theirs = ([nn.Parameter(x.clone()) for x in start] for _ in range(2))
     options = {"lr": 0.01, "weight_decay": 0.1, "betas": (0.8, 0.95)}
@@ -87,7 +87,7 @@ def test_the_rest_goes_the_way_of_adamw() -> None:
         torch.testing.assert_close(a, b)
 
 
-def test_parameters_without_gradient_stay() -> None:
+def test_parameters_without_gradient_are_unchanged() -> None:
     used, unused = nn.Parameter(torch.ones(4, 4)), nn.Parameter(torch.ones(4, 4))
     used.grad = torch.eye(4)
     Muon([used, unused], 0.1, weight_decay=0.5).step()
@@ -95,7 +95,7 @@ def test_parameters_without_gradient_stay() -> None:
     assert (used != 1).any()
 
 
-def test_a_network_learns_and_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+def test_network_learns_and_resumes_exactly(tmp_path: Path) -> None:
     model = network()
     optimizer = Muon(model.parameters(), 0.01)
     losses = train(model, optimizer, range(60))

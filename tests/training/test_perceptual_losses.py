@@ -46,7 +46,7 @@ PMSQE = {
 
 
 @pytest.mark.parametrize("kind", PMSQE)
-def test_pmsqe_is_that_of_its_authors(kind: str) -> None:
+def test_pmsqe_equals_the_reference(kind: str) -> None:
     clean = clean_speech()
     window = torch.hann_window(N_FFT).sqrt()
     spectra = [power_spectra(signal, window) for signal in (damage(kind, clean), clean)]
@@ -55,7 +55,7 @@ def test_pmsqe_is_that_of_its_authors(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", PMSQE)
-def test_pesq_is_that_of_the_package(kind: str) -> None:
+def test_pesq_loss_equals_the_package(kind: str) -> None:
     clean = clean_speech()
     estimate = damage(kind, clean)
     wanted = pesq.pesq(16_000, clean[0].numpy(), estimate[0].numpy(), "wb")
@@ -64,14 +64,14 @@ def test_pesq_is_that_of_the_package(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(9000, 0), (0, 9000), (3333, 7777), (30_000, 30_000)])
-def test_pesq_leaves_silence_around_speech_out_as_the_package_does(before: int, after: int) -> None:
+def test_pesq_loss_ignores_surrounding_silence_like_the_package(before: int, after: int) -> None:
     clean = torch.nn.functional.pad(clean_speech(), (before, after))
     estimate = clean + 0.1 * torch.from_numpy(np.random.default_rng(3).standard_normal(clean.shape)).float()
     wanted = pesq.pesq(16_000, clean[0].numpy(), estimate[0].numpy(), "wb")
     assert float(pesq_mos_lqo(estimate, clean)) == pytest.approx(wanted, abs=0.005)
 
 
-def test_pesq_weighs_late_disturbances_of_long_signals_more() -> None:
+def test_pesq_loss_weights_late_disturbances_more() -> None:
     clean = clean_speech(20 * 16_000)
     late = clean.clone()
     late[:, 12 * 16_000 :] = damage("noise", clean)[:, 12 * 16_000 :]
@@ -79,13 +79,13 @@ def test_pesq_weighs_late_disturbances_of_long_signals_more() -> None:
     assert float(pesq_mos_lqo(late, clean)) == pytest.approx(wanted, abs=0.005)
 
 
-def test_pesq_of_the_clean_signal_is_the_best() -> None:
+def test_pesq_loss_is_lowest_for_the_clean_signal() -> None:
     clean = clean_speech()
     assert float(pesq_mos_lqo(clean, clean)) == pytest.approx(0.999 + 4 / (1 + np.exp(3.8224 - 1.3669 * 4.5)), abs=1e-3)
     assert float(pesq_mos_lqo(0.01 * clean, clean)) == pytest.approx(float(pesq_mos_lqo(clean, clean)), abs=1e-3)
 
 
-def test_bands_are_calibrated() -> None:
+def test_bark_bands_are_calibrated() -> None:
     """P.862: a 1 kHz tone with an amplitude of 29.54 has a peak density of 10 000 and a loudness of 1 sone."""
     scale = bark_scale(torch.device("cpu"), torch.float64)
     tone = 29.54 * torch.sin(2 * np.pi * torch.arange(N_FFT + HOP, dtype=torch.float64) / 16)[None]
@@ -97,7 +97,7 @@ def test_bands_are_calibrated() -> None:
 
 
 @pytest.mark.parametrize("loss", [pesq_disturbance, pmsqe])
-def test_examples_do_not_touch_each_other(loss) -> None:  # type: ignore[no-untyped-def]
+def test_examples_are_independent(loss) -> None:  # type: ignore[no-untyped-def]
     clean = torch.cat((clean_speech(), 0 * clean_speech(), clean_speech().roll(9000, -1)))
     estimate = clean + 0.2 * torch.from_numpy(np.random.default_rng(4).standard_normal(clean.shape)).float()
     values = loss(estimate, clean)
@@ -109,7 +109,7 @@ def test_examples_do_not_touch_each_other(loss) -> None:  # type: ignore[no-unty
 
 
 @pytest.mark.parametrize("loss", [pesq_disturbance, pmsqe])
-def test_following_the_gradient_helps(loss) -> None:  # type: ignore[no-untyped-def]
+def test_gradient_descent_improves_the_score(loss) -> None:  # type: ignore[no-untyped-def]
     clean = clean_speech()
     for kind in ("noise", "only noise"):
         estimate = damage(kind, clean).requires_grad_()

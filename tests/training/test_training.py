@@ -54,7 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_folders_and_archives_hold_the_same_clips(data: Path) -> None:
+def test_folders_and_archives_give_the_same_clips(data: Path) -> None:
     folder, archive = find_clips([data / "speech"]), find_clips([data / "speech.tar"])
     assert len(folder) == len(archive) == 40
     assert [clip.group for clip in folder] == [clip.group for clip in archive]
@@ -66,7 +66,7 @@ def test_clips_are_resampled_and_made_mono(tmp_path: Path) -> None:
     assert find_clips([tmp_path])[0].read().shape == (16_000,)
 
 
-def test_bad_data_is_said(tmp_path: Path) -> None:
+def test_bad_data_are_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no audio"):
         find_clips([tmp_path])
     with pytest.raises(DataError, match="no such"):
@@ -79,7 +79,7 @@ def test_bad_data_is_said(tmp_path: Path) -> None:
         find_clips([tmp_path / "b.tar"])
 
 
-def test_a_network_learns(data: Path, tmp_path: Path) -> None:
+def test_network_learns(data: Path, tmp_path: Path) -> None:
     run = trainer(data, tmp_path / "run", steps=150, validate_every=150, ema=0.9, lr=5e-3)
     run.source = mixer(data, snr_db=(-5.0, 0.0))
     run.pairs = mixed_pairs(mixer(data, seed=9, snr_db=(-5.0, 0.0)), 6)
@@ -95,7 +95,7 @@ def test_a_network_learns(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(data: Path, tmp_path: Path, optimizer: str) -> None:
+def test_stopped_run_resumes_exactly(data: Path, tmp_path: Path, optimizer: str) -> None:
     whole = trainer(data, tmp_path / "whole", optimizer=optimizer)
     losses = [progress.loss for progress in whole.run()]
     first = trainer(data, tmp_path / "parts", optimizer=optimizer)
@@ -112,7 +112,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(data: Path, tmp_path: Path,
     assert [json.loads(line)["step"] for line in log] == [10, 20, 30]
 
 
-def test_damaged_run_is_said(data: Path, tmp_path: Path) -> None:
+def test_damaged_run_is_reported(data: Path, tmp_path: Path) -> None:
     run = trainer(data, tmp_path)
     assert not run.resume()
     (tmp_path / "last.pt").write_bytes(b"damaged")
@@ -131,14 +131,14 @@ def test_schedules(data: Path, tmp_path: Path) -> None:
     assert steps[-1] < 100
 
 
-def test_the_first_validation_comes_soon() -> None:
+def test_first_validation_comes_early() -> None:
     options = TrainOptions(steps=5000, validate_every=2000)
     assert [step for step in range(1, 5001) if options.validates_after(step)] == [200, 2000, 4000, 5000]
     for never in (TrainOptions(steps=50, validate_every=50), TrainOptions(steps=500, validate_every=500)):
         assert [step for step in range(1, never.steps + 1) if never.validates_after(step)] == [never.steps]
 
 
-def test_a_step_that_is_not_finite_is_left_out(data: Path, tmp_path: Path) -> None:
+def test_non_finite_steps_are_skipped(data: Path, tmp_path: Path) -> None:
     run = trainer(data, tmp_path, steps=8, validate_every=100)
     good = run.source.batch
 
@@ -156,7 +156,7 @@ def test_a_step_that_is_not_finite_is_left_out(data: Path, tmp_path: Path) -> No
         list(run.run())
 
 
-def test_the_log_is_json_also_where_a_figure_is_no_number(tmp_path: Path) -> None:
+def test_log_with_nan_is_valid_json(tmp_path: Path) -> None:
     RunFolder(tmp_path).log({"step": 1, "loss": math.nan, "si_snr": math.inf, "stoi": 0.5})
 
     def refuse(constant: str) -> None:
@@ -166,7 +166,7 @@ def test_the_log_is_json_also_where_a_figure_is_no_number(tmp_path: Path) -> Non
     assert record == {"step": 1, "loss": None, "si_snr": None, "stoi": 0.5}
 
 
-def test_an_unreadable_clip_is_left_out_and_named(data: Path, tmp_path: Path) -> None:
+def test_unreadable_clip_is_skipped_and_named(data: Path, tmp_path: Path) -> None:
     run = trainer(data, tmp_path, steps=4, validate_every=100)
     (tmp_path / "bad.wav").write_bytes(b"text")
     bad = find_clips([tmp_path / "bad.wav"])
@@ -181,7 +181,7 @@ def test_an_unreadable_clip_is_left_out_and_named(data: Path, tmp_path: Path) ->
         list(run.run())
 
 
-def test_a_run_does_not_change_its_data(data: Path, tmp_path: Path) -> None:
+def test_run_keeps_its_data(data: Path, tmp_path: Path) -> None:
     list(trainer(data, tmp_path, steps=2, validate_every=100).run())
     with pytest.raises(OptionError, match="batch 2, not 3"):
         trainer(data, tmp_path, batch=3).resume()
@@ -189,7 +189,7 @@ def test_a_run_does_not_change_its_data(data: Path, tmp_path: Path) -> None:
         trainer(data, tmp_path, optimizer="muon").resume()
 
 
-def test_a_stalled_run_stays_stopped(data: Path, tmp_path: Path) -> None:
+def test_stalled_run_stays_stopped(data: Path, tmp_path: Path) -> None:
     options = {"lr": 1e-30, "early_stop": 1, "steps": 100, "validate_every": 3}
     list(trainer(data, tmp_path, **options).run())
     again = trainer(data, tmp_path, **options)
@@ -240,7 +240,7 @@ def test_train_command_and_use_of_its_model(command: list[str], tmp_path: Path) 
     assert CliRunner().invoke(app, arguments).exit_code == 0
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(command: list[str], tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_the_same_command_resumes(command: list[str], tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "dccrn_cli", *command, "--steps", "100000"], stdout=subprocess.PIPE, text=True
     )
@@ -266,7 +266,7 @@ def test_train_usage_errors(data: Path, tmp_path: Path) -> None:
         assert "Traceback" not in result.output
 
 
-def test_archive_members_are_read_where_they_lie(tmp_path: Path) -> None:
+def test_archive_members_are_read_in_place(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     soundfile.write(buffer, np.full(500, 0.25), 16_000, format="WAV")
     with tarfile.open(tmp_path / "a.tar", "w") as archive:

@@ -77,7 +77,7 @@ def logged_steps(run: Path) -> list[int]:
     return [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
 
 
-def test_a_killed_run_ends_in_the_same_bytes(data: Path, tmp_path: Path) -> None:
+def test_killed_run_ends_in_the_same_bytes(data: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert CliRunner().invoke(app, arguments(data, whole)).exit_code == 0
     kills = 0
@@ -103,7 +103,7 @@ def test_a_killed_run_ends_in_the_same_bytes(data: Path, tmp_path: Path) -> None
     assert logged_steps(killed) == logged_steps(whole) == [12, 24]
 
 
-def test_on_a_full_disk_what_was_there_stays(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_keeps_existing_files(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     assert CliRunner().invoke(app, arguments(data, run)).exit_code == 0
     before = {name: (run / name).read_bytes() for name in ("last.pt", "best.safetensors")}
@@ -121,7 +121,7 @@ def test_on_a_full_disk_what_was_there_stays(data: Path, tmp_path: Path, monkeyp
     assert CliRunner().invoke(app, [*arguments(data, run), "--steps", "48"]).exit_code == 0
 
 
-def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_unwritable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="cannot be written"):
         write_whole(tmp_path / "file" / "x", b"1")
@@ -151,7 +151,7 @@ def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
     assert logged_steps(tmp_path / "whole") == [12, 24]
 
 
-def test_a_batch_is_shared_fairly(data: Path, tmp_path: Path) -> None:
+def test_batch_is_divided_evenly(data: Path, tmp_path: Path) -> None:
     from dccrn_cli.training.prefetch import Batches
 
     whole = Batches(mixer(data), 4)[3]
@@ -163,7 +163,7 @@ def test_a_batch_is_shared_fairly(data: Path, tmp_path: Path) -> None:
         type(run)(run.model, run.source, run.pairs, tmp_path, TrainOptions(batch=3), team=Team(0, 2))
 
 
-def test_processes_make_the_same_batches(data: Path) -> None:
+def test_worker_processes_make_the_same_batches(data: Path) -> None:
     from dccrn_cli.training.prefetch import Batches, prefetched
 
     batches = Batches(mixer(data), 2)
@@ -173,7 +173,7 @@ def test_processes_make_the_same_batches(data: Path) -> None:
             np.testing.assert_array_equal(one.clean, other.clean)
 
 
-def test_a_bad_step_leaves_no_trace_in_the_statistics(data: Path, tmp_path: Path) -> None:
+def test_skipped_step_leaves_batch_statistics_unchanged(data: Path, tmp_path: Path) -> None:
     run = trainer(data, tmp_path, steps=3, validate_every=100)
     before = {name: buffer.clone() for name, buffer in run.model.named_buffers()}
     bad = run.source.batch(0, 2)
@@ -185,7 +185,7 @@ def test_a_bad_step_leaves_no_trace_in_the_statistics(data: Path, tmp_path: Path
         assert torch.equal(buffer, before[name]), name
 
 
-def test_tensorboard_gets_figures_sound_and_pictures(data: Path, tmp_path: Path) -> None:
+def test_tensorboard_gets_figures_audio_and_spectrograms(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     result = CliRunner().invoke(app, [*arguments(data, tmp_path / "run"), "--tensorboard"])
     assert result.exit_code == 0, result.output
@@ -199,7 +199,7 @@ def test_tensorboard_gets_figures_sound_and_pictures(data: Path, tmp_path: Path)
     assert "example 0/enhanced" in events.Tags()["audio"]
 
 
-def test_a_run_goes_on_only_as_the_same_network(data: Path, tmp_path: Path) -> None:
+def test_run_resumes_only_with_the_same_network(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert CliRunner().invoke(app, arguments(data, run)).exit_code == 0
     result = CliRunner().invoke(app, [*arguments(data, run, "network.mask=E"), "--steps", "26"])
@@ -208,7 +208,7 @@ def test_a_run_goes_on_only_as_the_same_network(data: Path, tmp_path: Path) -> N
     assert 'mask = "E"' not in (run / "recipe.toml").read_text()
 
 
-def test_with_another_loss_the_best_is_sought_anew(data: Path, tmp_path: Path) -> None:
+def test_another_loss_resets_the_best_model(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert CliRunner().invoke(app, arguments(data, run)).exit_code == 0
     before = (run / "best.safetensors").read_bytes()
@@ -220,7 +220,7 @@ def test_with_another_loss_the_best_is_sought_anew(data: Path, tmp_path: Path) -
     assert state["progress"]["best"]["loss"] > 10
 
 
-def test_a_run_from_a_model_can_be_made_again_from_its_recipe(data: Path, tmp_path: Path) -> None:
+def test_run_from_a_model_is_reproducible_from_its_recipe(data: Path, tmp_path: Path) -> None:
     start, first, again = tmp_path / "start.safetensors", tmp_path / "first", tmp_path / "again"
     save_model(lively(dataclasses.replace(TINY, mask="E")), start, {})
     plain = [item for item in arguments(data, first) if not item.startswith("network.")]
@@ -237,7 +237,7 @@ def test_a_run_from_a_model_can_be_made_again_from_its_recipe(data: Path, tmp_pa
     assert result.exit_code == 2, "a mask cannot be changed in a trained network"
 
 
-def test_a_combination_of_losses_takes_the_place_of_the_recipe_s() -> None:
+def test_loss_combination_replaces_that_of_the_recipe() -> None:
     loss = read_recipe("dccrn", {"loss": {"combination": "si-snr+lms", "level": 0.1}}).loss
     assert loss.terms == {**COMBINATIONS["si-snr+lms"], "level": 0.1}
     assert read_recipe("dccrn", {"loss": {"level": 0.1}}).loss.terms.keys() > {"pmsqe", "pesq", "level"}
@@ -254,7 +254,7 @@ def test_errors_of_workers_are_one_line(data: Path, tmp_path: Path) -> None:
     assert "Traceback" not in result.output
 
 
-def test_every_recipe_can_be_read_and_written_again(tmp_path: Path) -> None:
+def test_recipes_round_trip(tmp_path: Path) -> None:
     assert {"dccrn", "dccrn-small", "dccrn-e-paper", "dccrn-cl-paper"} <= set(recipe_names())
     for name in recipe_names():
         recipe = read_recipe(name)
@@ -264,7 +264,7 @@ def test_every_recipe_can_be_read_and_written_again(tmp_path: Path) -> None:
         assert again == recipe
 
 
-def test_recipes_build_on_others_and_take_changes(tmp_path: Path) -> None:
+def test_recipes_inherit_and_take_changes(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
         'base = "dccrn"\n[mixing]\nsnr-db = [0, 5]\n[training]\nbatch = 2\n[loss]\nsnr = 1\n[network]\nrnn-units = 64\n'
     )
@@ -301,7 +301,7 @@ def test_recipes_build_on_others_and_take_changes(tmp_path: Path) -> None:
         ("= 3", "Invalid"),
     ],
 )
-def test_what_is_wrong_in_a_recipe_is_said(text: str, reason: str, tmp_path: Path) -> None:
+def test_errors_in_recipes_are_reported(text: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text(text)
     with pytest.raises(OptionError, match=reason):
         read_recipe(tmp_path / "bad.toml")
@@ -324,7 +324,7 @@ def test_list_of_recipes() -> None:
     assert all(name in result.output for name in recipe_names())
 
 
-def test_the_data_are_looked_through_first(data: Path, tmp_path: Path) -> None:
+def test_data_are_checked_first(data: Path, tmp_path: Path) -> None:
     odd, spoken = tmp_path / "odd", tmp_path / "spoken"
     for folder in (odd, spoken):
         folder.mkdir()

@@ -71,14 +71,14 @@ def test_planted_links_are_not_written_through(kind: str, name: str, tmp_path: P
     assert not list(tmp_path.glob(".dccrn-*"))
 
 
-def test_leftovers_that_are_links_stay_and_so_does_what_they_lead_to(tmp_path: Path) -> None:
+def test_linked_leftovers_and_their_targets_are_kept(tmp_path: Path) -> None:
     plant("symlink", tmp_path / "a.wav", tmp_path / "victim")
     temporary_path(tmp_path / "b.wav").write_bytes(b"left over")
     assert remove_leftovers([tmp_path / "a.wav"]) == 1
     assert (tmp_path / "victim").read_bytes() == b"precious"
 
 
-def test_a_file_that_is_being_written_is_busy(tmp_path: Path) -> None:
+def test_file_being_written_is_busy(tmp_path: Path) -> None:
     with AtomicFile(tmp_path / "a.bin"), pytest.raises(StorageError, match="another run is writing it"):
         write_whole(tmp_path / "a.bin", b"x")
     write_whole(tmp_path / "a.bin", b"y")
@@ -87,7 +87,7 @@ def test_a_file_that_is_being_written_is_busy(tmp_path: Path) -> None:
     assert not Path("/dev/null").is_file()
 
 
-def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_unwritable_paths_are_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path, why in (
         (tmp_path / ("n" * 300), "too long"), (tmp_path / "file" / "x", "a part of the path is a file"),
@@ -118,7 +118,7 @@ def test_kinds_of_paths(tmp_path: Path) -> None:
         assert why in found[1]
 
 
-def test_a_name_stays_below_its_folder(tmp_path: Path) -> None:
+def test_names_stay_below_their_folder(tmp_path: Path) -> None:
     for name in ("/etc/x.png", "../../x.png", "a/../../x.png", "//host/x.png"):
         assert below(tmp_path, name).resolve().is_relative_to(tmp_path)
     assert below(tmp_path, "a/b.png") == tmp_path / "a/b.png"

@@ -28,7 +28,7 @@ from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.scoring.cache import default_folder
 
 
-def test_a_tar_entry_that_claims_a_terabyte(tmp_path: Path) -> None:
+def test_tar_entry_declaring_a_terabyte(tmp_path: Path) -> None:
     sound = io.BytesIO()
     soundfile.write(sound, voice(1, 0), 16_000, format="WAV")
     entry = tarfile.TarInfo("long.wav")
@@ -45,7 +45,7 @@ def test_a_tar_entry_that_claims_a_terabyte(tmp_path: Path) -> None:
         Clip("sparse.wav", tmp_path / "sparse.wav").read()
 
 
-def test_a_long_clip_is_named_before_it_fills_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_long_clip_is_rejected_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile.write(tmp_path / "long.flac", np.zeros(8000 * 3600 * 6, np.int16), 8000)
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(DataError, match=r"long\.flac: is longer than 2 h; split it"):
@@ -65,7 +65,7 @@ def with_rate(path: Path, rate: int) -> None:
 
 
 @pytest.mark.parametrize("rate", [1, 768_000])
-def test_scores_of_files_that_claim_odd_rates(rate: int, tmp_path: Path) -> None:
+def test_scores_of_files_with_odd_rates(rate: int, tmp_path: Path) -> None:
     for role in ("clean", "out"):
         (tmp_path / role).mkdir()
         soundfile.write(tmp_path / role / "a.wav", voice(60, 0), 16_000)
@@ -85,7 +85,7 @@ def test_scores_of_files_that_claim_odd_rates(rate: int, tmp_path: Path) -> None
     assert int(mib) < 1200
 
 
-def test_no_home_means_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_cache_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
@@ -117,7 +117,7 @@ def test_failures_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(calls) == 2  # both files, in the first run
 
 
-def test_names_that_keep_recordings_apart(tmp_path: Path) -> None:
+def test_names_that_distinguish_recordings(tmp_path: Path) -> None:
     for name in ("talk.m4a", "talk.mp4", "b.wav"):
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(OptionError, match=r"would be written here; use --name '\{stem\}\.\{oldext\}\{ext\}' for"):
@@ -126,7 +126,7 @@ def test_names_that_keep_recordings_apart(tmp_path: Path) -> None:
     assert {job.target.name for job in plan.jobs} == {"talk.m4a.flac", "talk.mp4.flac", "b.wav.wav"}
 
 
-def test_folders_are_searched_by_content_too(tmp_path: Path) -> None:
+def test_folders_are_also_searched_by_content(tmp_path: Path) -> None:
     for name, container in (("a", "WAV"), ("b.dat", "FLAC"), ("c.bin", "OGG"), ("d.tmp", "AIFF"), ("e.x", "CAF")):
         soundfile.write(tmp_path / name, speechlike(800), 16_000, format=container)
     (tmp_path / "f.webp").write_bytes(b"RIFF\0\0\0\0WEBP")
@@ -137,7 +137,7 @@ def test_folders_are_searched_by_content_too(tmp_path: Path) -> None:
     assert sorted(job.source.name for job in plan.jobs) == ["a", "b.dat", "c.bin", "d.tmp", "e.x"]
 
 
-def test_a_pipe_whose_header_declares_nothing_says_so() -> None:
+def test_pipe_header_without_samples_is_reported() -> None:
     info = StreamReader(io.BytesIO(wav_header_of(0) + bytes(3200)))
     assert sum(map(len, info.blocks(1000))) == 1600
     assert info.note == "the header declares 0 bytes of samples; all 3,200 that follow are read"
@@ -150,7 +150,7 @@ def wav_header_of(size: int) -> bytes:
 
 
 @pytest.mark.skipif(sys.platform != "linux" or joblib.cpu_count() < 2, reason="/proc, and two processes")
-def test_workers_end_with_a_parent_that_is_killed_while_they_start(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_workers_end_when_their_parent_is_killed_at_start(tmp_path: Path, tiny_model_file: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(40):
         soundfile.write(tmp_path / "in" / f"{number}.wav", np.tile(speechlike(16_000), (20, 1)), 16_000)

@@ -44,7 +44,7 @@ ODD = [
 ]
 
 
-def test_a_second_run_is_told_who_holds_the_lock(tmp_path: Path) -> None:
+def test_second_run_is_told_who_holds_the_lock(tmp_path: Path) -> None:
     with RunLock(tmp_path / "report.csv"), pytest.raises(OptionError, match=f"process {os.getpid()} on "):
         RunLock(tmp_path / "report.csv")
     with RunLock(tmp_path / "run", inside=True), pytest.raises(OptionError, match="in use by another run"):
@@ -54,7 +54,7 @@ def test_a_second_run_is_told_who_holds_the_lock(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX locks")
-def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+def test_lock_ends_with_its_process(tmp_path: Path) -> None:
     code = (
         "import os, sys; from dccrn_cli.utils.locks import RunLock; "
         f"lock = RunLock({str(tmp_path / 'x')!r}); print('held'); sys.stdout.flush(); os.kill(os.getpid(), 9)"
@@ -66,7 +66,7 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_one_report_has_one_writer(tmp_path: Path, suffix: str) -> None:
+def test_report_has_a_single_writer(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"report{suffix}"
     with RecordWriter(path, ["source"], lambda row: False) as table:
         with pytest.raises(OptionError, match="in use by another run"):
@@ -77,7 +77,7 @@ def test_one_report_has_one_writer(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_odd_names_go_through_a_report(tmp_path: Path, suffix: str) -> None:
+def test_unusual_names_in_a_report(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"report{suffix}"
     names = [*ODD, os.fsdecode(b"caf\xe9.wav")]
     with RecordWriter(path, ["source"], lambda row: False) as table:
@@ -100,7 +100,7 @@ def test_csv_cells() -> None:
     assert json.dumps(plain_data({"x": ["caf\udce9"]})) == '{"x": ["caf\\\\xe9"]}'
 
 
-def test_a_full_disk_costs_the_report_and_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_affects_the_report_but_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(batch_module, "error_line", told.append)
     with BatchLog(FileBatch(Plan(()), EnhanceOptions()), tmp_path / "report.csv", False, True) as log:
@@ -119,7 +119,7 @@ def test_a_full_disk_costs_the_report_and_no_result(tmp_path: Path, monkeypatch:
     assert (tmp_path / "report.csv").read_bytes() == whole
 
 
-def test_a_run_s_folder_keeps_what_is_not_the_run_s(tmp_path: Path) -> None:
+def test_run_folder_keeps_foreign_files(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "x.run")
     folder.save({"a": 1})
     folder.log({"step": 1})
@@ -132,7 +132,7 @@ def test_a_run_s_folder_keeps_what_is_not_the_run_s(tmp_path: Path) -> None:
     assert not empty.path.exists()
 
 
-def test_messages_give_no_dangerous_advice(tmp_path: Path) -> None:
+def test_messages_suggest_nothing_dangerous(tmp_path: Path) -> None:
     import torch
 
     folder = RunFolder(tmp_path)
@@ -145,7 +145,7 @@ def test_messages_give_no_dangerous_advice(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "raw.pth")
 
 
-def test_deep_settings_are_refused(tmp_path: Path) -> None:
+def test_deeply_nested_settings_are_rejected(tmp_path: Path) -> None:
     deep = "[" * 100_000 + "]" * 100_000
     with pytest.raises(OptionError, match="nested too deeply"):
         parse_setting(f"mixing.snr_db={deep}")
@@ -154,14 +154,14 @@ def test_deep_settings_are_refused(tmp_path: Path) -> None:
         read_recipe(tmp_path / "r.toml")
 
 
-def test_addresses_of_schedulers() -> None:
+def test_scheduler_addresses() -> None:
     for good in ("tcp://host:8786", "host:8786", "tls://[::1]:8786", "10.0.0.1:80"):
         assert _ADDRESS.fullmatch(good)
     for bad in ("host", "tcp://host", "foo://host:1", "http://host:8786", "", "tcp://:8786", "host:"):
         assert not _ADDRESS.fullmatch(bad)
 
 
-def test_a_scheduler_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scheduler_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
     from types import SimpleNamespace
 
@@ -181,7 +181,7 @@ def test_a_scheduler_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="needs posix_fallocate")
-def test_a_progress_board_has_its_room_before_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_file_is_allocated_before_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     board = ProgressBoard(tmp_path / "a", 5000, create=True)
     board.note(4999, 2.5)
     assert board.total_s == 2.5
@@ -195,7 +195,7 @@ def test_a_progress_board_has_its_room_before_it_is_used(tmp_path: Path, monkeyp
         ProgressBoard(tmp_path / "b", 5000, create=True)
 
 
-def test_names_of_recordings_that_are_no_utf8() -> None:
+def test_recording_names_that_are_not_utf8() -> None:
     from dccrn_cli.testsets.rows import _unescape
 
     for name in ("a|b", "50%.wav", os.fsdecode(b"caf\xe9.wav"), "ÿ.wav"):
@@ -205,7 +205,7 @@ def test_names_of_recordings_that_are_no_utf8() -> None:
         joined.encode()
 
 
-def test_metadata_cannot_ask_for_terabytes(tmp_path: Path) -> None:
+def test_metadata_cannot_request_terabytes(tmp_path: Path) -> None:
     import dataclasses
 
     from dccrn_cli.errors import DataError
@@ -229,7 +229,7 @@ def test_metadata_cannot_ask_for_terabytes(tmp_path: Path) -> None:
             assert read_rows(path) == [row]
 
 
-def test_odd_paths_are_one_failure_each(tmp_path: Path, tiny_model_file: Path) -> None:
+def test_unusual_paths_fail_individually(tmp_path: Path, tiny_model_file: Path) -> None:
     import soundfile
     from conftest import speechlike
 
