@@ -69,6 +69,30 @@ def walk(file: BinaryIO, order: str, start: int = 12) -> Iterator[Chunk]:
         start = chunk.stop
 
 
+def known_chunks(file: BinaryIO, order: str, start: int, size: int) -> Iterator[Chunk]:
+    """Iterate over chunks from `start` on, up to the first that is none, contains samples or is cut off.
+
+    Args:
+        file: seekable file.
+        order: byte order for `struct`.
+        start: position of the first chunk.
+        size: size of the file.
+    """
+    padding = 0
+    while True:
+        for place in (start - padding, start):  # some writers omit the padding
+            file.seek(place)
+            head = file.read(8)
+            if is_chunk(head, order, size - place):
+                break
+        else:
+            return
+        name, length = struct.unpack(order + "4sI", head)
+        chunk = Chunk(name, place + 8, length)
+        yield chunk
+        padding, start = length % 2, chunk.stop
+
+
 def is_chunk(head: bytes, order: str, left: int | None) -> bool:
     """Whether a chunk starts here, rather than samples.
 
@@ -82,6 +106,6 @@ def is_chunk(head: bytes, order: str, left: int | None) -> bool:
     name, size = struct.unpack_from(order + "4sI", head)
     if left is None:
         return name in AFTER_SAMPLES and size < 1 << 28
-    if name in ORDERS:  # another file follows
+    if name in ORDERS or name == b"data":  # another file, or more samples
         return False
     return size <= left - 8 and (name in AFTER_SAMPLES or (name.isascii() and name.decode("ascii").isprintable()))

@@ -8,17 +8,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from dccrn_cli.audio.chunks import BLOCK_FORMATS, ORDERS, is_chunk, walk
+from dccrn_cli.audio.chunks import BLOCK_FORMATS, ORDERS, known_chunks, walk
 from dccrn_cli.audio.splice import Piece
 
-_OPEN_ENDED = 0x7FFF0000
+OPEN_ENDED = 0x7FFF0000
 """Sizes from this on are placeholders of recorders that do not know the length yet."""
 
 _WRAP = 1 << 32
+_UNKNOWN_LONG = 1 << 62
+"""64-bit sizes from this on are placeholders."""
+
 _TAIL_BYTES = 129
 """Fewer bytes than this after the samples are ignored: padding, or an ID3v1 tag."""
 
-Follows = Callable[[int], bool]
+Follows = Callable[[int], int]
+"""Returns where the chunks end that start at a position: the position itself if none does."""
 
 _W64_DATA = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
 _W64_LIST = bytes.fromhex("6c6973742f91cf11a5d628db04c10000")
@@ -38,7 +42,8 @@ class Extent:
         patch: returns the file with a correct header for a number of sample bytes; None if impossible.
         format: format of the file, if the patched header has another one.
         beyond: bytes after the end that are neither samples nor anything else known.
-        channel_mask, valid_bits: speakers of the channels and significant bits; 0 if not given.
+        channel_mask: speakers of the channels; None if not given, 0 for channels that are not for speakers.
+        valid_bits: significant bits; 0 if not given.
         is_odd: libsndfile cannot find the samples behind this header, and needs the patched one.
     """
 
@@ -50,7 +55,7 @@ class Extent:
     patch: Callable[[int], list[Piece]] | None = None
     format: str = ""
     beyond: int = 0
-    channel_mask: int = 0
+    channel_mask: int | None = None
     valid_bits: int = 0
     is_odd: bool = False
 
@@ -116,18 +121,9 @@ def find_extent(file: BinaryIO, size: int) -> Extent | None:
     return None
 
 
-def riff_shortage(file: BinaryIO, size: int) -> str:
-    """Note for a RIFF file that is shorter than its outermost size, or ""."""
-    file.seek(0)
-    head = file.read(8)
-    if len(head) < 8 or head[:4] != b"RIFF":
-        return ""
-    declared = struct.unpack_from("<I", head, 4)[0] + 8
-    return cut_off(size, declared) if size < declared - 1 and declared < _OPEN_ENDED else ""
-
-
 def _wav(file: BinaryIO, kind: bytes, size: int) -> Extent | None:
-    order, long_size, frame_bytes, frames, tag, samples_at, layout = ORDERS[kind], 0, 1, None, 0, 0, (0, 0)
+    order, long_size, frame_bytes, frames, tag, samples_at = ORDERS[kind], 0, 1, None, 0, 0
+    layout: tuple[int | None, int] = (None, 0)
     fmt_at, is_odd = (0, 0), False
     for chunk in walk(file, order):
         head = file.read(min(chunk.size, 64)) if chunk.name != b"data" else b""
@@ -146,8 +142,8 @@ def _wav(file: BinaryIO, kind: bytes, size: int) -> Extent | None:
         return None
     declared: int | None = chunk.size
     if kind in (b"RF64", b"BW64") and declared == _WRAP - 1:
-        declared = long_size
-    if kind in (b"RIFF", b"RIFX") and chunk.size >= _OPEN_ENDED and chunk.size > size - samples_at:
+        declared = long_size if long_size < _UNKNOWN_LONG else None
+    if kind in (b"RIFF", b"RIFX") and chunk.size >= OPEN_ENDED and chunk.size > size - samples_at:
         declared = None
     extent = Extent(samples_at, declared, 0, max(frame_bytes, 1), frames if tag in BLOCK_FORMATS else None)
     extent = replace(extent, channel_mask=layout[0], valid_bits=layout[1], is_odd=is_odd and kind[:3] != b"RIF")
@@ -166,10 +162,10 @@ def _wav(file: BinaryIO, kind: bytes, size: int) -> Extent | None:
     return replace(held, patch=None if kind == b"RIFX" and held.held >= _WRAP // 2 else patch)
 
 
-def read_layout(head: bytes, order: str) -> tuple[int, int]:
-    """Channel mask and valid bits in the format chunk of a WAV; 0 if not given or the default."""
+def read_layout(head: bytes, order: str) -> tuple[int | None, int]:
+    """Channel mask in the format chunk of a WAV, None if not given, and valid bits, 0 if not given or the default."""
     tag, channels, _, _, frame_bytes, bits = struct.unpack_from(order + "HHIIHH", head)
-    mask = 0
+    mask = None
     if tag == 0xFFFE and len(head) >= 40:
         bits, mask, tag = struct.unpack_from(order + "HII", head, 18)
     held = 8 * (frame_bytes // max(channels, 1))
@@ -177,9 +173,9 @@ def read_layout(head: bytes, order: str) -> tuple[int, int]:
 
 
 def _riff_follows(file: BinaryIO, order: str, size: int) -> Follows:
-    def follows(at: int) -> bool:
-        file.seek(at)
-        return is_chunk(file.read(8), order, size - at)
+    def follows(at: int) -> int:
+        *_, end = at, *(chunk.stop for chunk in known_chunks(file, order, at, size))
+        return end
 
     return follows
 
@@ -190,7 +186,7 @@ def _held(extent: Extent, size: int, follows: Follows, alignment: int = 2, *, is
     Args:
         extent: extent declared by the header.
         size: size of the file.
-        follows: tells whether other content starts at a position.
+        follows: finds the end of other content at a position.
         alignment: alignment of that content.
         is_open: whether a size of 0 means that the writer did not know it.
     """
@@ -199,11 +195,12 @@ def _held(extent: Extent, size: int, follows: Follows, alignment: int = 2, *, is
         return replace(extent, held=there)
     stop = extent.start + declared
     padded = extent.start + -(-declared // alignment) * alignment
-    has_more = follows(padded) or (padded != stop and follows(stop))
+    after = max(follows(padded), follows(stop))
+    has_more = after > padded
     if declared < extent.frame_bytes <= there and not (declared == 0 and has_more):
         return replace(extent, held=there, declared=None if is_open else declared)
-    beyond = there - declared
-    if beyond < max(extent.frame_bytes, _TAIL_BYTES) or has_more:
+    beyond = size - (after if has_more else stop)
+    if beyond < max(extent.frame_bytes, _TAIL_BYTES):
         return replace(extent, held=declared)
     if beyond >= _WRAP - 1:
         return replace(extent, held=declared + beyond // _WRAP * _WRAP)
@@ -225,7 +222,7 @@ def _aiff(file: BinaryIO, size: int) -> Extent | None:
         return None
     start = sound.start + 8 + offset
     declared: int | None = max(sound.size - 8 - offset, 0) if frames or sound.size > 8 else 0
-    if sound.size >= _OPEN_ENDED and sound.size > size:
+    if sound.size >= OPEN_ENDED and sound.size > size:
         declared = None
     extent = _held(Extent(start, declared, 0, frame_bytes), size, _riff_follows(file, ">", size))
 
@@ -246,7 +243,7 @@ def _au(file: BinaryIO, order: str, size: int) -> Extent:
     start, declared, encoding, _, channels = struct.unpack(order + "5I", file.read(20))
     is_open = declared == _WRAP - 1
     extent = Extent(start, None if is_open else declared, 0, max(_AU_BYTES.get(encoding, 1) * channels, 1))
-    extent = _held(extent, size, lambda _: False, 1)
+    extent = _held(extent, size, lambda at: at, 1)
 
     def patch(length: int) -> list[Piece]:
         return [(0, 8), struct.pack(order + "I", min(length, _WRAP - 1)), (12, start + length)]
@@ -265,12 +262,17 @@ def _caf(file: BinaryIO, size: int) -> Extent | None:
             frame_bytes = max(struct.unpack(">8sIIIIII", file.read(32))[3], 1)
         at += 12 + max(length, 0)
     start = at + 16  # skip the edit count
-    extent = Extent(start, None if length < 4 else length - 4, 0, frame_bytes)
+    extent = Extent(start, None if length < 0 else max(length - 4, 0), 0, frame_bytes)
 
-    def follows(at: int) -> bool:
-        file.seek(at)
-        head = file.read(12)
-        return len(head) == 12 and head[:4].isascii() and head[:4].decode().isprintable() and not any(head[4:6])
+    def follows(at: int) -> int:
+        while True:
+            file.seek(at)
+            head = file.read(12)
+            if len(head) < 12 or not (head[:4].isascii() and head[:4].decode().isprintable()) or any(head[4:6]):
+                return at
+            if head[:4] == b"data" or head[:4] == b"caff":
+                return at
+            at += 12 + int.from_bytes(head[4:])
 
     extent = _held(extent, size, follows, 1)
 
@@ -293,13 +295,19 @@ def _w64(file: BinaryIO, size: int) -> Extent | None:
             (frames,) = struct.unpack("<Q", file.read(8))
         at += max((length + 7) // 8 * 8, 24)
     start = at + 24
-    extent = Extent(start, None if length >= 1 << 62 else max(length - 24, 0), 0, max(frame_bytes, 1),
+    extent = Extent(start, None if length >= _UNKNOWN_LONG else max(length - 24, 0), 0, max(frame_bytes, 1),
                     frames if tag in BLOCK_FORMATS else None)  # fmt: skip
 
-    def follows(at: int) -> bool:
-        file.seek(at)
-        name = file.read(16)
-        return name[:4] != b"riff" and name[4:] in (_W64_DATA[4:], _W64_LIST[4:])
+    def follows(at: int) -> int:
+        while True:
+            file.seek(at)
+            head = file.read(24)
+            name, length = head[:16], int.from_bytes(head[16:], "little")
+            if len(head) < 24 or length < 24 or name == _W64_DATA or name[4:] not in (_W64_DATA[4:], _W64_LIST[4:]):
+                return at
+            if name[:4] == b"riff":
+                return at
+            at += -(-length // 8) * 8
 
     extent = _held(extent, size, follows, 8)
 

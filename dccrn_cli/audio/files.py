@@ -39,8 +39,8 @@ _PIECE = 1 << 20
 _BLOCK_FRAMES = 1 << 16
 """Most samples left over in a last block."""
 
-_UNCERTAIN = {"MP3": 2304}
-"""Samples by which an estimated length may be wrong."""
+_UNCERTAIN = 2304
+"""Samples by which the declared length of MPEG audio, in an MP3 or WAV, may be wrong."""
 
 
 def reason(error: Exception) -> str:
@@ -178,7 +178,8 @@ class AudioReader:
         if self.frames_read < self.info.frames:
             if self.info.format in _EXACT_LENGTH:
                 raise UnreadableAudio(f"cut off: it ends at {self._time()} of {self.info.seconds:.2f} s", self.path)
-            if not self._notes and self.info.frames - self.frames_read > _UNCERTAIN.get(self.info.format, 0):
+            uncertain = _UNCERTAIN if self.info.subtype.startswith("MPEG_LAYER") else 0
+            if not self._notes and self.info.frames - self.frames_read > uncertain:
                 self._notes.append(cut_off(self.frames_read, self.info.frames))
 
     def _conformed(self, part: Part, frames: int) -> Iterator[np.ndarray]:

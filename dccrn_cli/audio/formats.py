@@ -123,7 +123,7 @@ class AudioInfo:
         channels: number of channels.
         frames: length in samples; an estimate for some compressed formats, 0 if unknown.
         format, subtype, endian: container, sample format and byte order, in libsndfile's names.
-        channel_mask: speakers of the channels, as in WAV; 0 if not given.
+        channel_mask: speakers of the channels, as in WAV; None if not given, 0 for channels that are not for speakers.
         valid_bits: significant bits of each sample if fewer than stored; otherwise 0.
     """
 
@@ -133,7 +133,7 @@ class AudioInfo:
     format: str
     subtype: str
     endian: str
-    channel_mask: int = 0
+    channel_mask: int | None = None
     valid_bits: int = 0
 
     @property
@@ -145,6 +145,13 @@ class AudioInfo:
     def holds_channel_mask(self) -> bool:
         """Whether the container can store a channel mask."""
         return self.format in ("WAVEX", "RF64")
+
+    @property
+    def has_unusual_mask(self) -> bool:
+        """Whether the channels are not for the speakers that players assume."""
+        if not self.channel_mask and self.channels < 3:  # many programs leave it at 0
+            return False
+        return self.channel_mask is not None and self.channel_mask != _USUAL_MASKS.get(self.channels)
 
     @property
     def is_float(self) -> bool:
@@ -244,7 +251,7 @@ class AudioInfo:
             changes.append(f"{self.subtype} samples converted to {other.subtype}")
         if other.format == "RF64" and self.format in ("WAV", "WAVEX"):
             changes.append("exceeds the 4 GiB limit of WAV: written as RF64 (or use --format w64)")
-        if self.channel_mask and not other.holds_channel_mask and self.channel_mask != _USUAL_MASKS.get(self.channels):
+        if not other.holds_channel_mask and self.has_unusual_mask:
             changes.append(f"{other.format} cannot store the channel mask {self.channel_mask:#x}")
         if self.sample_rate != other.sample_rate:
             changes.append(f"{self.sample_rate} Hz resampled to {other.sample_rate} Hz")

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from dccrn_cli.audio.extent import cut_off, riff_shortage
+from dccrn_cli.audio.container_size import size_note
+from dccrn_cli.audio.extent import cut_off
 from dccrn_cli.audio.ffmpeg import default_track, import_av, no_track, open_media, track_s
 from dccrn_cli.audio.files import describe, reason
 from dccrn_cli.audio.formats import AudioInfo, is_audio
@@ -109,7 +110,7 @@ class MediaReader:
                     raise UnreadableAudio("the file is empty (0 bytes)", self.path)
                 # Opened here, since FFmpeg treats names as URLs and cannot handle names that are not text.
                 file = stack.enter_context(open(self.path, "rb"))
-                self._notes = [riff_shortage(file, status.st_size)]  # for AVI, whose length FFmpeg corrects
+                self._notes = [size_note(file, status.st_size)]
                 file.seek(0)
                 self._container = stack.enter_context(open_media(self._av, file))
                 self._start()
@@ -130,7 +131,7 @@ class MediaReader:
         self._frames = chain([first], frames)
         self.layout: str = first.layout.name
 
-        total_s = (container.duration or 0) / AV_CLOCK_HZ
+        self._total_s = total_s = (container.duration or 0) / AV_CLOCK_HZ
         start_s = (container.start_time or 0) / AV_CLOCK_HZ
         self._end_s = start_s + total_s if total_s else math.inf
         self._origin_s: float = start_s if first.time is None else first.time
@@ -243,12 +244,15 @@ class MediaReader:
         if filled:
             self.frames_read += filled
             yield block[:filled]
-        left_out_s = sum(seconds for _, seconds in self.gaps)
-        if self.info.format in _EXACT_LENGTH | _KNOWN_LENGTH and self._time_s() + left_out_s < self._track_s - _CUT_S:
-            if self.info.format in _KNOWN_LENGTH:
-                self._notes.append(cut_off(self._position, self.info.frames))
-                return
+        read_s = self._time_s() + sum(seconds for _, seconds in self.gaps)
+        if self.info.format in _EXACT_LENGTH and read_s < self._track_s - _CUT_S:
             raise UnreadableAudio(f"cut off: it ends at {self._time_s():.2f} of {self._track_s:.2f} s", self.path)
+        if self.info.format in _KNOWN_LENGTH and not self._notes[0]:
+            if read_s < self._track_s - _CUT_S:
+                self._notes.append(cut_off(self._position, self.info.frames))
+            elif not self._track_s and read_s < self._total_s - self.start_s - _CUT_S:
+                # Or only the picture goes on.
+                self._notes.append(f"the audio ends at {self._time_s():.2f} of {self._total_s:.2f} s")
 
     def _pieces(self) -> Iterator[np.ndarray]:
         """The signal as decoded, with gaps filled."""

@@ -29,6 +29,8 @@ _FRAMES_FLAG, _BYTES_FLAG = 1, 2
 _CONTENTS_BYTES, _ENCODER_BYTES = 100, 36
 _DECODER_DELAY = 529
 _FEWEST_FRAMES = 3  # fewer may be chance
+_TAIL_BYTES = 4096  # more than the longest frame
+_LYRICS = b"LYRICSBEGIN"
 
 
 class Frame(NamedTuple):
@@ -163,6 +165,17 @@ def links(file: BinaryIO, size: int) -> list[Link]:
         link.varies = link.varies or bit_rate not in (0, data[2] >> 4)
         bit_rate = data[2] >> 4
     return [link for link in found if link.count >= (1 if link.has_header or len(found) == 1 else _FEWEST_FRAMES)]
+
+
+def bytes_behind(file: BinaryIO, size: int, found: list[Link]) -> int:
+    """Number of bytes after the last frame that are neither a tag, padding nor an incomplete frame."""
+    at = max((stop for link in found for _, stop in link.runs), default=size)
+    while skipped := tag_size(_at(file, at, 32)):
+        at += skipped
+    head = _at(file, at, _TAIL_BYTES)
+    if len(head) < _TAIL_BYTES or not any(head) or head.startswith(_LYRICS):
+        return 0
+    return size - at
 
 
 def declared_whole(file: BinaryIO, size: int) -> bool:

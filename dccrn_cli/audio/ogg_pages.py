@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import BinaryIO, NamedTuple
 
+MISSING_END = "the recording is cut off: the end of the Ogg stream is missing"
+
 _PIECE = 1 << 20
 _FIRST, _LAST = 2, 4
 _HEAD_BYTES = 27 + 255

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from dccrn_cli.audio import mpeg
-from dccrn_cli.audio.extent import cut_off, find_extent
-from dccrn_cli.audio.ogg_pages import read_pages
+from dccrn_cli.audio.extent import cut_off, find_extent, unread
+from dccrn_cli.audio.ogg_pages import MISSING_END, read_pages
 from dccrn_cli.audio.splice import Piece
 
 
@@ -40,14 +40,14 @@ class Survey:
         notes: notes on differences between file and header.
         format: format of the file in libsndfile's names; empty for that reported by the decoder.
         is_mpeg: whether it may be MP3.
-        channel_mask, valid_bits: speakers of the channels and significant bits; 0 if not given.
+        channel_mask, valid_bits: as in `Extent`.
     """
 
     parts: tuple[Part, ...] = (Part(),)
     notes: tuple[str, ...] = ()
     format: str = ""
     is_mpeg: bool = False
-    channel_mask: int = 0
+    channel_mask: int | None = None
     valid_bits: int = 0
 
 
@@ -93,7 +93,7 @@ def survey(file: BinaryIO, size: int) -> Survey:
 
 def _of_ogg(file: BinaryIO, size: int) -> Survey:
     pages = read_pages(file, size)
-    notes = () if pages.has_end else ("the recording is cut off: the end of the Ogg stream is missing",)
+    notes = () if pages.has_end else (MISSING_END,)
     if len(pages.links) < 2:
         return Survey(notes=notes)
     return Survey(tuple(Part((link,)) for link in pages.links), (joined(len(pages.links)), *notes))
@@ -113,6 +113,8 @@ def _of_mpeg(file: BinaryIO, size: int) -> Survey:
             notes.append(cut_off(link.count, link.declared))
         elif link.declared and link.count > link.declared:
             notes.append(f"the header declares {link.declared:,} frames; all {link.count:,} present are read")
+    if behind := mpeg.bytes_behind(file, size, links):
+        notes.append(unread(behind))
     return Survey(tuple(Part(tuple(link.pieces()), lead=link.lead) for link in links), tuple(notes), is_mpeg=True)
 
 

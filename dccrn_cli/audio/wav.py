@@ -151,7 +151,8 @@ def wav_header(info: AudioInfo, size: int | None, extra: bytes = b"") -> bytes:
     bytes_per_s = min(info.sample_rate * frame_bytes, _ENDLESS)
     fmt = struct.pack(order + "HHIIHH", outer, info.channels, info.sample_rate, bytes_per_s, frame_bytes, 8 * width)
     if outer == _EXTENSIBLE:
-        fmt += struct.pack(order + "HHI", 22, 8 * width, info.channel_mask or _SPEAKERS.get(info.channels, 0))
+        mask = _SPEAKERS.get(info.channels, 0) if info.channel_mask is None else info.channel_mask
+        fmt += struct.pack(order + "HHI", 22, 8 * width, mask)
         fmt += struct.pack(order + "IHH", tag, 0, 16) + _GUID_TAIL
     elif tag != _PCM:
         fmt += bytes(2)

@@ -190,7 +190,7 @@ class AudioWriter:
 
     def _write_metadata(self, file: BinaryIO) -> list[str]:
         info = self.info
-        if info.format in ("WAV", "WAVEX", "RF64") and (info.channel_mask or info.valid_bits):
+        if info.format in ("WAV", "WAVEX", "RF64") and (info.channel_mask is not None or info.valid_bits):
             write_layout(file, info.channel_mask, info.valid_bits)
         if self._metadata is None:
             return []

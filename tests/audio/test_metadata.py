@@ -142,7 +142,7 @@ def extensible(channels: int, width: int, valid: int, mask: int) -> bytes:
     return fmt + struct.pack("<HHI", 22, valid, mask) + b"\1\0" + EXTENSIBLE_GUID
 
 
-@pytest.mark.parametrize(("channels", "mask"), [(6, 0x60F), (6, 0x3F), (2, 0x600), (3, 0x7), (1, 0x8)])
+@pytest.mark.parametrize(("channels", "mask"), [(6, 0x60F), (6, 0x3F), (2, 0x600), (3, 0x7), (1, 0x8), (6, 0)])
 def test_channel_layout_is_preserved(channels: int, mask: int, tmp_path: Path, enhance: FileEnhancer) -> None:
     pcm = np.rint(30_000 * speechlike(4000, channels=channels)).astype("<i2").tobytes()
     source = tmp_path / "a.wav"

@@ -14,6 +14,7 @@ import soundfile
 from conftest import speechlike
 
 from dccrn_cli.audio import mpeg
+from dccrn_cli.audio.container_size import size_note
 from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.media import MediaReader
@@ -370,3 +371,81 @@ def test_ffmpeg_is_silent_about_unseekable_files(tmp_path: Path, capfd: pytest.C
         with pytest.raises(UnreadableAudio):
             MediaReader(tmp_path / name).close()
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("between", "more"),
+    [(b"", chunk(b"data", pcm())), (LIST, riff(chunk(b"fmt ", FORMAT), chunk(b"data", pcm()))), (LIST, bytes(5000))],
+)
+def test_samples_behind_other_chunks(between: bytes, more: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(chunk(b"fmt ", FORMAT), chunk(b"data", pcm()), between, more))
+    reader, _ = read(path)
+    assert reader.note == f"{len(more):,} bytes after the declared end of the audio are not read"
+
+
+def test_chunks_without_padding_are_no_sound(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(chunk(b"fmt ", FORMAT), chunk(b"data", pcm()), chunk(b"iXML", b"<x/>."), LIST * 20))
+    reader, _ = read(path)
+    assert reader.note == ""
+    with AudioReader(path) as again:
+        assert [name for name, _ in again.metadata().blocks] == [b"iXML"] + [b"LIST"] * 20
+
+
+def test_rf64_of_unknown_length(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    sizes = chunk(b"ds64", struct.pack("<QQQI", 2**64 - 1, 2**64 - 1, 2**64 - 1, 0))
+    data = chunk(b"data", pcm(), 0xFFFFFFFF)
+    path.write_bytes(riff(sizes, chunk(b"fmt ", FORMAT), data, size=0xFFFFFFFF, kind=b"RF64"))
+    reader, got = read(path)
+    assert (len(got), reader.note) == (FRAMES, "")
+
+
+@pytest.mark.parametrize(
+    "behind", [riff(chunk(b"fmt ", FORMAT), chunk(b"data", pcm())), bytes(9000), b"TAG" + bytes(125)]
+)
+def test_what_follows_the_frames_of_an_mp3(behind: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(encoded("MP3") + behind)
+    with AudioReader(path) as reader:
+        for _ in reader.blocks(10_000):
+            pass
+    assert ("are not read" in reader.note) == behind.startswith(b"RIFF")
+
+
+def test_half_of_an_ogg_that_ffmpeg_reads(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    path = tmp_path / "a.ogg"
+    data = encoded("OGG", "OPUS")
+    for count, is_cut in [(len(data), False), (len(data) // 2, True)]:
+        path.write_bytes(data[:count])
+        with MediaReader(path) as reader:
+            assert sum(len(block) for block in reader.blocks(10_000))
+        assert ("the end of the Ogg stream is missing" in reader.note) == is_cut
+
+
+def test_joined_and_shortened_mp4(tmp_path: Path) -> None:
+    def box(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", 8 + len(body)) + name + body
+
+    whole = box(b"ftyp", bytes(8)) + box(b"moov", bytes(40)) + box(b"mdat", bytes(500))
+    for data, note in [
+        (whole, ""),
+        (whole + whole, f"{len(whole):,} bytes after the declared end of the audio are not read"),
+        (whole[:-100], "the recording is cut off: its end is missing"),
+    ]:
+        assert size_note(io.BytesIO(data), len(data)) == note
+
+
+def test_mp3_in_wav_is_not_called_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    frames = encoded("MP3")
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, RATE, 4000, 1, 0, 12, 1, 2, 144, 1, 0)
+    path.write_bytes(
+        riff(chunk(b"fmt ", form), chunk(b"fact", struct.pack("<I", FRAMES + 500)), chunk(b"data", frames))
+    )
+    with AudioReader(path) as reader:
+        read_frames = sum(len(block) for block in reader.blocks(10_000))
+    assert read_frames >= FRAMES - 2304
+    assert reader.note == ""

@@ -26,8 +26,8 @@ _SHORT = {
 }  # fmt: skip
 _ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
 _TAIL_BYTES = 128
-_SILENT = ("TSSE", "TLEN", "PRIV", "MCDI", "UFID", "CTOC", "SEEK", "ASPI")
-"""Frames that are not meant for people."""
+_SILENT = ("TSSE", "TLEN", "CTOC", "SEEK", "ASPI")
+"""Frames that describe the file and its structure."""
 
 
 def read(file: BinaryIO, size: int) -> Metadata:

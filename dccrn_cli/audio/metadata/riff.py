@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from dccrn_cli.audio.chunks import NOT_CARRIED, ORDERS, is_chunk, walk
+from dccrn_cli.audio.chunks import NOT_CARRIED, ORDERS, known_chunks, walk
 from dccrn_cli.audio.metadata import id3
 from dccrn_cli.audio.metadata.edit import replace_bytes
 from dccrn_cli.audio.metadata.model import MAX_BYTES, Common, Metadata
@@ -54,11 +54,8 @@ def chunks_before_samples(blocks: Sequence[tuple[bytes, bytes]], *, is_big: bool
 
 def _chunks(file: BinaryIO, order: str, start: int, size: int) -> list[tuple[bytes, int, int]]:
     found = []
-    for chunk in walk(file, order, start):
-        if chunk.name in _SAMPLES or chunk.start + chunk.size > size:
-            break
-        head = struct.pack(order + "4sI", chunk.name, chunk.size)
-        if not is_chunk(head, order, size - chunk.start + 8):
+    for chunk in known_chunks(file, order, start, size):
+        if chunk.name in _SAMPLES:
             break
         if chunk.name not in NOT_CARRIED:
             found.append((chunk.name, chunk.start, chunk.size))
@@ -128,19 +125,20 @@ def write(file: BinaryIO, blocks: Sequence[tuple[bytes, bytes]], split: int) -> 
     return True
 
 
-def write_layout(file: BinaryIO, channel_mask: int, valid_bits: int) -> None:
+def write_layout(file: BinaryIO, channel_mask: int | None, valid_bits: int) -> None:
     """Set the speakers of the channels and the number of significant bits.
 
     Args:
         file: finished WAV or RF64.
-        channel_mask, valid_bits: as in the format chunk; 0 to keep the present value.
+        channel_mask: as in the format chunk; None to keep the present value.
+        valid_bits: as in the format chunk; 0 to keep the present value.
     """
     file.seek(0)
     order = ORDERS[file.read(4)]
     at = next(chunk.start for chunk in walk(file, order) if chunk.name == b"fmt ")
     file.seek(at)
     is_extensible = struct.unpack(order + "H", file.read(2))[0] == 0xFFFE
-    if channel_mask and is_extensible:
+    if channel_mask is not None and is_extensible:
         file.seek(at + 20)
         file.write(struct.pack(order + "I", channel_mask))
     if valid_bits:
