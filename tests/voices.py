@@ -28,3 +28,16 @@ def write(path: Path, x: np.ndarray, rate: int = RATE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, x, rate, subtype="FLOAT" if path.suffix == ".wav" else None)
     return path
+
+
+def speech_sets(root: Path) -> Path:
+    """clean/, noisy/ and out/ of six files: snr-05, snr+00, snr+10, two of each, in two folders."""
+    for number, snr in enumerate((-5, 0, 10, -5, 0, 10)):
+        clean = voice(number)
+        noise = np.random.default_rng(50 + number).standard_normal(len(clean)).astype(np.float32)
+        noise *= np.sqrt(np.mean(clean**2) / np.mean(noise**2) / 10 ** (snr / 10))
+        name = f"{'ab'[number % 2]}/mix_{number}_snr{snr:+03}.wav"
+        write(root / "clean" / name, clean)
+        write(root / "noisy" / name, clean + noise)
+        write(root / "out" / name, clean + 0.3 * noise)
+    return root

@@ -11,75 +11,16 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import speechlike
-from typer.testing import CliRunner
+from films import VIDEOS, av, film, lag, packets_of, read
 
 from dccrn_cli.audio.media import MEDIA_SUFFIXES, MediaReader
 from dccrn_cli.audio.remux import CleanTrack, can_remux, remux
-from dccrn_cli.cli.app import app
 from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.files.file import FileEnhancer
 from dccrn_cli.engine.files.journal import Journal
 from dccrn_cli.engine.files.plan import Job
 from dccrn_cli.errors import AudioError, MissingDependency, UnreadableAudio, UnsupportedFormat
 from dccrn_cli.utils.atomic import remove_leftovers
-
-av: Any = pytest.importorskip("av")
-
-TAGS = {"title": "On Rivers", "artist": "Someone", "track": "3"}
-VIDEOS = {
-    "a.mp4": ("aac", "libx264"), "a.mov": ("aac", "libx264"), "a.m4v": ("aac", "mpeg4"), "a.3gp": ("aac", "mpeg4"),
-    "a.mkv": ("flac", "libx264"), "a.webm": ("libopus", "libvpx"), "a.avi": ("pcm_s16le", "mpeg4"),
-    "a.ts": ("aac", "libx264"), "a.mts": ("aac", "libx264"), "a.m2ts": ("aac", "libx264"), "a.flv": ("aac", "libx264"),
-    "a.mpg": ("mp2", "mpeg2video"), "a.mpeg": ("mp2", "mpeg1video"), "a.wmv": ("wmav2", "wmv2"),
-    "a.asf": ("wmav2", "wmv2"), "a.3g2": ("aac", "mpeg4"), "pcm.mov": ("pcm_s24le", "libx264"),
-    "pcm.mkv": ("pcm_s16le", "libx264"), "a24.avi": ("pcm_s24le", "mpeg4"),
-}  # fmt: skip
-LAYOUTS = {1: "mono", 2: "stereo"}
-
-
-def film(
-    path: Path, signal: np.ndarray, rate: int, codec: str, picture: str = "", start_s: float = 0, gap_s: float = 0
-) -> Path:
-    """Audio from `start_s` on, with a gap in its middle, and a dark grey picture from 0 to the end."""
-    with av.open(str(path), "w") as out:
-        out.metadata.update(TAGS)
-        if picture:
-            video = out.add_stream(picture, rate=25, width=64, height=48)
-        audio = out.add_stream(codec, rate=rate, layout=LAYOUTS[signal.shape[1]], bit_rate=128_000)
-        packets = []
-        for number in range(round(25 * (start_s + gap_s + len(signal) / rate))) if picture else ():
-            image = av.VideoFrame.from_ndarray(np.full((72, 64), 3 * number % 200, np.uint8), format="yuv420p")
-            image.pts, image.time_base = number, Fraction(1, 25)
-            packets += video.encode(image)
-        packets += video.encode(None) if picture else []
-        for start in range(0, len(signal), 1024):
-            block = np.ascontiguousarray(signal[start : start + 1024])
-            frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), "flt", LAYOUTS[signal.shape[1]])
-            late_s = start_s + (gap_s if start >= len(signal) / 2 else 0)
-            frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
-            frame.pts = start + round(late_s * rate)
-            packets += audio.encode(frame)
-        for packet in packets + audio.encode(None):
-            out.mux(packet)
-    return path
-
-
-def read(path: Path, frames: int = 5000) -> tuple[MediaReader, np.ndarray]:
-    with MediaReader(path) as reader:
-        blocks = list(reader.blocks(frames))
-    assert all(len(block) == frames for block in blocks[:-1])
-    signal = np.concatenate(blocks)
-    assert signal.dtype == np.float32
-    assert reader.frames_read == len(signal)
-    return reader, signal
-
-
-def lag(later: np.ndarray, signal: np.ndarray) -> int:
-    """Delay of the first signal in samples."""
-    n = 2 * max(len(later), len(signal))
-    spectrum = np.fft.rfft(later[:, 0], n) * np.conj(np.fft.rfft(signal[:, 0], n))
-    peak = int(np.argmax(np.fft.irfft(spectrum)))
-    return peak if peak < n // 2 else peak - n
 
 
 def sound_ahead_s(path: Path) -> float:
@@ -88,15 +29,6 @@ def sound_ahead_s(path: Path) -> float:
         sound = next(frame.time for frame in container.decode(audio=0))
     with av.open(str(path)) as container:
         return float(next(frame.time for frame in container.decode(video=0)) - sound)
-
-
-def packets_of(path: Path) -> list[tuple[Any, ...]]:
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        times = [
-            (p.pts and p.pts * p.time_base, p.dts and p.dts * p.time_base, bytes(p)) for p in container.demux(stream)
-        ]
-        return [(stream.codec_context.extradata, stream.average_rate), *times]
 
 
 @pytest.mark.parametrize(
@@ -288,93 +220,6 @@ def test_audio_only_video_container(tmp_path: Path) -> None:
         assert remux(video, {1: CleanTrack(tmp_path / "clean.flac")}, tmp_path / "out") == ""
         _, got = read(tmp_path / "out")
         assert np.sqrt(np.mean(got**2)) == pytest.approx(0.5 * np.sqrt(np.mean(sound**2)), rel=0.1)
-
-
-TRACK_LEVELS = {1: 0.0, 2: 1.0, 3: 0.5}
-
-
-def many_tracks(path: Path, codec: str = "flac", default: int = 2, picture: bool = True) -> Path:
-    """One second of three audio tracks: silent, full and half level; one of them marked as default."""
-    with av.open(str(path), "w") as out:
-        if picture:
-            video = out.add_stream("mpeg4", rate=25, width=64, height=48)
-        tracks = {}
-        for number in TRACK_LEVELS:
-            tracks[number] = out.add_stream(codec, rate=16_000, layout="mono")
-            tracks[number].metadata["language"] = ("deu", "fra", "eng")[number - 1]
-            tracks[number].disposition = 1 if number == default else 0
-        if picture:
-            out.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")) + video.encode(None))
-        for number, track in tracks.items():
-            samples = TRACK_LEVELS[number] * speechlike(16_000)
-            frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "flt", "mono")
-            frame.sample_rate, frame.pts = 16_000, 0
-            out.mux(track.encode(frame) + track.encode(None))
-    return path
-
-
-def rms(signal: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(signal))))
-
-
-def test_default_and_chosen_tracks(tmp_path: Path) -> None:
-    video = many_tracks(tmp_path / "a.mkv")
-    full = rms(speechlike(16_000))
-    for track, level, said in ((None, 1.0, "2 of 3 (fra)"), (1, 0.0, "1 of 3 (deu)"), (3, 0.5, "3 of 3 (eng)")):
-        with MediaReader(video, track) as reader:
-            got = np.concatenate(list(reader.blocks(5000)))
-        assert reader.note == f"audio track {said}"
-        assert rms(got) == pytest.approx(level * full, abs=1e-3)
-    with pytest.raises(UnreadableAudio, match="no audio track 4; the file has 3"):
-        MediaReader(video, 4)
-    one = film(tmp_path / "one.mkv", speechlike(16_000), 16_000, "flac")
-    assert read(one)[0].note == ""
-
-
-def audio_packets(path: Path, track: int) -> tuple[Any, ...]:
-    with av.open(str(path)) as container:
-        stream = container.streams.audio[track - 1]
-        return tuple(bytes(packet) for packet in container.demux(stream))
-
-
-@pytest.mark.parametrize(("track", "cleaned"), [(None, (2,)), ("3", (3,)), ("all", (1, 2, 3))])
-def test_other_tracks_are_copied(
-    track: str | None, cleaned: tuple[int, ...], tmp_path: Path, tiny_model_file: Path
-) -> None:
-    video = many_tracks(tmp_path / "a.mkv")
-    choice = () if track is None else ("--track", track)
-    args = ["enhance", str(video), "-o", str(tmp_path / "out"), "--model", str(tiny_model_file), "--keep-video"]
-    result = CliRunner().invoke(app, [*args, *choice])
-    assert result.exit_code == 0, result.output
-    assert "audio track " + (track if track == "3" else "2") + " of 3" in result.output
-    out = tmp_path / "out" / "a.mkv"
-    assert [p.name for p in out.parent.iterdir()] == ["a.mkv"]
-    assert packets_of(out) == packets_of(video)
-    for number in TRACK_LEVELS:
-        kept = audio_packets(out, number) == audio_packets(video, number)
-        assert kept == (number not in cleaned or number == 1)  # silence stays silence
-
-
-def test_one_result_per_track(tmp_path: Path, tiny_model_file: Path) -> None:
-    many_tracks(tmp_path / "in.mkv", picture=False)
-    args = ["enhance", str(tmp_path / "in.mkv"), "--model", str(tiny_model_file), "--track", "all"]
-    result = CliRunner().invoke(app, [*args, "-o", str(tmp_path / "out"), "--report", str(tmp_path / "r.jsonl")])
-    assert result.exit_code == 0, result.output
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"in.track{n}.flac" for n in (1, 2, 3)]
-    levels = [rms(soundfile.read(tmp_path / "out" / f"in.track{n}.flac")[0]) for n in (1, 2, 3)]
-    assert levels[0] == 0
-    assert levels[2] < levels[1]
-    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 3
-    for wrong in (["-o", str(tmp_path / "one.flac")], ["-o", "-"]):
-        assert CliRunner().invoke(app, [*args, *wrong]).exit_code == 2
-    for number in ("0", "-1", "two"):
-        assert CliRunner().invoke(app, [*args[:-1], number, "-o", str(tmp_path / "w")]).exit_code == 2
-    soundfile.write(tmp_path / "plain.wav", speechlike(8000), 16_000)
-    result = CliRunner().invoke(
-        app, ["enhance", str(tmp_path / "plain.wav"), "-o", str(tmp_path / "p"), "--track", "2"]
-    )
-    assert result.exit_code == 1
-    assert "no audio track 2" in result.output
 
 
 @pytest.mark.parametrize(("name", "hours"), [("a.mp4", 10), ("a.mov", 10), ("a.mkv", 1000), ("a.ts", 10)])

@@ -1,4 +1,4 @@
-"""Batches: many processes, interruptions, reports, naming, strength."""
+"""Batches: many processes, interruptions, reports, naming."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import csv
 import filecmp
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-import torch
-from conftest import TINY, speechlike
+from commands import command, posix, run, same_tree, tree
+from conftest import speechlike
 from typer.testing import CliRunner
 
 from dccrn_cli import enhance
@@ -29,28 +27,8 @@ from dccrn_cli.engine.files import batch, parallel
 from dccrn_cli.engine.files.batch import enhance_batch
 from dccrn_cli.engine.files.plan import Job
 from dccrn_cli.errors import OptionError
-from dccrn_cli.nn.checkpoint import save_model
-from dccrn_cli.nn.dccrn import DCCRN
 from dccrn_cli.utils.atomic import AtomicFile, BusyError, temporary_path
 from dccrn_cli.utils.interrupt import Interrupt
-
-posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
-
-
-def run(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "dccrn_cli", *map(str, arguments)]
-
-
-def tree(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def same_tree(one: Path, two: Path) -> bool:
-    return tree(one) == tree(two) and all(filecmp.cmp(one / name, two / name, shallow=False) for name in tree(one))
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +51,6 @@ def reference(noisy: Path, tiny_model_file: Path, tmp_path_factory: pytest.TempP
     out = tmp_path_factory.mktemp("reference") / "out"
     assert run("enhance", noisy, "-o", out, "--model", tiny_model_file, "-j", 1).exit_code == 1
     return out
-
-
-def silencer(path: Path) -> Path:
-    """A network that removes everything."""
-    model = DCCRN(TINY)
-    with torch.no_grad():
-        for parameter in model.decoder[-1].parameters():
-            parameter.zero_()
-    save_model(model, path)
-    return path
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core")
@@ -283,198 +251,6 @@ def test_invalid_name_patterns(noisy: Path, tmp_path: Path, tiny_model_file: Pat
         assert result.exit_code == 2, (arguments, result.output)
         assert result.output.count("\n") <= 2 or "Usage" in result.output
     assert not out.exists()
-
-
-def test_results_beside_the_originals(tmp_path: Path, tiny_model_file: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", speechlike(4000), 16_000)
-    for _ in range(2):  # the second time, the first result is not an input
-        result = run("enhance", tmp_path, "--suffix", "_clean", "--model", tiny_model_file)
-        assert result.exit_code == 0
-        assert tree(tmp_path) == ["a.wav", "a_clean.wav"]
-    assert "1 skipped" in result.output
-
-
-def test_format_of_results(tmp_path: Path, tiny_model_file: Path) -> None:
-    with soundfile.SoundFile(tmp_path / "a.wav", "w", 44_100, 2, "PCM_24") as file:
-        file.title, file.artist = "Gespräch", "Someone"
-        file.write(speechlike(44_100, 44_100, 2))
-    os.utime(tmp_path / "a.wav", ns=(10**18, 10**18))
-    out = tmp_path / "out"
-    options = ("--format", "flac", "--sample-format", "s16", "--sample-rate", 48_000, "--keep-mtime")
-    result = run("enhance", tmp_path / "a.wav", "-o", out, "--model", tiny_model_file, *options)
-    assert result.exit_code == 0
-    assert "44100 Hz resampled to 48000 Hz" in result.output
-    with soundfile.SoundFile(out / "a.flac") as file:
-        assert (file.samplerate, file.subtype, file.frames, file.channels) == (48_000, "PCM_16", 48_000, 2)
-        assert (file.title, file.artist) == ("Gespräch", "Someone")
-    assert (out / "a.flac").stat().st_mtime_ns == 10**18
-
-
-@pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
-def test_attenuation_limit_and_mix(rate: int, tmp_path: Path) -> None:
-    x = speechlike(rate * 2 + 3, rate, 2)
-    soundfile.write(tmp_path / "a.wav", x, rate, subtype="FLOAT")
-    model = silencer(tmp_path / "silencer.safetensors")
-
-    def enhanced(*options: object) -> np.ndarray:
-        arguments = ("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.wav", "--model", model, "--overwrite")
-        assert run(*arguments, *options).exit_code == 0
-        samples: np.ndarray = soundfile.read(tmp_path / "b.wav", dtype="float32")[0]
-        return samples
-
-    assert np.abs(enhanced("--high-band", "drop")).max() < 1e-6
-    limited = enhanced("--attenuation-limit", 12, "--high-band", "drop")
-    np.testing.assert_allclose(limited, x * 10 ** (-12 / 20), atol=1e-6)
-    np.testing.assert_allclose(enhanced("--mix", 0.25, "--high-band", "drop"), 0.75 * x, atol=1e-6)
-    np.testing.assert_array_equal(enhanced("--mix", 0), x)
-    np.testing.assert_array_equal(enhanced("--attenuation-limit", 0), x)
-
-
-@pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
-def test_noise_output(rate: int, tmp_path: Path, tiny_model_file: Path) -> None:
-    x = speechlike(rate * 4 + 1, rate)
-    soundfile.write(tmp_path / "a.wav", x, rate, subtype="FLOAT")
-    options = ("--noise-out", tmp_path / "noise", "--model", tiny_model_file)
-    assert run("enhance", tmp_path / "a.wav", "-o", tmp_path / "out", *options).exit_code == 0
-    result, noise = (soundfile.read(tmp_path / name / "a.wav", always_2d=True)[0] for name in ("out", "noise"))
-    np.testing.assert_allclose(result + noise, x, atol=1e-6)
-    assert np.abs(noise).max() > 0.01
-    before = (tmp_path / "out" / "a.wav").stat().st_mtime_ns
-    (tmp_path / "noise" / "a.wav").unlink()
-    assert run("enhance", tmp_path / "a.wav", "-o", tmp_path / "out", *options).exit_code == 0
-    np.testing.assert_array_equal(soundfile.read(tmp_path / "noise" / "a.wav", always_2d=True)[0], noise)
-    assert (tmp_path / "out" / "a.wav").stat().st_mtime_ns == before
-
-
-@posix
-def test_pipe_streams(tmp_path: Path, tiny_model_file: Path) -> None:
-    x = np.clip(speechlike(16_000 * 4), -1, 1)
-    data = (x * 32767).astype("<i2").tobytes()
-    arguments = ("enhance", "-", "-o", "-", "--raw", "s16le", "--rate", 16_000, "--model", tiny_model_file)
-    process = subprocess.Popen(command(*arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(data[:9600])  # 0.3 s
-    process.stdin.flush()
-    first = os.read(process.stdout.fileno(), 1 << 16)
-    assert len(first) > 2000  # while input continues
-    rest = process.communicate(data[9600:], timeout=60)[0]
-    assert len(first) + len(rest) == len(data)
-    assert process.returncode == 0
-
-    soundfile.write(tmp_path / "a.wav", np.frombuffer(data, "<i2"), 16_000)
-    assert run("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.wav", "--model", tiny_model_file).exit_code == 0
-    want = soundfile.read(tmp_path / "b.wav", dtype="int16")[0].astype(int)
-    assert np.abs(np.frombuffer(first + rest, "<i2").astype(int) - want).max() <= 1
-
-
-def test_pipe_usage(tmp_path: Path, tiny_model_file: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", speechlike(4000), 16_000)
-    wav = (tmp_path / "a.wav").read_bytes()
-
-    def piped(given: bytes, *arguments: object) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            command("enhance", *arguments, "--model", tiny_model_file), input=given, capture_output=True
-        )
-
-    assert len(piped(wav, "-").stdout) == len(wav)
-    assert piped(wav, "-", "-o", tmp_path / "b.flac").returncode == 0
-    assert soundfile.info(tmp_path / "b.flac").frames == 4000
-    for given, arguments in (
-        (wav, ("-", "-o", tmp_path / "b.flac")),
-        (b"", ("-",)),
-        (b"no audio at all, but text" * 9, ("-",)),
-        (wav, ("-", "--raw", "s7")),
-        (wav, ("-", tmp_path / "a.wav")),
-        (wav, ("-", "--report", tmp_path / "r.csv")),
-        (wav, ("-", "-o", tmp_path, "--overwrite")),
-        (wav, ("-", "-o", f"{tmp_path}/new/")),
-        (wav, (tmp_path / "b.flac", "-o", tmp_path / "c.flac", "--raw", "s16le")),
-    ):
-        result = piped(given, *arguments)
-        no_audio = given != wav
-        assert result.returncode == (1 if no_audio else 2), arguments
-        assert result.stdout == b""
-        assert result.stderr.count(b"\n") == 1
-
-
-@posix
-def test_pipe_whose_reader_has_gone(tmp_path: Path, tiny_model_file: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", speechlike(4000), 16_000)
-    closed = shlex.join(command("enhance", tmp_path / "a.wav", "-o", "-", "--model", tiny_model_file)) + " >&-"
-    result = subprocess.run(closed, shell=True, capture_output=True)
-    assert result.returncode == 1
-    assert b"standard output: is closed" in result.stderr
-
-
-@posix
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("output", ["-", "out.wav"])
-def test_signal_ends_pipe_input(number: signal.Signals, output: str, tmp_path: Path, tiny_model_file: Path) -> None:
-    """Everything sent is written, although the sender stays alive without sending more."""
-    samples = np.rint(20_000 * speechlike(32_000)[:, 0]).astype("<i2").tobytes()
-    target = "-" if output == "-" else tmp_path / output
-    process = subprocess.Popen(
-        command("enhance", "-", "-o", target, "--raw", "s16le", "--model", tiny_model_file),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(samples)
-    process.stdin.flush()
-    got = b""
-    if output == "-":
-        got = os.read(process.stdout.fileno(), 1 << 16)  # processing has started
-    else:
-        wait_for(lambda: any(path.name.startswith(".dccrn-") for path in tmp_path.iterdir()))
-        time.sleep(1)
-    process.send_signal(number)
-    try:
-        got += process.communicate(timeout=20)[0]
-    finally:
-        process.kill()
-    assert process.returncode == 0
-    assert (len(got) if output == "-" else 2 * soundfile.info(target).frames) == len(samples)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 300
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def test_media_files(tmp_path: Path, tiny_model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    av = pytest.importorskip("av")
-    path = tmp_path / "in" / "film.mp4"
-    path.parent.mkdir()
-    with av.open(str(path), "w") as container:
-        picture = container.add_stream("mpeg4", 25)
-        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
-        sound = container.add_stream("aac", 48_000, layout="stereo")
-        for index in range(50):
-            image = np.full((48, 64, 3), index, np.uint8)
-            container.mux(picture.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(speechlike(96_000, 48_000, 2).T), "fltp", "stereo")
-        frame.sample_rate = 48_000
-        container.mux(sound.encode(frame))
-        container.mux(sound.encode(None))
-        container.mux(picture.encode(None))
-    options = ("-o", tmp_path / "out", "--model", tiny_model_file)
-    result = run("enhance", path.parent, *options)
-    assert result.exit_code == 0, result.output
-    assert "AAC samples converted to PCM_16" in result.output
-    assert soundfile.info(tmp_path / "out" / "film.flac").channels == 2
-    result = run("enhance", path.parent, *options, "--keep-video", "--noise-out", tmp_path / "noise")
-    assert result.exit_code == 0, result.output
-    assert tree(tmp_path / "out") == ["film.flac", "film.mp4"]
-    assert tree(tmp_path / "noise") == ["film.flac"]
-    with av.open(str(tmp_path / "out" / "film.mp4")) as container:
-        assert {stream.type for stream in container.streams} == {"video", "audio"}
-    monkeypatch.setitem(sys.modules, "av", None)
-    result = run("enhance", path.parent, *options, "--overwrite")
-    assert result.exit_code == 1
-    assert "pip install 'dccrn-cli[av]'" in result.output
 
 
 def test_options_of_the_python_function(tmp_path: Path, tiny_model_file: Path) -> None:

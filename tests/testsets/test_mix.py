@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import os
 import shutil
 import signal
@@ -12,73 +10,26 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, get_args
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import speechlike
+from testset_data import arguments, content, mix, mixtures, put, recordings, table
 from typer.testing import CliRunner
 
 from dccrn_cli.cli.app import app
 from dccrn_cli.data.clips import HELD_OUT, find_clips, set_aside
 from dccrn_cli.data.speech_level import active_rms, rms
-from dccrn_cli.errors import AudioError, DataError, OptionError
-from dccrn_cli.mixing.impulse_responses import ROOM_S
-from dccrn_cli.mixing.mixing_options import Target
-from dccrn_cli.mixing.noises import coloured
-from dccrn_cli.mixing.rooms import LEAD, simulate_room
-from dccrn_cli.testsets.mixture import simulated_room
+from dccrn_cli.errors import AudioError, OptionError
 from dccrn_cli.testsets.mixture_recipe import PROTOCOLS, MixtureRecipe, Span, parse_snr, parse_span
-from dccrn_cli.testsets.rows import VERSION, joined_names, read_rows
+from dccrn_cli.testsets.rows import read_rows
 from dccrn_cli.testsets.sources import Sources
-from dccrn_cli.testsets.testset import MixtureSet, noise_sets, remake
+from dccrn_cli.testsets.testset import MixtureSet, noise_sets
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders speech/ (3 speakers, 0.8 to 1.6 s, pauses), noise/, unseen/ and rooms/."""
-    root = tmp_path_factory.mktemp("data")
-    for index in range(9):
-        clip = speechlike(13_000 + 1600 * index, seed=index)[:, 0]
-        clip[: len(clip) // 4] *= 1e-4
-        put(root / "speech" / f"speaker{index % 3}" / f"{index}.flac", clip * 0.02 * (index + 1))
-    for index in range(6):
-        noise = coloured(12_000 + 9000 * (index % 3), np.random.default_rng(index))
-        put(root / ("unseen" if index > 3 else "noise") / f"class{index % 2}" / f"{index}.wav", noise / 20)
-    for index in range(2):
-        response = np.random.default_rng(index).standard_normal(4000) * np.exp(-np.arange(4000) / 600) * 0.1
-        response[20] = 0.9
-        put(root / "rooms" / f"{index}.wav", response)
-    return root
-
-
-def put(path: Path, samples: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples, 16_000)
-
-
-def arguments(data: Path, out: Path, *more: object) -> list[str]:
-    options = ("mix", "--clean", data / "speech", "--noise", data / "noise", "-o", out, *more)
-    return [str(option) for option in options]
-
-
-def mix(data: Path, out: Path, *more: object) -> Any:
-    return CliRunner().invoke(app, arguments(data, out, *more))
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def table(out: Path) -> list[dict[str, str]]:
-    with open(out / "metadata.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def mixtures(data: Path, **options: Any) -> MixtureSet:
-    noise = {"": Sources(find_clips([data / "noise"]))}
-    return MixtureSet(MixtureRecipe(**options), Sources(find_clips([data / "speech"])), noise, None)
+    return recordings(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.parametrize("snr_on", ["active", "whole"])
@@ -101,41 +52,6 @@ def test_files_have_the_snr_in_the_metadata(data: Path, tmp_path: Path, snr_on: 
         assert len(noisy) == len(clean) == row.samples
         assert np.abs(noisy).max() <= 1
         assert np.abs(noisy - clean - noise).max() <= (0 if sample_format == "s16" else 1e-7)
-
-
-@pytest.mark.parametrize("more", [("--reverb", 0.5), ("--rooms", "ROOMS", "--seconds", 2, "--sample-rate", 22_050)])
-def test_metadata_reproduce_the_same_bytes_elsewhere(data: Path, tmp_path: Path, more: tuple[object, ...]) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    rooms = [data / "rooms" if option == "ROOMS" else option for option in more]
-    unseen = ("--unseen-noise", data / "unseen")
-    assert mix(data, here, *rooms, *unseen, "--sample-format", "f32").exit_code == 0
-    shutil.copytree(data, tmp_path / "moved")
-    moved = tmp_path / "moved"
-    result = mix(moved, there, "--from", here / "metadata.csv", "--rooms", moved / "rooms", "--unseen-noise",
-                 moved / "unseen")  # fmt: skip
-    assert result.exit_code == 0, result.output
-    assert content(here) == content(there)
-    assert mix(moved, tmp_path / "anew", *[moved / "rooms" if o == "ROOMS" else o for o in more],
-               "--unseen-noise", moved / "unseen", "--sample-format", "f32").exit_code == 0  # fmt: skip
-    assert content(here) == content(tmp_path / "anew")
-
-
-def test_changed_and_missing_recordings_are_named(data: Path, tmp_path: Path) -> None:
-    assert mix(data, tmp_path / "here", "--snr", "5").exit_code == 0
-    moved = tmp_path / "moved"
-    shutil.copytree(data, moved)
-    put(moved / "speech" / "speaker0" / "0.flac", speechlike(13_000, seed=77)[:, 0])
-    (moved / "speech" / "speaker1" / "1.flac").unlink()
-    result = mix(moved, tmp_path / "there", "--from", tmp_path / "here" / "metadata.csv")
-    assert result.exit_code == 1
-    assert "speaker0/0.flac: is not the recording" in result.output
-    assert "speaker1/1.flac: no such recording" in result.output
-    assert len(table(tmp_path / "there")) == 7
-    assert "7 mixtures made" in result.output
-    rows = read_rows(tmp_path / "here" / "metadata.csv")
-    pools = (Sources(find_clips([data / "speech"])), Sources(find_clips([data / "noise"])))
-    with pytest.raises(DataError, match="cannot be reproduced"):
-        remake(dataclasses.replace(rows[0], noise_offset=rows[0].noise_offset + 1), *pools, None)
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -247,79 +163,6 @@ def test_bad_sources_affect_only_their_mixtures(data: Path, tmp_path: Path) -> N
     assert "no usable recording is left" in result.output
 
 
-def test_simulated_rooms_use_the_image_method_at_the_rate_of_the_set(data: Path) -> None:
-    """The image method: direct sound and reflections as separate pulses, then a tail of the time in the metadata."""
-    for sample_rate in (16_000, 48_000):
-        row, _ = mixtures(data, reverb=1.0, sample_rate=sample_rate).make(3)
-        room = simulated_room(row.t60_s, row.room_seed, sample_rate)
-        rng = np.random.default_rng(row.room_seed)
-        (expected,) = simulate_room(rng, (row.t60_s, row.t60_s), 1, sample_rate, dtype=np.float64)
-        np.testing.assert_array_equal(room.response, expected.astype(np.float32))
-        assert room.direct == LEAD
-        assert len(room.response) == pytest.approx(min(row.t60_s, ROOM_S) * sample_rate, rel=0.01)
-
-
-def test_simulated_rooms_do_not_depend_on_the_processor() -> None:
-    """The metadata reproduce them elsewhere, where NumPy's sines may differ in the last bit."""
-    script = (
-        "import hashlib; from dccrn_cli.testsets.mixture import simulated_room\n"
-        "print(hashlib.sha256(simulated_room(0.7, 5, 16_000).response.tobytes()).hexdigest())"
-    )
-    fewer = "AVX512_SPR AVX512_ICL AVX512_CNL AVX512_CLX AVX512_SKX AVX512CD AVX512F AVX2 FMA3 X86_V4 X86_V3"
-    digests = {
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", script],
-            env=os.environ | {"NPY_DISABLE_CPU_FEATURES": disabled},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for disabled in ("", fewer)
-    }
-    assert len(digests) == 1
-
-
-def test_metadata_of_another_version_are_reported(data: Path, tmp_path: Path) -> None:
-    assert mix(data, tmp_path / "new", "--reverb", 1, "--count", 1).exit_code == 0
-    rows = table(tmp_path / "new")
-    assert rows[0]["version"] == str(VERSION)
-    del rows[0]["version"]  # as before there was one
-    rows[0]["digest"] = "0" * len(rows[0]["digest"])
-    old = tmp_path / "old.csv"
-    with open(old, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    result = mix(data, tmp_path / "again", "--from", old)
-    assert result.exit_code == 1
-    assert f"makes version {VERSION} of this mixture, the metadata are of version 0" in result.output
-    assert not list(tmp_path.glob("again/**/*.wav"))
-
-
-@pytest.mark.parametrize("measured", [False, True])
-def test_targets_keep_their_part_of_the_reverberation(data: Path, measured: bool) -> None:
-    speech, noise = Sources(find_clips([data / "speech"])), {"": Sources(find_clips([data / "noise"]))}
-    rooms = Sources(find_clips([data / "rooms"])) if measured else None
-    reverberant, early, dry = (
-        MixtureSet(MixtureRecipe(reverb=1.0, target=target, sample_format="f32"), speech, noise, rooms).make(2)[1]
-        for target in get_args(Target)
-    )
-    np.testing.assert_array_equal(reverberant.noisy, early.noisy)
-    np.testing.assert_array_equal(reverberant.noisy, dry.noisy)
-    removed = [rms(reverberant.clean - kept.clean) for kept in (reverberant, early, dry)]
-    assert 0 == removed[0] < removed[1] < removed[2] < rms(reverberant.clean)
-
-
-def test_dry_target_is_the_direct_sound(data: Path) -> None:
-    dry, wet = (mixtures(data, reverb=1.0, target=target).make(0)[1] for target in ("dry", "reverberant"))
-    np.testing.assert_array_equal(dry.noisy, wet.noisy)
-    delays = np.arange(-40, 41)
-    inner = slice(100, len(dry.clean) - 100)
-    match = [np.dot(np.roll(dry.clean, int(delay))[inner], wet.clean[inner]) for delay in delays]
-    assert delays[int(np.argmax(match))] == 0
-    assert rms(dry.clean) < rms(wet.clean)
-
-
 def test_frame_at_the_activity_threshold_does_not_shift_the_snr(data: Path, tmp_path: Path) -> None:
     """Rounding moves such frames across the activity threshold, which changes the active level."""
     speech = np.zeros(24_000)
@@ -370,9 +213,9 @@ def test_seen_and_unseen(data: Path) -> None:
     assert sorted(names[0] + names[1]) == sorted(clip.name for clip in noise + unseen)
     for share in (1e-9, 1.0):
         assert all(pool.clips for pool in noise_sets(noise, [], share, None).values())
-    for clips, arguments in ((noise, ([], 0, "both")), (noise[:1], ([], None, "both"))):
+    for clips, wrong in ((noise, ([], 0, "both")), (noise[:1], ([], None, "both"))):
         with pytest.raises(OptionError):
-            noise_sets(clips, *arguments)
+            noise_sets(clips, *wrong)
 
 
 def test_unseen_noise_equals_the_noise_held_out_by_finetune(data: Path, tmp_path: Path) -> None:
@@ -412,41 +255,6 @@ def test_noise_with_long_pauses(data: Path, tmp_path: Path) -> None:
     for number in range(6):
         row, _ = mixtures.make(number)
         assert row.noise_offset < 30.25 * 16_000 < row.noise_offset + row.samples + 4000
-
-
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [("name", "../x"), ("name", ""), ("samples", "0"), ("samples", "9999999"), ("noise_offset", "-1"),
-     ("clean_offset", "99999999"), ("t60_s", "0"), ("noise_scale", "inf"), ("clean_scale", "loud"),
-     ("sample_format", "u8"), ("clean_hash", "a|b"), ("noise", ""), ("snr_db", "7"), ("digest", "")],
-)  # fmt: skip
-def test_altered_metadata_are_rejected(data: Path, tmp_path: Path, column: str, value: str) -> None:
-    assert mix(data, tmp_path, "--count", 1, "--reverb", 1).exit_code == 0
-    row = table(tmp_path)[0] | {column: value}
-    with open(tmp_path / "changed.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, row)
-        writer.writeheader()
-        writer.writerow(row)
-    result = mix(data, tmp_path / "out", "--from", tmp_path / "changed.csv")
-    assert result.exit_code in (1, 2)
-    assert "dccrn --debug" not in result.output
-    assert not list(tmp_path.glob("out/**/*.wav"))
-
-
-def test_names_survive_the_metadata(data: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "speech"
-    for name in ("a|b", "50%7C", "naïve, 音", 'quo"ted'):
-        put(folder / f"{name}.wav", speechlike(9000, seed=len(name))[:, 0])
-    result = CliRunner().invoke(
-        app,
-        ["mix", "--clean", str(folder), "--noise", str(data / "noise"), "-o", str(tmp_path / "a"), "--seconds", "2"],
-    )
-    assert result.exit_code == 0, result.output
-    again = ["--noise", str(data / "noise"), "--from", str(tmp_path / "a" / "metadata.csv")]
-    result = CliRunner().invoke(app, ["mix", "--clean", str(folder), "-o", str(tmp_path / "b"), *again])
-    assert result.exit_code == 0, result.output
-    assert content(tmp_path / "a") == content(tmp_path / "b")
-    assert joined_names(["a|b", "50%"]) == "a%7Cb|50%25"
 
 
 @pytest.mark.parametrize(
