@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -15,7 +17,7 @@ from dccrn_cli.mixing.mixing_options import Target
 from dccrn_cli.testsets.mixture_recipe import MixtureFormat, NoiseSplit, SnrOn
 
 if TYPE_CHECKING:
-    from dccrn_cli.testsets.mix import MixPlan
+    from dccrn_cli.testsets.mix import MixPlan, MixResult
 
 MIXTURES = "Mixtures"
 
@@ -149,7 +151,7 @@ def mix(
 
     Example:  dccrn mix --clean speech/ --noise noise/ -o test/ --snr -5,0,5
     """
-    from dccrn_cli.testsets.mix import plan_mix
+    from dccrn_cli.testsets.mix import mix as make
     from dccrn_cli.testsets.mixture_recipe import parse_snr, parse_span
 
     chosen = {
@@ -157,44 +159,71 @@ def mix(
         "level_db": None if level is None else parse_span(level), "reverb": reverb, "target": target,
         "split": split, "sample_rate": sample_rate, "sample_format": sample_format, "seed": seed,
     }  # fmt: skip
-    plan = plan_mix(
-        clean, noise, output, rooms=rooms, unseen_noise=unseen_noise, repeat=repeat, protocol=protocol, count=number,
-        unseen_share=unseen_share, keep_noise=keep_noise, overwrite=overwrite,
-        changes={key: value for key, value in chosen.items() if value is not None},
-    )  # fmt: skip
-    if plan.note and not quiet:
-        error_line(f"Note: {plan.note}")
-    _run(plan, quiet)
-
-
-def _run(plan: MixPlan, quiet: bool) -> None:
-    """Make the test set, reporting progress.
-
-    Raises:
-        typer.Exit: interrupted, or some mixtures failed.
-    """
-    from dccrn_cli.cli.progress import file_bar
-    from dccrn_cli.utils.interrupt import Interrupt
-
-    done, seconds, started, reported = Counter[str](), 0.0, time.monotonic(), set[str]()
-    with Interrupt() as interrupt, file_bar(len(plan.steps), enabled=not quiet) as advance:
-        for result in plan.run(interrupt):
-            done[result.status] += 1
-            seconds += result.seconds
-            if result.status == "failed":
-                error_line(f"FAILED {result.reason}")
-            else:
-                advance()
-            for problem in sorted(plan.unusable - reported):
-                reported.add(problem)
-                error_line(f"Note: {problem}; skipped")
-    if not quiet:
-        _summary(plan.output, done, seconds, time.monotonic() - started)
-    if interrupt.requested:
-        error_line("Interrupted; rerun the same command to resume.")
-        raise typer.Exit(INTERRUPTED)
-    if done["failed"]:
+    given: dict[str, Any] = {key: value for key, value in chosen.items() if value is not None}
+    with _Output(quiet) as shown:
+        make(
+            clean, noise, output, rooms=rooms, unseen_noise=unseen_noise, repeat=repeat, protocol=protocol,
+            count=number, unseen_share=unseen_share, keep_noise=keep_noise, overwrite=overwrite,
+            on_plan=shown.start, on_result=shown.take, **given,
+        )  # fmt: skip
+    if shown.done["failed"]:
         raise typer.Exit(SOME_FAILED)
+
+
+class _Output:
+    """Shows a test set being made: a bar, failures and notes, and a summary on exit, also after Ctrl-C.
+
+    Args:
+        quiet: show only failures and unusable recordings.
+
+    Attributes:
+        done: number of mixtures by status.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        self.done = Counter[str]()
+        self._quiet = quiet
+        self._seconds = 0.0
+        self._started = 0.0
+        self._reported: set[str] = set()
+        self._plan: MixPlan | None = None
+        self._bar = ExitStack()
+
+    def start(self, plan: MixPlan) -> None:
+        from dccrn_cli.cli.progress import file_bar
+
+        if plan.note and not self._quiet:
+            error_line(f"Note: {plan.note}")
+        self._plan, self._started = plan, time.monotonic()
+        self._advance = self._bar.enter_context(file_bar(len(plan.steps), enabled=not self._quiet))
+
+    def take(self, result: MixResult) -> None:
+        assert self._plan is not None
+        self.done[result.status] += 1
+        self._seconds += result.seconds
+        if result.status == "failed":
+            error_line(f"FAILED {result.reason}")
+        else:
+            self._advance()
+        for problem in sorted(self._plan.unusable - self._reported):
+            self._reported.add(problem)
+            error_line(f"Note: {problem}; skipped")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if self._plan is None or (error is not None and not interrupted):
+            return
+        if not self._quiet:
+            _summary(self._plan.output, self.done, self._seconds, time.monotonic() - self._started)
+        if interrupted:
+            error_line("Interrupted; rerun the same command to resume.")
+            raise typer.Exit(INTERRUPTED)
 
 
 def _summary(output: Path, done: Counter[str], seconds: float, elapsed_s: float) -> None:

@@ -119,60 +119,6 @@ class MixPlan:
                     yield result
 
 
-def plan_mix(
-    clean: Paths,
-    noise: Paths,
-    output: str | PathLike[str],
-    *,
-    rooms: Paths | None = None,
-    unseen_noise: Paths | None = None,
-    repeat: str | PathLike[str] | None = None,
-    protocol: str | None = None,
-    count: int | None = None,
-    unseen_share: float | None = None,
-    keep_noise: bool = False,
-    overwrite: bool = False,
-    changes: Mapping[str, Any] | None = None,
-) -> MixPlan:
-    """Plan a test set; arguments and errors are those of `mix`, with its `changes` as a mapping."""
-    folder, given = Path(output), dict(changes or {})
-    speech_paths, noise_paths, unseen_paths, room_paths = map(as_paths, (clean, noise, unseen_noise, rooms))
-    _keep_apart(folder, [*speech_paths, *noise_paths, *room_paths, *unseen_paths])
-    speech, noises = Sources(find_clips(speech_paths)), find_clips(noise_paths)
-    unseen = find_clips(unseen_paths) if unseen_paths else []
-    room_sources = Sources(find_clips(room_paths)) if room_paths else None
-    pools = [speech, *([room_sources] if room_sources else [])]
-    metadata = folder / METADATA
-    earlier = read_rows(metadata, cut_off=True) if metadata.exists() and not overwrite else []
-    steps: list[Step]
-    note = ""
-    if repeat is not None:
-        if given or protocol is not None or count is not None or unseen_share is not None:
-            raise OptionError("--from sets the mixtures; give only the paths of recordings and results with it")
-        if Path(repeat).resolve() == metadata.resolve():
-            raise OptionError("would be overwritten; choose another folder for the results", repeat)
-        rows = read_rows(Path(repeat))
-        known = {row.name: row for row in earlier}
-        differs = not set(earlier) <= set(rows)
-        either = Sources([*noises, *unseen])
-        steps = [(known.get(row.name), partial(_remade, row, speech, either, room_sources)) for row in rows]
-    else:
-        recipe = _recipe(protocol, given, in_rooms=bool(room_paths))
-        sets = noise_sets(noises, unseen, unseen_share, recipe.split)
-        if "unseen" in sets and unseen_share is None and not unseen:
-            aside = f"{len(sets['unseen'].clips):,} of {len(noises):,} recordings"
-            note = f"{aside} of noise treated as unseen; use --unseen-noise or --unseen-share to change this"
-        pools += sets.values()
-        mixtures = MixtureSet(recipe, speech, sets, room_sources)
-        numbered = {row.number: row for row in earlier}
-        differs = any(row.recipe != mixtures.fingerprint for row in earlier)
-        total = max([count or len(speech.clips), *(row.number + 1 for row in earlier)])
-        steps = [(numbered.get(n), partial(mixtures.make, n)) for n in range(total)]
-    if differs:
-        raise OptionError("describes another test set; choose another folder, or --overwrite", metadata)
-    return MixPlan(folder, steps, pools, keep_noise=keep_noise, overwrite=overwrite, note=note)
-
-
 def mix(
     clean: Paths,
     noise: Paths,
@@ -186,6 +132,7 @@ def mix(
     unseen_share: float | None = None,
     keep_noise: bool = False,
     overwrite: bool = False,
+    on_plan: Callable[[MixPlan], object] | None = None,
     on_result: Callable[[MixResult], object] | None = None,
     **changes: Any,
 ) -> list[MixResult]:
@@ -204,6 +151,7 @@ def mix(
         unseen_share: share of the noise files to treat as unseen.
         keep_noise: also write the noise alone to `noise/`.
         overwrite: remake existing mixtures.
+        on_plan: called once, before the first mixture is made.
         on_result: called with each result as it becomes available.
         changes: fields of `MixtureRecipe`: `snr_db=(0.0, 5.0)`, `seconds=4.0`, `seed=1` …
 
@@ -216,10 +164,44 @@ def mix(
         OptionError: invalid options, or another test set in the folder.
         StorageError: the folder cannot be written, or another run writes to it.
     """
-    plan = plan_mix(
-        clean, noise, output, rooms=rooms, unseen_noise=unseen_noise, repeat=repeat, protocol=protocol, count=count,
-        unseen_share=unseen_share, keep_noise=keep_noise, overwrite=overwrite, changes=changes,
-    )  # fmt: skip
+    folder = Path(output)
+    speech_paths, noise_paths, unseen_paths, room_paths = map(as_paths, (clean, noise, unseen_noise, rooms))
+    _keep_apart(folder, [*speech_paths, *noise_paths, *room_paths, *unseen_paths])
+    speech, noises = Sources(find_clips(speech_paths)), find_clips(noise_paths)
+    unseen = find_clips(unseen_paths) if unseen_paths else []
+    room_sources = Sources(find_clips(room_paths)) if room_paths else None
+    pools = [speech, *([room_sources] if room_sources else [])]
+    metadata = folder / METADATA
+    earlier = read_rows(metadata, cut_off=True) if metadata.exists() and not overwrite else []
+    steps: list[Step]
+    note = ""
+    if repeat is not None:
+        if changes or protocol is not None or count is not None or unseen_share is not None:
+            raise OptionError("--from sets the mixtures; give only the paths of recordings and results with it")
+        if Path(repeat).resolve() == metadata.resolve():
+            raise OptionError("would be overwritten; choose another folder for the results", repeat)
+        rows = read_rows(Path(repeat))
+        known = {row.name: row for row in earlier}
+        differs = not set(earlier) <= set(rows)
+        either = Sources([*noises, *unseen])
+        steps = [(known.get(row.name), partial(_remade, row, speech, either, room_sources)) for row in rows]
+    else:
+        recipe = _recipe(protocol, changes, in_rooms=bool(room_paths))
+        sets = noise_sets(noises, unseen, unseen_share, recipe.split)
+        if "unseen" in sets and unseen_share is None and not unseen:
+            aside = f"{len(sets['unseen'].clips):,} of {len(noises):,} recordings"
+            note = f"{aside} of noise treated as unseen; use --unseen-noise or --unseen-share to change this"
+        pools += sets.values()
+        mixtures = MixtureSet(recipe, speech, sets, room_sources)
+        numbered = {row.number: row for row in earlier}
+        differs = any(row.recipe != mixtures.fingerprint for row in earlier)
+        total = max([count or len(speech.clips), *(row.number + 1 for row in earlier)])
+        steps = [(numbered.get(n), partial(mixtures.make, n)) for n in range(total)]
+    if differs:
+        raise OptionError("describes another test set; choose another folder, or --overwrite", metadata)
+    plan = MixPlan(folder, steps, pools, keep_noise=keep_noise, overwrite=overwrite, note=note)
+    if on_plan is not None:
+        on_plan(plan)
     return run_to_end(plan.run, on_result)
 
 
