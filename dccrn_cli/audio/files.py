@@ -19,7 +19,7 @@ from dccrn_cli.audio.metadata import Metadata, read_metadata
 from dccrn_cli.audio.native_stderr import decoder_messages
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.splice import Splice
-from dccrn_cli.audio.survey import Part, Survey, joined, survey
+from dccrn_cli.audio.survey import Part, Survey, damaged, joined, survey
 from dccrn_cli.errors import UnreadableAudio
 
 _EXACT_LENGTH = frozenset({"FLAC"})
@@ -151,7 +151,7 @@ class AudioReader:
     def note(self) -> str:
         """Notes on the file, or ""; complete only at its end."""
         errors = sum(self._errors)
-        damage = [f"damaged in {errors:,} places, with audible errors"] if errors else []
+        damage = [damaged(errors)] if errors else []
         return "; ".join(dict.fromkeys([*self._notes, *damage]))
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:

@@ -20,6 +20,7 @@ from dccrn_cli.audio.media import AV_CLOCK_HZ, LONGEST_GAP_S, MediaReader, silen
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.errors import AudioError, UnsupportedFormat
 from dccrn_cli.utils.atomic import open_no_link
+from dccrn_cli.utils.paths import exists
 
 _MUXERS = {
     ".mp4": ("mp4", "aac"), ".m4v": ("mp4", "aac"), ".mov": ("mov", "aac"), ".3gp": ("3gp", "aac"),
@@ -85,7 +86,7 @@ def remux(video: Path, tracks: Mapping[int, CleanTrack], target: Path) -> str:
     """
     if not can_remux(video):
         raise UnsupportedFormat(f"audio cannot be replaced in {video.suffix or 'a file without a suffix'}", video)
-    if target.exists() and target.samefile(video):
+    if exists(target) and target.samefile(video):
         raise AudioError("the result would overwrite the video", target)
     av = import_av()
     muxer, codec = _MUXERS[video.suffix.lower()]

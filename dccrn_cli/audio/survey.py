@@ -8,6 +8,7 @@ from typing import BinaryIO
 from dccrn_cli.audio import mpeg
 from dccrn_cli.audio.extent import cut_off, find_extent, unread
 from dccrn_cli.audio.ogg_pages import MISSING_END, read_pages
+from dccrn_cli.audio.sample_dump import is_sample_dump, read_packets
 from dccrn_cli.audio.splice import Piece
 
 
@@ -80,6 +81,9 @@ def survey(file: BinaryIO, size: int) -> Survey:
         return Survey(is_mpeg=True)
     if head[:4] == b"OggS":
         return _of_ogg(file, size)
+    if is_sample_dump(head):
+        packets = read_packets(file, size)
+        return Survey((Part(tuple(packets.pieces)),), (damaged(packets.damaged),)) if packets.damaged else Survey()
     extent = find_extent(file, size)
     if extent is None:
         return Survey(is_mpeg=True)
@@ -116,6 +120,11 @@ def _of_mpeg(file: BinaryIO, size: int) -> Survey:
     if behind := mpeg.bytes_behind(file, size, links):
         notes.append(unread(behind))
     return Survey(tuple(Part(tuple(link.pieces()), lead=link.lead) for link in links), tuple(notes), is_mpeg=True)
+
+
+def damaged(places: int) -> str:
+    """Note for damage that does not prevent decoding."""
+    return f"damaged in {places:,} place{'s' * (places != 1)}, with audible errors"
 
 
 def joined(count: int) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from dccrn_cli.cli.console import plain_errors
 from dccrn_cli.cli.options import OverwriteFile, option
+from dccrn_cli.utils.paths import exists
 
 
 @plain_errors
@@ -33,9 +34,9 @@ def convert(
     from dccrn_cli.nn.config import preset as preset_named
     from dccrn_cli.nn.cost import count_parameters
 
-    if output.exists() and not overwrite:
+    if exists(output) and not overwrite:
         raise OptionError("already exists (use --overwrite to replace it)", output)
-    if output.exists() and reference.exists() and output.samefile(reference):
+    if exists(output) and exists(reference) and output.samefile(reference):
         raise OptionError("would overwrite the reference", output)
     config = preset_named(preset)
     if not isinstance(config, DCCRNConfig):

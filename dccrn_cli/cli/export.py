@@ -9,6 +9,7 @@ import typer
 
 from dccrn_cli.cli.console import plain_errors
 from dccrn_cli.cli.options import OverwriteFile, option
+from dccrn_cli.utils.paths import exists
 
 
 @plain_errors
@@ -40,10 +41,10 @@ def export(
     from dccrn_cli.nn.checkpoint import load_checkpoint
     from dccrn_cli.nn.models import find_model
 
-    if output.exists() and not overwrite:
+    if exists(output) and not overwrite:
         raise OptionError("already exists (use --overwrite to replace it)", output)
     path = find_model(model)
-    if output.exists() and output.samefile(path):
+    if exists(output) and output.samefile(path):
         raise OptionError("would overwrite the model", output)
     network, provenance = load_checkpoint(path)
     written = export_onnx(network, output, block, name=path.stem, provenance=provenance)

@@ -17,6 +17,7 @@ import numpy as np
 
 from dccrn_cli.errors import CheckpointError, MetricError, MissingDependency, OptionError
 from dccrn_cli.metrics.checks import check_signal, is_silent
+from dccrn_cli.utils.paths import is_file
 
 RATE = 16_000
 WINDOW_S = 9.01
@@ -140,7 +141,7 @@ def find_dnsmos_model(path: str | PathLike[str] | None = None) -> Path:
     package = importlib.util.find_spec("speechmos")
     for folder in (package.submodule_search_locations or ()) if package else ():
         bundled = Path(folder, "dnsmos_models", "sig_bak_ovr.onnx")
-        if bundled.is_file():
+        if is_file(bundled):
             return bundled
     raise OptionError(
         "DNSMOS needs its model: pip install speechmos, or give sig_bak_ovr.onnx from "
@@ -169,7 +170,7 @@ def load_network(path: Path) -> Any:
         import onnxruntime
     except ImportError:
         raise MissingDependency("onnxruntime", "dnsmos") from None
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError("no such file", path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dccrn_cli.errors import CheckpointError
+from dccrn_cli.utils.paths import is_file, is_folder
 
 if TYPE_CHECKING:
     from dccrn_cli.nn.config import NetworkConfig
@@ -32,7 +33,7 @@ def models_folder() -> Path:
     """Folder of the bundled models: inside an installed package, or beside it in a checkout."""
     package = Path(str(resources.files("dccrn_cli")))
     inside = package / "pretrained"
-    return inside if inside.is_dir() else package.parent / "pretrained"
+    return inside if is_folder(inside) else package.parent / "pretrained"
 
 
 def model_names() -> list[str]:
@@ -48,9 +49,9 @@ def find_model(model: str | os.PathLike[str] | None = None) -> Path:
     """
     wanted = DEFAULT_MODEL if model is None else os.fspath(model)
     bundled = models_folder() / f"{wanted}{SUFFIX}"
-    if os.sep not in wanted and bundled.is_file():
+    if os.sep not in wanted and is_file(bundled):
         return bundled
-    if Path(wanted).is_file():
+    if is_file(wanted):
         return Path(wanted)
     names = ", ".join(model_names()) or "none"
     raise CheckpointError(f"no model {wanted!r}: neither a file nor a bundled model ({names})")

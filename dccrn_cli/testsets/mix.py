@@ -21,7 +21,7 @@ from dccrn_cli.testsets.sources import Sources
 from dccrn_cli.testsets.testset import MixtureSet, noise_sets, remake
 from dccrn_cli.utils.interrupt import Interrupt, run_to_end
 from dccrn_cli.utils.locks import RunLock
-from dccrn_cli.utils.paths import Paths, as_paths
+from dccrn_cli.utils.paths import Paths, as_paths, exists, is_file, is_folder
 from dccrn_cli.utils.records import RecordWriter
 
 KINDS = ("noisy", "clean", "noise")
@@ -92,7 +92,7 @@ class MixPlan:
         kinds = KINDS if self._keep_noise else KINDS[:2]
 
         def is_done(row: Row | None) -> bool:
-            return row is not None and all((self.output / kind / row.file_name(kind)).is_file() for kind in kinds)
+            return row is not None and all(is_file(self.output / kind / row.file_name(kind)) for kind in kinds)
 
         with RunLock(self.output, inside=True):
             if self._overwrite:
@@ -172,7 +172,7 @@ def mix(
     room_sources = Sources(find_clips(room_paths)) if room_paths else None
     pools = [speech, *([room_sources] if room_sources else [])]
     metadata = folder / METADATA
-    earlier = read_rows(metadata, cut_off=True) if metadata.exists() and not overwrite else []
+    earlier = read_rows(metadata, cut_off=True) if exists(metadata) and not overwrite else []
     steps: list[Step]
     note = ""
     if repeat is not None:
@@ -219,7 +219,7 @@ def _keep_apart(output: Path, sources: Sequence[Path]) -> None:
     """Reject results among the sources, where they would be sources of the next run."""
     for source in sources:
         for target in (output / kind for kind in KINDS):
-            if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+            if is_folder(source) and target.resolve().is_relative_to(source.resolve()):
                 raise OptionError("the results would be among the sources; choose another folder", output)
 
 
@@ -234,6 +234,6 @@ def _clear(output: Path) -> None:
     """Remove the files listed in the metadata of an earlier set, since their names may differ from the new ones."""
     metadata = output / METADATA
     with contextlib.suppress(DataError):
-        for row in read_rows(metadata, cut_off=True) if metadata.exists() else ():
+        for row in read_rows(metadata, cut_off=True) if exists(metadata) else ():
             for kind in KINDS:
                 (output / kind / row.file_name(kind)).unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from dccrn_cli.mixing.impulse_responses import early_part, from_direct_sound
 from dccrn_cli.mixing.rooms import LEAD, simulate_room
 from dccrn_cli.testsets.mixture_recipe import FORMATS
 from dccrn_cli.testsets.rows import Row
+from dccrn_cli.utils.paths import exists
 
 _GAP_S = 0.2
 
@@ -111,7 +112,7 @@ def save(mixture: Mixture, row: Row, folder: Path, *, keep_noise: bool = False, 
     kinds = {"clean": mixture.clean, "noisy": mixture.noisy} | ({"noise": mixture.noise} if keep_noise else {})
     for kind, samples in kinds.items():
         path = folder / kind / row.file_name(kind)
-        if path.exists() and not overwrite:
+        if exists(path) and not overwrite:
             if not _holds(path, samples, row.sample_rate):
                 raise AudioError("already exists with different content (use --overwrite to replace it)", path)
             continue

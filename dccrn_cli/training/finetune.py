@@ -26,6 +26,7 @@ from dccrn_cli.training.retention_set import yardstick
 from dccrn_cli.training.run_folder import ASKED, RECIPE, RunFolder
 from dccrn_cli.training.trainer import Trainer
 from dccrn_cli.training.validation import MEASURES, Figures, mean_figures, measure
+from dccrn_cli.utils.paths import exists
 from dccrn_cli.utils.storage import write_whole
 
 STRENGTHS = (0.5, 0.35, 0.2, 0.1)
@@ -165,7 +166,7 @@ class FineTuning:
         self._device = device
         self._asked = {**(asked or {}), "recordings": own.fingerprint}
         begun = self.folder.path / RECIPE
-        self.begun = begun.exists()
+        self.begun = exists(begun)
         if self.begun:
             self._check_asked()
         self.recipe = read_recipe(begun) if self.begun else recipe

@@ -23,7 +23,7 @@ from dccrn_cli.training.trainer import Trainer
 from dccrn_cli.training.training_run import cpu_threads
 from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.locks import RunLock
-from dccrn_cli.utils.paths import Paths, as_paths
+from dccrn_cli.utils.paths import Paths, as_paths, exists, is_folder
 
 RECIPE = "finetune"
 
@@ -149,7 +149,7 @@ class FineTuneRun:
 
     def _against_standing(self, comparison: Comparison) -> list[str]:
         """Objections if the model already in the output file is better."""
-        if not self._output.exists():
+        if not exists(self._output):
             return []
         standing = score(load_checkpoint(self._output)[0], self.own.held_out).mean["si_snr"]
         reached = comparison.own_after.mean["si_snr"]
@@ -264,9 +264,9 @@ def _check_output(output: Path) -> None:
     Raises:
         OptionError: the output is a folder, or a file that is not a model.
     """
-    if output.is_dir() or not output.name:
+    if is_folder(output) or not output.name:
         raise OptionError("is a folder; give the name of a model file", output)
-    if output.exists():
+    if exists(output):
         try:
             load_checkpoint(output)
         except CheckpointError as error:

@@ -27,6 +27,7 @@ from dccrn_cli.mixing.mixer import MixingOptions
 from dccrn_cli.nn.config import PRESETS, NetworkConfig, preset
 from dccrn_cli.training.losses import TERMS, LossOptions
 from dccrn_cli.training.train_options import TrainOptions
+from dccrn_cli.utils.paths import is_file
 from dccrn_cli.utils.toml_options import from_table
 
 SUFFIX = ".toml"
@@ -154,7 +155,7 @@ def _tables_of(name: str, seen: tuple[str, ...] = ()) -> Table:
     if name in seen:
         raise OptionError(f"recipe {name}: is based on itself")
     path = _folder() / f"{name}{SUFFIX}"
-    if os.sep in name or not path.is_file():
+    if os.sep in name or not is_file(path):
         path = Path(name)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -176,7 +177,7 @@ def _tables_of(name: str, seen: tuple[str, ...] = ()) -> Table:
         return table
     base = table.pop("base")
     beside = path.parent / f"{base}{SUFFIX}"
-    below = _tables_of(str(beside) if beside.is_file() and beside.parent != _folder() else base, (*seen, name))
+    below = _tables_of(str(beside) if is_file(beside) and beside.parent != _folder() else base, (*seen, name))
     for key, value in table.items():
         below[key] = {**below.get(key, {}), **value} if key in ("network", "mixing", "training") else value
     return below

@@ -15,6 +15,7 @@ import torch
 
 from dccrn_cli.errors import CheckpointError, OptionError, StorageError
 from dccrn_cli.utils.atomic import remove_leftovers
+from dccrn_cli.utils.paths import exists
 from dccrn_cli.utils.storage import write_whole
 
 LAST = "last.pt"
@@ -77,7 +78,7 @@ class RunFolder:
         Raises:
             CheckpointError: the state is damaged.
         """
-        if not self.last.exists():
+        if not exists(self.last):
             return None
         with _readable(self.last):
             state: dict[str, Any] = torch.load(self.last, map_location="cpu", weights_only=True)
@@ -115,7 +116,7 @@ class RunFolder:
     def forget_after(self, step: int) -> None:
         """Remove lines about later steps from the log, since those steps will be repeated."""
         path = self.path / LOG
-        if not path.exists():
+        if not exists(path):
             return
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = [line for line in lines if _step_of(line) <= step]

@@ -25,7 +25,7 @@ from dccrn_cli.training.trainer import Trainer
 from dccrn_cli.training.training_data import TrainingData, find_data
 from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.locks import RunLock
-from dccrn_cli.utils.paths import Paths, as_paths
+from dccrn_cli.utils.paths import Paths, as_paths, exists
 
 if TYPE_CHECKING:
     from dccrn_cli.training.tensorboard_log import Board
@@ -54,7 +54,7 @@ class TrainingRun:
     @property
     def is_new(self) -> bool:
         """Whether nothing of this run has been saved yet."""
-        return not self.trainer.folder.last.exists()
+        return not exists(self.trainer.folder.last)
 
     def check_data(self) -> DataReport:
         """Check the clips for data that cannot or should not be used."""

@@ -140,7 +140,7 @@ def _open_locked(path: Path) -> int | None:
         try:
             found = os.fstat(descriptor)
             if os.path.samestat(found, os.lstat(path)):
-                if is_new or _is_own(found):
+                if is_new or is_own(found):
                     return descriptor
                 path.unlink()
         except FileNotFoundError:
@@ -157,7 +157,7 @@ def open_no_link(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o666)
 
 
-def _is_own(found: os.stat_result) -> bool:
+def is_own(found: os.stat_result) -> bool:
     """Whether this is a regular file of this user with a single name."""
     mine = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
     return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and mine

@@ -14,7 +14,7 @@ except ImportError:  # Windows has no locks that are released with the process
     fcntl = None  # type: ignore[assignment]
 
 from dccrn_cli.errors import OptionError, StorageError
-from dccrn_cli.utils.atomic import open_no_link
+from dccrn_cli.utils.atomic import is_own, open_no_link
 from dccrn_cli.utils.paths import reason
 
 
@@ -53,16 +53,22 @@ class RunLock:
         try:
             if fcntl is not None:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.lstat(self.path)):
-                return descriptor
         except BlockingIOError:
             holder = os.read(descriptor, 200).decode("utf-8", "replace").strip()
             os.close(descriptor)
             raise OptionError(f"in use by another run ({holder or 'unknown'})", path) from None
+        except OSError:  # file system without locks
+            pass
+        found = os.fstat(descriptor)
+        try:
+            if os.path.samestat(found, os.lstat(self.path)):
+                if is_own(found):
+                    return descriptor
+                os.close(descriptor)
+                # The name of the holder would overwrite it.
+                raise StorageError("cannot be locked: this file has other names or another owner", self.path)
         except FileNotFoundError:
             pass
-        except OSError:  # file system without locks
-            return descriptor
         os.close(descriptor)
         return None
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Literal
 
+from dccrn_cli.errors import OptionError
+
 Kind = Literal["file", "folder", "other", "missing", "unusable"]
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -59,6 +61,18 @@ def is_file(path: str | os.PathLike[str]) -> bool:
 def is_folder(path: str | os.PathLike[str]) -> bool:
     """Whether there is an accessible folder."""
     return path_kind(path)[0] == "folder"
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether something is there.
+
+    Raises:
+        OptionError: nothing can be there, or it is not accessible.
+    """
+    kind, why = path_kind(path)
+    if kind == "unusable":
+        raise OptionError(why, path)
+    return kind != "missing"
 
 
 def is_missing(path: str | os.PathLike[str]) -> bool:

@@ -6,6 +6,8 @@ import contextlib
 import io
 import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -449,3 +451,19 @@ def test_mp3_in_wav_is_not_called_cut_off(tmp_path: Path) -> None:
         read_frames = sum(len(block) for block in reader.blocks(10_000))
     assert read_frames >= FRAMES - 2304
     assert reader.note == ""
+
+
+@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
+def test_damaged_sample_dump_prints_nothing(subtype: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.sds"
+    data = bytearray(encoded("SDS", subtype))
+    data[21 + 127 * 3] = 0x12
+    data[21 + 127 * 5 + 1] = 0x34
+    data[21 + 127 * 7 + 60] ^= 0x10
+    path.write_bytes(data)
+    code = "import sys; from dccrn_cli.audio.files import AudioReader; list(AudioReader(sys.argv[1]).blocks(999))"
+    subprocess.run([sys.executable, "-c", code, path], check=True)  # its output is complete only at the end
+    assert capfd.readouterr() == ("", "")
+    with AudioReader(path) as reader:
+        assert sum(len(block) for block in reader.blocks(999)) >= FRAMES
+    assert reader.note == "damaged in 3 places, with audible errors"

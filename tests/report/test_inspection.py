@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 from voices import hiss, voice, write
 
@@ -78,6 +79,15 @@ def test_wrong_header_is_detected(tmp_path: Path) -> None:
     assert found.seconds == pytest.approx(1, abs=0.01)
     assert "cut off" in found.note
     assert "cut off" in found.reason
+
+
+def test_absurdly_large_samples(tmp_path: Path) -> None:
+    samples = voice(0, 2.0)
+    samples[100:110] = 3e38
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, "FLOAT")
+    (found,) = inspect_files(tmp_path)
+    assert found.verdict == "enhance"
+    assert "10 samples are NaN, infinite or absurdly large" in f"{found.reason} {found.note}"
 
 
 def test_order_list_and_tables(files: Path, tmp_path: Path) -> None:

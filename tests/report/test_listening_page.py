@@ -125,6 +125,12 @@ def test_most_changed_files_come_first(folders: Path) -> None:
     assert worst.files == ("talk 11.wav",)
 
 
+def test_picking_by_a_score_that_needs_references(folders: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"PESQ-WB.* score to be picked by; add --ref"):
+        options = ListenOptions(pick="worst", by="pesq_wb")
+        listening_page(folders / "noisy", folders / "ours", tmp_path / "a.html", options=options)
+
+
 def test_excerpt_with_the_largest_change(tmp_path: Path) -> None:
     rate = 8000
     x = np.full(60 * rate, 0.01, np.float32)

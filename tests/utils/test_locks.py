@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import dccrn_cli
 import dccrn_cli.cli.batch_output as batch_module
+from dccrn_cli.cli.app import app
 from dccrn_cli.cli.batch_output import BatchLog
 from dccrn_cli.engine.enhance_options import EnhanceOptions
 from dccrn_cli.engine.files.folder import FileBatch
@@ -251,3 +254,34 @@ def test_unusual_paths_fail_individually(tmp_path: Path, tiny_model_file: Path) 
     assert len(list(out.rglob("*.wav"))) == 1
     with pytest.raises(StorageError):
         RunLock(tmp_path / "a.wav" / "x")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs hard links")
+def test_lock_does_not_overwrite_a_file_with_another_name(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    os.link(tmp_path / "victim", tmp_path / ".report.csv.lock")
+    with pytest.raises(StorageError, match="other names or another owner"):
+        RunLock(tmp_path / "report.csv")
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "enhance {in} -o out --model {long}", "mix --clean {in} --noise {in} -o {long}",
+        "finetune --clean {in} --noise {in} -o {long}", "train --recipe {long} --clean {in} --noise {in} -o out",
+        "export {long} -o a.onnx", "export dccrn -o {long}.onnx", "convert a.pth -o {long}.safetensors",
+    ],
+)  # fmt: skip
+def test_names_that_no_file_system_accepts(arguments: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    filled = [part.replace("{in}", str(tmp_path / "in")).replace("{long}", "x" * 5000) for part in arguments.split()]
+    result = CliRunner().invoke(app, filled)
+    assert result.exit_code == 2
+    assert "OSError" not in result.output
+
+
+def test_existence_is_asked_of_one_place() -> None:
+    asked = re.compile(r"(?<!entry)\.(exists|is_file|is_dir)\(\)")
+    modules = Path(dccrn_cli.__file__).parent.rglob("*.py")
+    assert [str(path) for path in modules if asked.search(path.read_text(encoding="utf-8"))] == []

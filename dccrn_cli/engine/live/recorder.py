@@ -12,6 +12,7 @@ import numpy as np
 from dccrn_cli.audio.formats import FORMAT_OF_SUFFIX, AudioInfo
 from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.errors import DccrnError, OptionError
+from dccrn_cli.utils.paths import exists
 
 
 class _Nothing(Exception):
@@ -36,7 +37,7 @@ class Recording:
     def __init__(self, path: Path, sample_rate: int, channels: int, *, overwrite: bool = False) -> None:
         if path.suffix.lower() not in FORMAT_OF_SUFFIX:
             raise OptionError("the name of a recording must end in .flac, .wav or another container", path)
-        if path.exists() and not overwrite:
+        if exists(path) and not overwrite:
             raise OptionError("already exists (use --overwrite to replace it)", path)
         plain = AudioInfo(sample_rate, 2 * channels, 0, "WAV", "PCM_24", "FILE")
         self._writer = AudioWriter(path, plain.adapted(path.suffix))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from dccrn_cli.audio.levels import EXCESS
 from dccrn_cli.audio.reader import open_sound
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.errors import DccrnError, MetricError
@@ -137,7 +138,7 @@ def _inspect(path: Path, dnsmos: DnsmosMeter | None) -> Inspection:
             waiting = waiting[len(enhanced) :]
 
         for block in reader.blocks(_BLOCK_S * info.sample_rate):
-            bad = ~np.isfinite(block)
+            bad = ~(np.abs(block) <= EXCESS)
             if bad.any():
                 invalid += int(bad.sum())
                 block = np.where(bad, np.float32(0), block)
@@ -149,7 +150,7 @@ def _inspect(path: Path, dnsmos: DnsmosMeter | None) -> Inspection:
         pass_on(down.flush()[:, 0], last=True)
         notes = [reader.note] if reader.note else []
     if invalid:
-        notes.append(f"{invalid:,} samples are NaN or infinite")
+        notes.append(f"{invalid:,} samples are NaN, infinite or absurdly large")
     found = judge(path, meter.facts(), snr.estimate(), info.sample_rate, info.channels, "; ".join(notes))
     return found if dnsmos is None else replace(found, scores=_scores(dnsmos))
 

@@ -175,6 +175,8 @@ def write_page(
     recordings = _with_scores(recordings, known)
     by = options.by or (_first_metric(known) if by_score else None)
     chosen = choose(recordings, options.pick, options.files, by, advance, found_notes.append)
+    if by is not None and not chosen:
+        raise OptionError(f"no recording has a {METRICS[by].title} score to be picked by; add --ref, or omit --by")
     if not known and chosen and chosen[0].reference is not None:
         known = _measured(pairs, chosen, options)
         chosen = _with_scores(chosen, known)

@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from dccrn_cli.audio.levels import EXCESS
 from dccrn_cli.audio.reader import open_sound
 from dccrn_cli.errors import AudioError, DccrnError, OptionError
 from dccrn_cli.metrics.loudness import integrated_loudness
@@ -207,7 +208,7 @@ def _profile(path: Path) -> np.ndarray:
         rest = np.zeros(0, np.float32)
         step = max(rate // _PROFILES_PER_S, 1)
         for block in reader.blocks(_BLOCK):
-            power = np.nan_to_num(np.square(block)).mean(axis=1)
+            power = np.square(np.where(np.abs(block) <= EXCESS, block, np.float32(0))).mean(axis=1)
             joined = np.concatenate([rest, power])
             count = len(joined) // step
             sums += joined[: count * step].reshape(count, step).mean(axis=1, dtype=np.float64).tolist()
