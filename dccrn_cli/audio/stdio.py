@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dccrn_cli.audio.chunks import is_chunk
+from dccrn_cli.audio.chunks import NOT_CARRIED, is_chunk
 from dccrn_cli.audio.extent import cut_off
 from dccrn_cli.audio.formats import SAMPLE_BYTES, AudioInfo
 from dccrn_cli.audio.metadata import Metadata, family, left_out
@@ -106,8 +106,8 @@ class StreamReader:
                 break
         if self._size is not None and self._read < self._size:
             self.note = cut_off(self._read, self._size)
-        elif self._size and self._has_more():
-            self.note = "data after the declared end of the audio is not read"
+        elif self._size and (behind := self._behind()):
+            self.note = behind
         elif self._is_undeclared:
             held = self.frames_read * frame_bytes
             self.note = f"the header declares 0 bytes of samples; all {held:,} that follow are read"
@@ -121,15 +121,21 @@ class StreamReader:
     def _is_chunk(self, head: bytes) -> bool:
         return is_chunk(head, ">" if self.info.endian == "BIG" else "<", None)
 
-    def _has_more(self) -> bool:
-        """Whether something other than a chunk has arrived after the samples, without waiting for more."""
+    def _behind(self) -> str:
+        """Note on what has arrived after the samples, without waiting for more; "" if nothing is lost."""
         if self._descriptor is not None and os.name == "posix":
             if not select.select([self._descriptor], [], [], 0)[0]:
-                return False
+                return ""
             tail = self._some(_CHUNK_HEAD + 1)
         else:
             tail = self._upto(_CHUNK_HEAD + 1)
-        return len(tail) > _CHUNK_HEAD and not self._is_chunk(tail) and not self._is_chunk(tail[1:])
+        if len(tail) <= _CHUNK_HEAD:
+            return ""
+        head = next(filter(self._is_chunk, (tail, tail[1:])), b"")  # with or without padding before it
+        if not head:
+            return "data after the declared end of the audio is not read"
+        name = head[:4].decode("latin-1").strip()
+        return "" if head[:4] in NOT_CARRIED else f"chunk {name} after the samples is not kept, nor any that follows it"
 
     def close(self) -> None:
         """Do nothing; for compatibility with other readers."""

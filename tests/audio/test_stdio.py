@@ -270,3 +270,15 @@ def test_output_starts_early(rate: int) -> None:
             break
     assert reader.frames_read < 0.3 * rate
     assert enhancer.latency < 0.3 * rate
+
+
+@pytest.mark.parametrize(("name", "is_lost"), [(b"LIST", True), (b"bext", True), (b"JUNK", False)])
+def test_chunks_after_the_samples_are_named(name: bytes, is_lost: bool) -> None:
+    samples = np.zeros((101, 1), np.uint8).tobytes()  # an odd number of bytes, so padding follows
+    form = struct.pack("<HHIIHH", 1, 1, 16_000, 16_000, 1, 8)
+    body = b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", len(samples)) + samples + b"\0"
+    behind = name + struct.pack("<I", 8) + bytes(8)
+    reader = StreamReader(io.BytesIO(b"RIFF" + struct.pack("<I", len(body + behind)) + body + behind))
+    assert sum(len(block) for block in reader.blocks(1000)) == 101
+    expected = f"chunk {name.decode()} after the samples is not kept, nor any that follows it"
+    assert reader.note == (expected if is_lost else "")
