@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -156,7 +157,7 @@ def score(
     from dccrn_cli.cli.listen import check_page, score_page
     from dccrn_cli.cli.score_report import Form, check_places, draw, show, tell, tell_unmatched, write_csv
     from dccrn_cli.errors import OptionError
-    from dccrn_cli.scoring.score_folders import plan_scores
+    from dccrn_cli.scoring.score_folders import score_folders
 
     if as_json + as_latex + as_markdown > 1:
         raise OptionError("--json, --latex and --markdown cannot be combined")
@@ -166,16 +167,22 @@ def score(
         if noisy is None and pairs is None:
             raise OptionError("--listen needs the noisy files; give them with --noisy")
     asked = split_names(metrics)
-    plan = plan_scores(
-        reference, estimates or [], noisy, asked, pairs=pairs, by=by or (), metadata=metadata, align=align,
-        max_length_difference_s=max_length_difference, dnsmos_model=dnsmos_model, jobs=jobs, cache=not no_cache,
-    )  # fmt: skip
     if not quiet:
         _tell_aliases(asked or ())
+    try:
+        with _Progress(enabled=not quiet) as shown:
+            records = score_folders(
+                reference, estimates or [], noisy, asked, pairs=pairs, by=by or (), metadata=metadata, align=align,
+                max_length_difference_s=max_length_difference, dnsmos_model=dnsmos_model, jobs=jobs,
+                cache=not no_cache, on_plan=shown.start, on_record=shown.take,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        error_line("Interrupted." if no_cache else "Interrupted; rerun the same command to resume.")
+        raise typer.Exit(INTERRUPTED) from None
+    plan = shown.plan
     if not plan.pairing.pairs:
         tell_unmatched(plan.pairing)
         raise OptionError("no estimate matches a reference; use --pairs FILE.csv to pair them")
-    records = plan.arranged(_measure(plan, quiet, keeps=not no_cache))
     tell(records, plan.pairing, plan.columns, quiet)
     form: Form = "json" if as_json else "latex" if as_latex else "markdown" if as_markdown else "screen"
     show(records, plan.metrics, plan.columns, form, long)
@@ -188,25 +195,28 @@ def score(
         raise typer.Exit(SOME_FAILED)
 
 
-def _measure(plan: ScorePlan, quiet: bool, *, keeps: bool) -> list[Record]:
-    """Measure, showing progress.
+class _Progress(ExitStack):
+    """A bar that counts the files scored.
 
-    Raises:
-        typer.Exit: interrupted.
+    Attributes:
+        plan: what is scored; known after `start`.
     """
-    from dccrn_cli.cli.progress import file_bar
-    from dccrn_cli.utils.interrupt import Interrupt
 
-    found: list[Record] = []
-    with Interrupt() as interrupt, file_bar(len(plan.pairing.pairs), enabled=not quiet) as advance:
-        for record in plan.run(interrupt):
-            found.append(record)
-            if record["status"] != "unmatched":
-                advance()
-    if interrupt.requested:
-        error_line("Interrupted; rerun the same command to resume." if keeps else "Interrupted.")
-        raise typer.Exit(INTERRUPTED)
-    return found
+    plan: ScorePlan
+
+    def __init__(self, enabled: bool) -> None:
+        super().__init__()
+        self._enabled = enabled
+
+    def start(self, plan: ScorePlan) -> None:
+        from dccrn_cli.cli.progress import file_bar
+
+        self.plan = plan
+        self._advance = self.enter_context(file_bar(len(plan.pairing.pairs), self._enabled))
+
+    def take(self, record: Record) -> None:
+        if record["status"] != "unmatched":
+            self._advance()
 
 
 def _one_thread_each() -> None:

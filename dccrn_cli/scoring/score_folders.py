@@ -53,34 +53,6 @@ class ScorePlan:
         return annotate(in_order(records, self.systems), self.columns, self.metadata)
 
 
-def plan_scores(
-    reference: str | PathLike[str] | None,
-    estimate: Paths,
-    noisy: str | PathLike[str] | None = None,
-    metrics: Iterable[str] | None = None,
-    *,
-    pairs: str | PathLike[str] | None = None,
-    by: Sequence[str] = (),
-    metadata: str | PathLike[str] | None = None,
-    align: bool = False,
-    max_length_difference_s: float = MAX_LENGTH_DIFFERENCE_S,
-    dnsmos_model: str | PathLike[str] | None = None,
-    jobs: int | None = None,
-    cache: bool = True,
-) -> ScorePlan:
-    """Pair files and choose metrics; arguments and errors are those of `score_folders`."""
-    pairing, systems = _pairing(_path(reference), as_paths(estimate), _path(noisy), _path(pairs))
-    has_noisy = any(pair.noisy is not None for pair in pairing.pairs)
-    has_reference = any(pair.reference is not None for pair in pairing.pairs) or bool(pairing.unmatched)
-    model = _path(dnsmos_model)
-    names = choose_metrics(metrics, has_noisy, model, has_reference)
-    table = _path(metadata) or find_metadata(pairing.pairs)
-    columns = tuple(dict.fromkeys(by))
-    check_columns(columns, table)
-    store = Store(default_folder() if cache else None, Repairs(max_length_difference_s, align), model)
-    return ScorePlan(pairing, systems, names, columns, table, store, jobs)
-
-
 def score_folders(
     reference: str | PathLike[str] | None,
     estimate: Paths,
@@ -95,6 +67,7 @@ def score_folders(
     dnsmos_model: str | PathLike[str] | None = None,
     jobs: int | None = None,
     cache: bool = True,
+    on_plan: Callable[[ScorePlan], object] | None = None,
     on_record: Callable[[Record], object] | None = None,
 ) -> list[Record]:
     """Score all files of one or more folders against a folder of references.
@@ -116,6 +89,7 @@ def score_folders(
         jobs: number of processes; None for as many as are worthwhile.
         cache: store values and reuse those of earlier runs.
         pairs: CSV file with the columns ref, est and optionally noisy, instead of pairing by name.
+        on_plan: called once, before the first file is scored.
         on_record: called with each record as it becomes available, in any order.
 
     Returns:
@@ -126,10 +100,18 @@ def score_folders(
         CheckpointError, MissingDependency: DNSMOS cannot be loaded.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
-    plan = plan_scores(
-        reference, estimate, noisy, metrics, pairs=pairs, by=by, metadata=metadata, align=align,
-        max_length_difference_s=max_length_difference_s, dnsmos_model=dnsmos_model, jobs=jobs, cache=cache,
-    )  # fmt: skip
+    pairing, systems = _pairing(_path(reference), as_paths(estimate), _path(noisy), _path(pairs))
+    has_noisy = any(pair.noisy is not None for pair in pairing.pairs)
+    has_reference = any(pair.reference is not None for pair in pairing.pairs) or bool(pairing.unmatched)
+    model = _path(dnsmos_model)
+    names = choose_metrics(metrics, has_noisy, model, has_reference)
+    table = _path(metadata) or find_metadata(pairing.pairs)
+    columns = tuple(dict.fromkeys(by))
+    check_columns(columns, table)
+    store = Store(default_folder() if cache else None, Repairs(max_length_difference_s, align), model)
+    plan = ScorePlan(pairing, systems, names, columns, table, store, jobs)
+    if on_plan is not None:
+        on_plan(plan)
     return plan.arranged(run_to_end(plan.run, on_record))
 
 
