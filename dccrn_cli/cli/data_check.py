@@ -13,18 +13,8 @@ WORST = 3
 """Clips of each kind of fault that are named."""
 
 
-def tell_data(report: DataReport, but: frozenset[str] = frozenset()) -> list[str]:
-    """Name the worst clips on stderr.
-
-    Args:
-        but: kinds of errors that are reported as warnings instead.
-
-    Returns:
-        Messages of the errors of these kinds.
-
-    Raises:
-        DataError: the data have other errors.
-    """
+def tell_data(report: DataReport, but: frozenset[str] = frozenset()) -> None:
+    """Name the worst clips on stderr, and as warnings the errors of some kinds, which are to be disregarded."""
     from dccrn_cli.data.check import KINDS
 
     for (role, kind), number in report.summary.items():
@@ -33,7 +23,6 @@ def tell_data(report: DataReport, but: frozenset[str] = frozenset()) -> list[str
         more = f"; and {number - len(worst):,} more" if number > len(worst) else ""
         among = report.roles[role].clips if kind == "duplicate" else report.roles[role].checked
         error_line(f"Note: {count(number, 'file')} of {role} of {among:,}: {KINDS[kind]}: {named}{more}")
-    left = report.raise_errors(but)
-    for message in left:
-        error_line(f"Warning: {message}")
-    return left
+    for error in report.errors:
+        if error.kind in but:
+            error_line(f"Warning: {error.message}")

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dccrn_cli.cli.console import INTERRUPTED, SOME_FAILED, duration, error_line, plain_errors
+from dccrn_cli.cli.console import SOME_FAILED, duration, error_line, plain_errors
 from dccrn_cli.cli.data_check import tell_data
 from dccrn_cli.cli.options import DATA, WORK, AllThreads, AsJson, CheckData, Device, Rooms, SomeClean, SomeNoise, option
-from dccrn_cli.cli.training_progress import TrainingProgress, tell_unreadable
+from dccrn_cli.cli.training_progress import TrainingOutput, silent
 
 if TYPE_CHECKING:
-    from dccrn_cli.training.finetune import Comparison, Scores
-    from dccrn_cli.training.finetune_run import FineTuneRun
+    from dccrn_cli.data.check import DataReport
+    from dccrn_cli.training.finetune import Comparison, FineTuning, Scores
+    from dccrn_cli.training.finetune_data import OwnData
+    from dccrn_cli.training.train_options import Progress
 
 _NAMES = {"si_snr": "SI-SNR dB", "pesq_wb": "PESQ-WB", "stoi": "STOI"}
 
@@ -64,42 +67,79 @@ def finetune(
 
     Example:  dccrn finetune --clean speech/ --noise fan/ -o fan.safetensors
     """
-    from dccrn_cli.training.finetune_run import DOUBTS, FineTuneOptions, open_finetuning
+    from dccrn_cli.training.finetune_run import FineTuneOptions
+    from dccrn_cli.training.finetune_run import finetune as tune
 
-    say = _quiet if as_json else typer.echo
     options = FineTuneOptions(minutes, steps, lr, general, seed, device, threads)
-    with open_finetuning(clean or [], noise or [], output, model, options, pairs=pairs, rooms=rooms) as run:
-        say(run.own.summary)
-        if check:
-            report = run.check_data()
-            if not force and any(one.kind in DOUBTS for one in report.errors):
-                error_line("Note: use --force to train anyway")
-            tell_data(report, but=DOUBTS if force else frozenset())
-        tuning = run.score_start()
-        say(f"Before: {_means(tuning.own_before)} on your noise; {_means(tuning.elsewhere_before)} elsewhere")
-        run.begin()
-        training_s = minutes * 60 if steps is None and not tuning.begun else None
-        say(_expected(run.spent_s, training_s, tuning.scoring_left_s))
-        _train(run, say)
-        result = run.finish()
-        if as_json:
-            plain = {**result.comparison.to_dict(), "objections": list(result.objections)}
-            typer.echo(json.dumps(plain, indent=2))
-        else:
-            _print_table(result.comparison)
-        for objection in result.objections:
-            error_line(f"Refused: {objection}")
-        if result.written:
-            say(f"Wrote {output}; use it with  dccrn enhance --model {output} …")
-        else:
-            error_line(f"Nothing was written; {result.model} is still the better model.")
-        say(f"Took {duration(run.spent_s)} in total")
+    with _Output(silent if as_json else typer.echo, None if steps else minutes * 60, force) as shown:
+        result = tune(
+            clean or [], noise or [], output, model, options, pairs=pairs, rooms=rooms, check=check, force=force,
+            on_data=shown.found, on_check=shown.checked, on_start=shown.start, on_progress=shown.take,
+        )  # fmt: skip
+    if as_json:
+        plain = {**result.comparison.to_dict(), "objections": list(result.objections)}
+        typer.echo(json.dumps(plain, indent=2))
+    else:
+        _print_table(result.comparison)
+    for objection in result.objections:
+        error_line(f"Refused: {objection}")
+    if result.written:
+        shown.say(f"Wrote {output}; use it with  dccrn enhance --model {output} …")
+    else:
+        error_line(f"Nothing was written; {result.model} is still the better model.")
+    shown.say(f"Took {duration(shown.spent_s)} in total")
     if not result.written:
         raise typer.Exit(SOME_FAILED)
 
 
-def _quiet(_: object) -> None:
-    pass
+class _Output(TrainingOutput):
+    """Shows a fine-tuning.
+
+    Args:
+        say: writes a line to standard output.
+        training_s: time for training, if given.
+        force: whether doubtful data are used.
+    """
+
+    def __init__(self, say: Callable[[str], object], training_s: float | None, force: bool) -> None:
+        super().__init__(say)
+        self._training_s = training_s
+        self._force = force
+        self._started = time.monotonic()
+
+    @property
+    def spent_s(self) -> float:
+        return time.monotonic() - self._started
+
+    def found(self, own: OwnData) -> None:
+        self.say(own.summary)
+
+    def checked(self, report: DataReport) -> None:
+        from dccrn_cli.training.finetune_run import DOUBTS
+
+        if not self._force and any(one.kind in DOUBTS for one in report.errors):
+            error_line("Note: use --force to train anyway")
+        tell_data(report, but=DOUBTS if self._force else frozenset())
+
+    def start(self, tuning: FineTuning) -> None:
+        self.say(f"Before: {_means(tuning.own_before)} on your noise; {_means(tuning.elsewhere_before)} elsewhere")
+        self.say(_expected(self.spent_s, None if tuning.begun else self._training_s, tuning.scoring_left_s))
+        state, self._steps = tuning.trainer.progress, tuning.trainer.options.steps
+        if state.step:
+            self.say(f"Resuming after step {state.step:,} of {self._steps:,}")
+        self.begin(tuning.trainer)
+        self._finish(state)
+
+    def take(self, state: Progress) -> None:
+        super().take(state)
+        self._finish(state)
+
+    def _finish(self, state: Progress) -> None:
+        """After the last step, replace the bar by a summary."""
+        if state.step == self._steps:
+            self.close()
+            seen = duration(state.seconds_seen)
+            self.say(f"Trained on {seen} of audio in {state.step:,} steps; loss {state.loss:.4f}")
 
 
 def _expected(spent_s: float, training_s: float | None, scoring_s: float) -> str:
@@ -108,29 +148,6 @@ def _expected(spent_s: float, training_s: float | None, scoring_s: float) -> str
         return f"{duration(spent_s)} so far; after training about {duration(scoring_s)} of scoring"
     parts = f"{duration(spent_s)} so far, {duration(training_s)} of training, about {duration(scoring_s)} of scoring"
     return f"About {duration(spent_s + training_s + scoring_s)} in total: {parts}"
-
-
-def _train(run: FineTuneRun, say: Callable[[str], None]) -> None:
-    """Train to the end, showing progress.
-
-    Raises:
-        typer.Exit: stopped by a signal.
-    """
-    from dccrn_cli.utils.interrupt import Interrupt
-
-    trainer, reported = run.trainer, set[str]()
-    steps = trainer.options.steps
-    if trainer.progress.step:
-        say(f"Resuming after step {trainer.progress.step:,} of {steps:,}")
-    with Interrupt() as interrupt, TrainingProgress(steps, trainer.progress.step, say) as shown:
-        for progress in run.steps(lambda: interrupt.requested):
-            shown.take(progress)
-            tell_unreadable(trainer.unreadable, reported)
-    if interrupt.requested:
-        error_line(f"Stopped after step {trainer.progress.step:,} of {steps:,}; rerun the same command to resume.")
-        raise typer.Exit(INTERRUPTED)
-    seen, loss = duration(trainer.progress.seconds_seen), trainer.progress.loss
-    say(f"Trained on {seen} of audio in {steps:,} steps; loss {loss:.4f}")
 
 
 def _means(scores: Scores) -> str:

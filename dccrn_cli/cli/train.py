@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from dccrn_cli.cli.console import INTERRUPTED, plain_errors
+from dccrn_cli.cli.console import plain_errors
 from dccrn_cli.cli.data_check import tell_data
 from dccrn_cli.cli.options import DATA, WORK, AllThreads, CheckData, Clean, Device, Noise, Rooms, option
-from dccrn_cli.cli.training_progress import TrainingProgress, tell_unreadable
+from dccrn_cli.cli.training_progress import TrainingOutput, silent
 from dccrn_cli.mixing.mixing_options import Target
 from dccrn_cli.training.train_options import Schedule
 
 if TYPE_CHECKING:
-    from dccrn_cli.training.training_run import TrainingRun
+    from dccrn_cli.training.train_options import Progress
+    from dccrn_cli.training.trainer import Trainer
+    from dccrn_cli.training.training_data import TrainingData
 
 RECIPE = "Recipe and overrides"
 
@@ -111,7 +112,7 @@ def train(
     or otherwise; it ends in the same weights. On several devices:
     `torchrun --nproc-per-node 2 -m dccrn_cli train …`.
     """
-    from dccrn_cli.training.training_run import open_training
+    from dccrn_cli.training.training_run import train as fit
 
     changes: dict[str, Any] = {
         "mixing": {"seconds": seconds, "target": target},
@@ -120,18 +121,16 @@ def train(
             "early_stop": early_stop, "validate_every": validate_every, "bf16": bf16, "seed": seed,
         },
     }  # fmt: skip
-    with open_training(
-        clean, noise, output, recipe, rooms=rooms, validation=validation, init=init,
-        changes=_changes(changes, preset, settings), device=device, threads=threads, workers=workers,
-    ) as run:  # fmt: skip
-        team = run.trainer.team
-        if team.leads:
-            mixer = run.data.mixer
-            typer.echo(f"{len(mixer.speech.clips):,} speech clips, {len(mixer.noise.clips):,} noise clips")
-            if check and run.is_new:
-                tell_data(run.check_data())
-        _run(run, tensorboard=tensorboard)
-    if team.size > 1:
+    with _Output(typer.echo) as shown:
+        result = fit(
+            clean, noise, output, recipe, rooms=rooms, validation=validation, init=init,
+            changes=_changes(changes, preset, settings), device=device, threads=threads, workers=workers,
+            check=check, tensorboard=tensorboard,
+            on_data=shown.found, on_check=tell_data, on_start=shown.start, on_progress=shown.take,
+        )  # fmt: skip
+    figures = _figures_line(result.figures) if result.figures else "no validation yet"
+    shown.say(f"Best: {figures}; {result.model}")
+    if shown.trainer is not None and shown.trainer.team.size > 1:
         # Connection threads sometimes abort a process that exits normally.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -151,41 +150,31 @@ def _changes(changes: dict[str, Any], preset: str | None, settings: list[str] | 
     return given if preset is None else {**given, "preset": preset}
 
 
-def _run(run: TrainingRun, *, tensorboard: bool) -> None:
-    """Train to the end or to the first signal, reporting progress.
+class _Output(TrainingOutput):
+    """Shows a run; only the leading one of several processes prints."""
 
-    Raises:
-        typer.Exit: stopped by a signal.
-    """
-    from dccrn_cli.nn.cost import count_parameters
-    from dccrn_cli.utils.interrupt import Interrupt
+    def found(self, data: TrainingData) -> None:
+        mixer = data.mixer
+        self.say(f"{len(mixer.speech.clips):,} speech clips, {len(mixer.noise.clips):,} noise clips")
 
-    run.begin(tensorboard=tensorboard)
-    trainer, reported = run.trainer, set[str]()
+    def start(self, trainer: Trainer) -> None:
+        from dccrn_cli.nn.cost import count_parameters
 
-    def say(line: str) -> None:
-        if trainer.team.leads:
-            typer.echo(line)
+        if not trainer.team.leads:
+            self.say = silent
+        step = trainer.progress.step
+        self.say(
+            f"{count_parameters(trainer.model) / 1e6:.2f} M parameters; {len(trainer.pairs)} validation pairs"
+            + (f"; resuming after step {step:,}" if step else "")
+        )
+        self.begin(trainer)
 
-    say(
-        f"{count_parameters(trainer.model) / 1e6:.2f} M parameters; {len(trainer.pairs)} validation pairs"
-        + (f"; resuming after step {trainer.progress.step:,}" if run.resumed else "")
-    )
-    console = Console(stderr=True) if trainer.team.leads else Console(file=io.StringIO())
-    shown = TrainingProgress(trainer.options.steps, trainer.progress.step, say, console)
-    with Interrupt() as interrupt, shown:
-        for progress in run.steps(lambda: interrupt.requested):
-            shown.take(progress)
-            if progress.figures:
-                say(f"step {progress.step:,}  validation  {_figures_line(progress.figures)}")
-            tell_unreadable(trainer.unreadable, reported)
-    if interrupt.requested:
-        say(f"Stopped after step {trainer.progress.step:,}; rerun the same command to resume.")
-        raise typer.Exit(INTERRUPTED)
-    best = trainer.progress.best
-    say(f"Best: {_figures_line(best) if best else 'no validation yet'}; {trainer.folder.best}")
+    def take(self, state: Progress) -> None:
+        super().take(state)
+        if state.figures:
+            self.say(f"step {state.step:,}  validation  {_figures_line(state.figures)}")
 
 
-def _figures_line(figures: dict[str, float]) -> str:
+def _figures_line(figures: Mapping[str, float]) -> str:
     """Format figures: `loss: -0.31, si_snr: 13.2, …`."""
     return ", ".join(f"{name}: {round(value, 4)}" for name, value in figures.items())

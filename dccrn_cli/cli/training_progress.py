@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from dccrn_cli.cli.console import duration, error_line
+from dccrn_cli.cli.console import INTERRUPTED, duration, error_line
 
 if TYPE_CHECKING:
     from dccrn_cli.training.train_options import Progress as State
+    from dccrn_cli.training.trainer import Trainer
 
 LINE_EVERY_S = 30.0
 
@@ -34,7 +38,7 @@ class TrainingProgress:
         console: console of the bar; standard error by default.
     """
 
-    def __init__(self, steps: int, done: int, say: Callable[[str], None], console: Console | None = None) -> None:
+    def __init__(self, steps: int, done: int, say: Callable[[str], object], console: Console | None = None) -> None:
         console = console or Console(stderr=True)
         self._steps = steps
         self._begun_at = done
@@ -104,8 +108,48 @@ class TrainingProgress:
         )
 
 
-def tell_unreadable(unreadable: Mapping[str, str], reported: set[str]) -> None:
-    """Name unreadable clips that were not named before."""
-    for clip in unreadable.keys() - reported:
-        reported.add(clip)
-        error_line(f"Note: {clip}: {unreadable[clip]}; skipped")
+class TrainingOutput(ExitStack):
+    """Shows a run of `train` or `finetune`; on exit also that it was stopped.
+
+    Args:
+        say: writes a line to standard output.
+
+    Attributes:
+        trainer: the run, once it has begun.
+    """
+
+    trainer: Trainer | None = None
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        super().__init__()
+        self.say = say
+        self._reported: set[str] = set()
+
+    def begin(self, trainer: Trainer) -> None:
+        """Show the bar, except in processes that do not lead."""
+        self.trainer = trainer
+        console = Console(stderr=True) if trainer.team.leads else Console(file=io.StringIO())
+        self._shown = TrainingProgress(trainer.options.steps, trainer.progress.step, self.say, console)
+        self.enter_context(self._shown)
+
+    def take(self, state: State) -> None:
+        """Show a state, and name unreadable clips that were not named before."""
+        assert self.trainer is not None
+        self._shown.take(state)
+        for clip in self.trainer.unreadable.keys() - self._reported:
+            self._reported.add(clip)
+            error_line(f"Note: {clip}: {self.trainer.unreadable[clip]}; skipped")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if self.trainer is not None and isinstance(error, KeyboardInterrupt):
+            if self.trainer.team.leads:
+                step, steps = self.trainer.progress.step, self.trainer.options.steps
+                error_line(f"Stopped after step {step:,} of {steps:,}; rerun the same command to resume.")
+            raise typer.Exit(INTERRUPTED)
+
+
+def silent(_: object) -> None:
+    """Says nothing."""

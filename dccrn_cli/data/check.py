@@ -19,6 +19,7 @@ from dccrn_cli.data.speech_level import active_rms
 from dccrn_cli.data.speech_likeness import likeness
 from dccrn_cli.errors import DataError
 from dccrn_cli.nn.config import SAMPLE_RATE
+from dccrn_cli.utils.callbacks import notify
 
 MIN_CLIP_S = 0.3
 """Clips shorter than this are of little use."""
@@ -115,21 +116,17 @@ class DataReport:
         """Findings with which training should not start."""
         return tuple(one for one in self.findings if one.severity == "error")
 
-    def raise_errors(self, but: frozenset[str] = frozenset()) -> list[str]:
+    def raise_errors(self, but: frozenset[str] = frozenset()) -> None:
         """Raise an error for data with which training should not start.
 
         Args:
             but: kinds of findings that do not raise an error.
-
-        Returns:
-            Messages of the errors of these kinds.
 
         Raises:
             DataError: there are errors of other kinds.
         """
         if final := [one.message for one in self.errors if one.kind not in but]:
             raise DataError("; ".join(final))
-        return [one.message for one in self.errors]
 
     @property
     def summary(self) -> dict[tuple[Role, str], int]:
@@ -179,8 +176,7 @@ def check_clips(
         sampled += [_Look(clips[place], role) for place in places]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders and transforms release the GIL
         for done, _ in enumerate(pool.map(_look_at, sampled), 1):
-            if on_progress is not None:
-                on_progress(done, len(sampled))
+            notify(on_progress, done, len(sampled))
     duplicates = _duplicates(speech, noise)
     findings = [one for look in sampled for one in look.findings] + duplicates
     in_both = sum(one.role == "noise" and one.badness > 0 for one in duplicates)

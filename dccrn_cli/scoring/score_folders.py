@@ -13,6 +13,7 @@ from dccrn_cli.scoring.grouping import annotate, check_columns, find_metadata
 from dccrn_cli.scoring.measurement import MAX_LENGTH_DIFFERENCE_S, Record, Repairs
 from dccrn_cli.scoring.pairing import Pairing, label_folders, pair_paths, read_pair_table
 from dccrn_cli.scoring.score_pairs import choose_metrics, in_order, score_pairs
+from dccrn_cli.utils.callbacks import notify
 from dccrn_cli.utils.interrupt import Interrupt, run_to_end
 from dccrn_cli.utils.paths import Paths, as_paths
 
@@ -110,8 +111,7 @@ def score_folders(
     check_columns(columns, table)
     store = Store(default_folder() if cache else None, Repairs(max_length_difference_s, align), model)
     plan = ScorePlan(pairing, systems, names, columns, table, store, jobs)
-    if on_plan is not None:
-        on_plan(plan)
+    notify(on_plan, plan)
     return plan.arranged(run_to_end(plan.run, on_record))
 
 

@@ -19,6 +19,7 @@ from dccrn_cli.testsets.mixture_recipe import MixtureRecipe, protocol_named
 from dccrn_cli.testsets.rows import COLUMNS, Row, read_rows
 from dccrn_cli.testsets.sources import Sources
 from dccrn_cli.testsets.testset import MixtureSet, noise_sets, remake
+from dccrn_cli.utils.callbacks import notify
 from dccrn_cli.utils.interrupt import Interrupt, run_to_end
 from dccrn_cli.utils.locks import RunLock
 from dccrn_cli.utils.paths import Paths, as_paths, exists, is_file, is_folder
@@ -200,8 +201,7 @@ def mix(
     if differs:
         raise OptionError("describes another test set; choose another folder, or --overwrite", metadata)
     plan = MixPlan(folder, steps, pools, keep_noise=keep_noise, overwrite=overwrite, note=note)
-    if on_plan is not None:
-        on_plan(plan)
+    notify(on_plan, plan)
     return run_to_end(plan.run, on_result)
 
 

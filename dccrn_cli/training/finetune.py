@@ -145,10 +145,13 @@ class FineTuning:
     Attributes:
         own_before, elsewhere_before: scores of the start model.
         scoring_s: time it took to compute them.
+        trainer: available after `begin`.
 
     Raises:
         OptionError: the run in the folder was started with other options or recordings.
     """
+
+    trainer: Trainer
 
     def __init__(
         self,
@@ -184,9 +187,9 @@ class FineTuning:
             self.recipe = dataclasses.replace(self.recipe, training=training)
             write_whole(self.folder.path / ASKED, json.dumps(self._asked).encode())
             self.folder.keep_recipe(self.recipe.to_toml())
-        trainer = self._trainer(self.folder.path, self.own.some_held_out())
-        trainer.resume()
-        return trainer
+        self.trainer = self._trainer(self.folder.path, self.own.some_held_out())
+        self.trainer.resume()
+        return self.trainer
 
     @property
     def scoring_left_s(self) -> float:

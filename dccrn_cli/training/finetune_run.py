@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from dccrn_cli.training.recipe import TrainingRecipe, read_recipe
 from dccrn_cli.training.train_options import Progress
 from dccrn_cli.training.trainer import Trainer
 from dccrn_cli.training.training_run import cpu_threads
+from dccrn_cli.utils.callbacks import notify
 from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.locks import RunLock
 from dccrn_cli.utils.paths import Paths, as_paths, exists, is_folder
@@ -74,132 +73,6 @@ class FineTuneResult:
         return not self.objections
 
 
-class FineTuneRun:
-    """An open fine-tuning: call `score_start`, `begin`, `steps` and `finish`, in this order.
-
-    Args:
-        model: name or path of the start model.
-        output: file to write.
-        options: fine-tuning options.
-
-    Attributes:
-        own: the user's recordings.
-        tuning: compares models; available after `score_start`.
-        trainer: available after `begin`.
-    """
-
-    own: OwnData
-    tuning: FineTuning
-    trainer: Trainer
-
-    def __init__(self, model: str | None, output: Path, options: FineTuneOptions) -> None:
-        self._started = time.monotonic()
-        self._model = model
-        self._output = output
-        self._options = options
-        self._start, self._provenance = load_checkpoint(find_model(model))
-
-    @property
-    def spent_s(self) -> float:
-        """Time since the start."""
-        return time.monotonic() - self._started
-
-    def check_data(self) -> DataReport:
-        """Check the recordings for data that cannot or should not be used."""
-        return check_clips(self.own.speech, self.own.noise)
-
-    def score_start(self) -> FineTuning:
-        """Score the start model.
-
-        Raises:
-            OptionError: the run in the folder was started with other options or recordings.
-        """
-        options = self._options
-        asked = {
-            "--model": self._model, "--general": options.general, "--seed": options.seed, "--lr": options.lr,
-            "--steps": options.steps, "--minutes": options.minutes,
-        }  # fmt: skip
-        folder = self._output.with_name(f"{self._output.name}.run")
-        self.tuning = FineTuning(self._start, self.own, _recipe(options), folder, pick_device(options.device), asked)
-        return self.tuning
-
-    def begin(self) -> Trainer:
-        """Find how many steps fit in the time, or resume a stopped run."""
-        self.trainer = self.tuning.begin(self._options.steps, self._options.minutes)
-        return self.trainer
-
-    def steps(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
-        """Train, yielding after each step, like `Trainer.run`."""
-        return self.trainer.run(stop)
-
-    def finish(self) -> FineTuneResult:
-        """Choose the best blend of start and tuned model, and write it unless there are objections.
-
-        Raises:
-            StorageError: the model cannot be written.
-        """
-        best, comparison = self.tuning.choose(self.trainer.average.model())
-        standing = self._against_standing(comparison)
-        objections = (*comparison.objections(), *standing)
-        if not objections:
-            save_model(best, self._output, self._provenance_of(comparison))
-        self.tuning.folder.remove()
-        kept = self._output if standing or not objections else find_model(self._model)
-        return FineTuneResult(kept, comparison, objections)
-
-    def _against_standing(self, comparison: Comparison) -> list[str]:
-        """Objections if the model already in the output file is better."""
-        if not exists(self._output):
-            return []
-        standing = score(load_checkpoint(self._output)[0], self.own.held_out).mean["si_snr"]
-        reached = comparison.own_after.mean["si_snr"]
-        if reached > standing:
-            return []
-        return [f"{self._output} is already better: SI-SNR {standing:.2f} dB on your noise, not {reached:.2f} dB"]
-
-    def _provenance_of(self, comparison: Comparison) -> dict[str, Any]:
-        """Provenance of the new model."""
-        before, trainer = self._provenance, self.trainer
-        return {
-            "started_from": Path(self._model or DEFAULT_MODEL).name,
-            "data": f"{before.get('data', 'not stated')}; fine-tuned on data of its owner",
-            "hours_seen": round(before.get("hours_seen", 0.0) + trainer.progress.seconds_seen / 3600, 2),
-            "licence": f"that of the start model ({before.get('licence', 'not stated')}) and of the data tuned on",
-            "training": dataclasses.asdict(trainer.options),
-            "loss": trainer.loss_options.to_dict(),
-            "finetuned": {**comparison.to_dict(), "objections": []},
-        }
-
-
-@contextmanager
-def open_finetuning(
-    clean: Paths,
-    noise: Paths,
-    output: str | PathLike[str],
-    model: str | PathLike[str] | None = None,
-    options: FineTuneOptions | None = None,
-    *,
-    pairs: tuple[str | PathLike[str], str | PathLike[str]] | None = None,
-    rooms: Paths | None = None,
-) -> Iterator[FineTuneRun]:
-    """Set up or resume a fine-tuning, locking the output while it is open.
-
-    Arguments and errors are those of `finetune`.
-    """
-    options = options or FineTuneOptions()
-    target = Path(output)
-    _check_output(target)
-    recorded = [] if pairs is None else [(Path(pairs[0]), Path(pairs[1]))]
-    with RunLock(target), cpu_threads(options.threads):
-        run = FineTuneRun(None if model is None else str(model), target, options)
-        recipe = _recipe(options)
-        run.own = own_data(
-            as_paths(clean), as_paths(noise), as_paths(rooms), recorded,
-            recipe.mixing, options.general, options.seed,
-        )  # fmt: skip
-        yield run
-
-
 def finetune(
     clean: Paths,
     noise: Paths,
@@ -211,6 +84,9 @@ def finetune(
     rooms: Paths | None = None,
     check: bool = True,
     force: bool = False,
+    on_data: Callable[[OwnData], object] | None = None,
+    on_check: Callable[[DataReport], object] | None = None,
+    on_start: Callable[[FineTuning], object] | None = None,
     on_progress: Callable[[Progress], object] | None = None,
 ) -> FineTuneResult:
     """Adapt a model to one's own noise, or keep the existing one.
@@ -228,6 +104,8 @@ def finetune(
         rooms: measured room impulse responses, used in addition to simulated ones.
         check: check the recordings first.
         force: train even on clean speech that looks like noise.
+        on_data, on_check: called once, when the recordings have been found, and with the result of the check.
+        on_start: called once, before the first step.
         on_progress: called after each step.
 
     Raises:
@@ -237,20 +115,65 @@ def finetune(
         OptionError: invalid options, an output that is not a model, or a run started with other options.
         StorageError: the model cannot be written, or another process is using it.
     """
-    with (
-        open_finetuning(clean, noise, output, model, options, pairs=pairs, rooms=rooms) as run,
-        Interrupt() as interrupt,
-    ):
+    options = options or FineTuneOptions()
+    target, recipe = Path(output), _recipe(options)
+    recorded = [] if pairs is None else [(Path(pairs[0]), Path(pairs[1]))]
+    asked = {
+        "--model": None if model is None else str(model), "--general": options.general, "--seed": options.seed,
+        "--lr": options.lr, "--steps": options.steps, "--minutes": options.minutes,
+    }  # fmt: skip
+    _check_output(target)
+    with RunLock(target), cpu_threads(options.threads):
+        before = find_model(model)
+        start, provenance = load_checkpoint(before)
+        own = own_data(
+            as_paths(clean), as_paths(noise), as_paths(rooms), recorded, recipe.mixing, options.general, options.seed
+        )
+        notify(on_data, own)
         if check:
-            run.check_data().raise_errors(but=DOUBTS if force else frozenset())
-        run.score_start()
-        run.begin()
-        for progress in run.steps(lambda: interrupt.requested):
-            if on_progress is not None:
-                on_progress(progress)
-        if not interrupt.requested:
-            return run.finish()
-    raise KeyboardInterrupt
+            report = check_clips(own.speech, own.noise)
+            notify(on_check, report)
+            report.raise_errors(but=DOUBTS if force else frozenset())
+        folder = target.with_name(f"{target.name}.run")
+        tuning = FineTuning(start, own, recipe, folder, pick_device(options.device), asked)
+        trainer = tuning.begin(options.steps, options.minutes)
+        notify(on_start, tuning)
+        with Interrupt() as interrupt:
+            for progress in trainer.run(lambda: interrupt.requested):
+                notify(on_progress, progress)
+        if interrupt.requested:
+            raise KeyboardInterrupt
+        best, comparison = tuning.choose(trainer.average.model())
+        standing = _against_standing(target, own, comparison)
+        objections = (*comparison.objections(), *standing)
+        if not objections:
+            save_model(best, target, _provenance(Path(model or DEFAULT_MODEL).name, provenance, trainer, comparison))
+        tuning.folder.remove()
+        return FineTuneResult(target if standing or not objections else before, comparison, objections)
+
+
+def _against_standing(output: Path, own: OwnData, comparison: Comparison) -> list[str]:
+    """Objections if the model already in the output file is better."""
+    if not exists(output):
+        return []
+    standing = score(load_checkpoint(output)[0], own.held_out).mean["si_snr"]
+    reached = comparison.own_after.mean["si_snr"]
+    if reached > standing:
+        return []
+    return [f"{output} is already better: SI-SNR {standing:.2f} dB on your noise, not {reached:.2f} dB"]
+
+
+def _provenance(start: str, before: dict[str, Any], trainer: Trainer, comparison: Comparison) -> dict[str, Any]:
+    """Provenance of the new model, from the name and the provenance of the start model."""
+    return {
+        "started_from": start,
+        "data": f"{before.get('data', 'not stated')}; fine-tuned on data of its owner",
+        "hours_seen": round(before.get("hours_seen", 0.0) + trainer.progress.seconds_seen / 3600, 2),
+        "licence": f"that of the start model ({before.get('licence', 'not stated')}) and of the data tuned on",
+        "training": dataclasses.asdict(trainer.options),
+        "loss": trainer.loss_options.to_dict(),
+        "finetuned": {**comparison.to_dict(), "objections": []},
+    }
 
 
 def _recipe(options: FineTuneOptions) -> TrainingRecipe:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -23,109 +23,13 @@ from dccrn_cli.training.recipe import DEFAULT_RECIPE, TrainingRecipe, network_se
 from dccrn_cli.training.train_options import Progress
 from dccrn_cli.training.trainer import Trainer
 from dccrn_cli.training.training_data import TrainingData, find_data
+from dccrn_cli.utils.callbacks import notify
 from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.locks import RunLock
 from dccrn_cli.utils.paths import Paths, as_paths, exists
 
-if TYPE_CHECKING:
-    from dccrn_cli.training.tensorboard_log import Board
-
 Start = tuple[SpectralNetwork, dict[str, Any]]
 """An initial model, and the part of its provenance that is kept."""
-
-
-class TrainingRun:
-    """A run in its folder, resumed if it was stopped.
-
-    Attributes:
-        trainer: trainer with the network, the validation pairs and the folder.
-        data: training and validation data.
-        recipe: everything else that defines the run.
-        resumed: whether the run was resumed; known after `begin`.
-    """
-
-    def __init__(self, trainer: Trainer, data: TrainingData, recipe: TrainingRecipe) -> None:
-        self.trainer = trainer
-        self.data = data
-        self.recipe = recipe
-        self.resumed = False
-        self._board: Board | None = None
-
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing of this run has been saved yet."""
-        return not exists(self.trainer.folder.last)
-
-    def check_data(self) -> DataReport:
-        """Check the clips for data that cannot or should not be used."""
-        return check_clips(self.data.mixer.speech.clips, self.data.mixer.noise.clips)
-
-    def begin(self, *, tensorboard: bool = False) -> None:
-        """Restore the saved state, if any, and save the recipe.
-
-        Args:
-            tensorboard: log figures, audio and spectrograms in the folder.
-
-        Raises:
-            CheckpointError: the state is damaged or belongs to another network.
-            MissingDependency: tensorboard is not installed.
-            OptionError: the run was started with other options.
-        """
-        self.resumed = self.trainer.resume()
-        if not self.trainer.team.leads:
-            return
-        if tensorboard:
-            from dccrn_cli.training.tensorboard_log import Board
-
-            self._board = Board(self.trainer)
-        self.trainer.folder.keep_recipe(self.recipe.to_toml())
-
-    def steps(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
-        """Train, yielding after each step, like `Trainer.run`."""
-        for progress in self.trainer.run(stop):
-            if self._board is not None:
-                self._board.take(progress)
-            yield progress
-
-
-@contextmanager
-def open_training(
-    clean: Paths,
-    noise: Paths,
-    output: str | PathLike[str],
-    recipe: str | PathLike[str] | None = None,
-    *,
-    rooms: Paths | None = None,
-    validation: str | PathLike[str] | None = None,
-    init: str | PathLike[str] | None = None,
-    changes: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    threads: int = 0,
-    workers: int = 0,
-) -> Iterator[TrainingRun]:
-    """Set up or resume a run, locking its folder while it is open.
-
-    Arguments and errors are those of `train`.
-    """
-    start = None if init is None else _start(init)
-    given = dict(changes or {})
-    if start and not (recipe or given.get("preset")):
-        alike = network_settings(start[0].config)
-        given |= {"preset": alike["preset"], "network": alike["network"] | given.get("network", {})}
-    chosen = read_recipe(recipe or DEFAULT_RECIPE, given)
-    with cpu_threads(threads), assemble(pick_device(device)) as team, _lock(Path(output), team):
-        torch.manual_seed(chosen.training.seed)
-        processes = team.size * max(workers, 1)
-        data = find_data(
-            as_paths(clean), as_paths(noise), as_paths(rooms),
-            None if validation is None else Path(validation), chosen.mixing, chosen.training.seed, processes,
-        )  # fmt: skip
-        model, provenance = _network(chosen, start)
-        trainer = Trainer(
-            model, data.mixer, data.pairs, Path(output), chosen.training, chosen.loss,
-            team=team, provenance=provenance, workers=workers,
-        )  # fmt: skip
-        yield TrainingRun(trainer, data, chosen)
 
 
 @dataclass(frozen=True)
@@ -158,6 +62,9 @@ def train(
     workers: int = 0,
     check: bool = True,
     tensorboard: bool = False,
+    on_data: Callable[[TrainingData], object] | None = None,
+    on_check: Callable[[DataReport], object] | None = None,
+    on_start: Callable[[Trainer], object] | None = None,
     on_progress: Callable[[Progress], object] | None = None,
 ) -> TrainResult:
     """Train a network on speech and noise that are mixed on the fly.
@@ -176,8 +83,11 @@ def train(
         device: "cpu", "cuda", "cuda:1" or "mps"; "auto" for CUDA if available, otherwise the CPU.
         threads: CPU threads; 0 for one per core.
         workers: processes that mix examples; 0 for a thread.
-        check: check the data first.
+        check: check the data first, unless a run is resumed.
         tensorboard: write TensorBoard logs to the folder.
+        on_data, on_check: called once, by the leading process only, when the data have been found, and with the
+            result of the check.
+        on_start: called once, before the first step; a run was resumed if its `progress.step` is not 0.
         on_progress: called after each step.
 
     Raises:
@@ -188,20 +98,34 @@ def train(
         OptionError: no such recipe, an invalid setting, or a run started with other options.
         StorageError: the folder cannot be written, or another process is training in it.
     """
-    with (
-        open_training(
-            clean, noise, output, recipe, rooms=rooms, validation=validation, init=init, changes=changes,
-            device=device, threads=threads, workers=workers,
-        ) as run,
-        Interrupt() as interrupt,
-    ):  # fmt: skip
-        if check and run.is_new:
-            run.check_data().raise_errors()
-        run.begin(tensorboard=tensorboard)
-        for progress in run.steps(lambda: interrupt.requested):
-            if on_progress is not None:
-                on_progress(progress)
-        trainer = run.trainer
+    start = None if init is None else _start(init)
+    chosen = _recipe(recipe, dict(changes or {}), start)
+    with cpu_threads(threads), assemble(pick_device(device)) as team, _lock(Path(output), team):
+        torch.manual_seed(chosen.training.seed)
+        data = find_data(
+            as_paths(clean), as_paths(noise), as_paths(rooms), None if validation is None else Path(validation),
+            chosen.mixing, chosen.training.seed, processes=team.size * max(workers, 1),
+        )  # fmt: skip
+        model, provenance = _network(chosen, start)
+        trainer = Trainer(
+            model, data.mixer, data.pairs, Path(output), chosen.training, chosen.loss,
+            team=team, provenance=provenance, workers=workers,
+        )  # fmt: skip
+        if team.leads:
+            notify(on_data, data)
+            if check and not exists(trainer.folder.last):
+                report = check_clips(data.mixer.speech.clips, data.mixer.noise.clips)
+                notify(on_check, report)
+                report.raise_errors()
+        trainer.resume()
+        board = _board(trainer) if tensorboard and team.leads else None
+        if team.leads:
+            trainer.folder.keep_recipe(chosen.to_toml())
+        notify(on_start, trainer)
+        with Interrupt() as interrupt:
+            for progress in trainer.run(lambda: interrupt.requested):
+                notify(board, progress)
+                notify(on_progress, progress)
     if interrupt.requested:
         raise KeyboardInterrupt
     return TrainResult(trainer.folder.best, trainer.progress.step, dict(trainer.progress.best or {}))
@@ -224,6 +148,20 @@ def cpu_threads(count: int) -> Iterator[None]:
 def _lock(folder: Path, team: Team) -> Iterator[None]:
     with RunLock(folder, inside=True) if team.leads else nullcontext():
         yield
+
+
+def _recipe(recipe: str | PathLike[str] | None, changes: dict[str, Any], start: Start | None) -> TrainingRecipe:
+    """The recipe with changes; without one, the default recipe with the initial model's network."""
+    if start and not (recipe or changes.get("preset")):
+        alike = network_settings(start[0].config)
+        changes |= {"preset": alike["preset"], "network": alike["network"] | changes.get("network", {})}
+    return read_recipe(recipe or DEFAULT_RECIPE, changes)
+
+
+def _board(trainer: Trainer) -> Callable[[Progress], None]:
+    from dccrn_cli.training.tensorboard_log import Board
+
+    return Board(trainer).take
 
 
 def _start(init: str | PathLike[str]) -> Start:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
+from dccrn_cli.utils.callbacks import notify
+
 T = TypeVar("T")
 
 
@@ -67,8 +69,7 @@ def run_to_end(run: Callable[[Interrupt], Iterable[T]], on_item: Callable[[T], o
     with Interrupt() as interrupt:
         for item in run(interrupt):
             items.append(item)
-            if on_item is not None:
-                on_item(item)
+            notify(on_item, item)
     if interrupt.requested:
         raise KeyboardInterrupt
     return items

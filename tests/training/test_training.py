@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,12 @@ from dccrn_cli.mixing.mixer import Mixer
 from dccrn_cli.mixing.noises import coloured
 from dccrn_cli.mixing.source import mixed_pairs
 from dccrn_cli.nn.checkpoint import load_checkpoint
+from dccrn_cli.training import training_run
+from dccrn_cli.training.distributed import Team
 from dccrn_cli.training.losses import LossOptions
 from dccrn_cli.training.run_folder import RunFolder
 from dccrn_cli.training.train_options import TrainOptions
+from dccrn_cli.training.trainer import Trainer
 from dccrn_cli.training.validation import validate
 
 
@@ -242,18 +246,40 @@ def test_train_command_and_use_of_its_model(command: list[str], tmp_path: Path) 
 
 def test_ctrl_c_saves_and_the_same_command_resumes(command: list[str], tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "dccrn_cli", *command, "--steps", "100000"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "dccrn_cli", *command, "--steps", "100000"], stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 300
     while not (tmp_path / "run" / "log.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "rerun the same command to resume" in output
+    assert "of 100,000; rerun the same command to resume" in said
     state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
     assert state["progress"]["step"] >= 6
     assert not [name for name in os.listdir(tmp_path / "run") if name.endswith(".tmp")]
+
+
+def test_only_the_leading_process_checks_the_data(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data that a check rejects, in a process that leads and in one that does not."""
+    soundfile.write(tmp_path / "short.wav", speechlike(16_000), 16_000)
+    for part in ("noisy", "clean"):
+        (tmp_path / part).mkdir()
+        soundfile.write(tmp_path / part / "0.wav", speechlike(16_000), 16_000)
+    said: list[str] = []
+
+    def begun(run: Trainer) -> None:
+        raise KeyboardInterrupt
+
+    for rank, error, calls in ((0, DataError, ["data", "check"]), (1, KeyboardInterrupt, [])):
+        monkeypatch.setattr(training_run, "assemble", lambda device, rank=rank: nullcontext(Team(rank)))
+        said.clear()
+        with pytest.raises(error):
+            training_run.train(
+                data / "speech", tmp_path / "short.wav", tmp_path / "run", validation=tmp_path,
+                on_data=lambda _: said.append("data"), on_check=lambda _: said.append("check"), on_start=begun,
+            )  # fmt: skip
+        assert said == calls
 
 
 def test_train_usage_errors(data: Path, tmp_path: Path) -> None:

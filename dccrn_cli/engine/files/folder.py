@@ -18,6 +18,7 @@ from dccrn_cli.engine.files.report import BatchReport
 from dccrn_cli.engine.files.results import EXISTS, FileResult
 from dccrn_cli.errors import OptionError, StorageError
 from dccrn_cli.nn.models import portable_name
+from dccrn_cli.utils.callbacks import notify
 from dccrn_cli.utils.interrupt import Interrupt
 from dccrn_cli.utils.paths import is_file
 
@@ -154,8 +155,7 @@ def enhance_folder(
                         table.add(result)
                 except StorageError as error:
                     failure = error
-                if on_result is not None:
-                    on_result(result)
+                notify(on_result, result)
     if interrupt.requested:
         raise KeyboardInterrupt
     if failure is not None:
