@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -27,7 +29,7 @@ _EXACT_LENGTH = frozenset({"FLAC"})
 # Misleading messages of decoders for nonsensical headers.
 _VAGUE = ("Unspecified internal", "Internal error", "Input/output", "End of file", "File does not exist")
 
-_UNKNOWN_FRAMES = 2**62
+_UNKNOWN_FRAMES, _OPEN_FLAC_FRAMES = 2**62, 2**36 - 1
 _SHORT = re.compile(r"(?:data|SSND|Data Size|BODY)\s*: (\d+) \(should be (\d+)\)")
 
 _READ_AHEAD = 1 << 16
@@ -65,6 +67,7 @@ class AudioReader:
 
     Args:
         path: the file.
+        content: its bytes, if they are in memory; nothing is read from `path` then.
 
     Attributes:
         info: format of the file; its frames are those that will be read, as far as known beforehand.
@@ -76,21 +79,18 @@ class AudioReader:
         UnreadableAudio: the file is missing, damaged or not audio.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], content: bytes | None = None) -> None:
         self.path = Path(path)
+        self._content = content
         self.frames_read = 0
         self.padding = 0
         self._errors: list[int] = []
         try:
             with contextlib.ExitStack() as stack:
-                status = self.path.stat()
-                if not stat.S_ISREG(status.st_mode):
-                    raise UnreadableAudio("is not a file", self.path)
-                if status.st_size == 0:
+                self._source = stack.enter_context(self._open_source())
+                if (size := self._size()) == 0:
                     raise UnreadableAudio("the file is empty (0 bytes)", self.path)
-                # Opened here, since libsndfile does not report why it cannot.
-                self._source = stack.enter_context(open(self.path, "rb", buffering=0))
-                found = survey(self._source, status.st_size)
+                found = survey(self._source, size)
                 self._parts, self._notes, self._is_mpeg = list(found.parts), list(found.notes), found.is_mpeg
                 self._file, self._splice = self._open(self._parts[0])
                 stack.callback(self._file.close)
@@ -99,10 +99,22 @@ class AudioReader:
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
             raise UnreadableAudio(describe(error), self.path) from None
 
+    def _open_source(self) -> BinaryIO:
+        if self._content is not None:
+            return io.BytesIO(self._content)
+        if not stat.S_ISREG(self.path.stat().st_mode):
+            raise UnreadableAudio("is not a file", self.path)
+        # Opened here, since libsndfile does not report why it cannot.
+        return open(self.path, "rb", buffering=0)
+
+    def _size(self) -> int:
+        return self._source.seek(0, os.SEEK_END)
+
     def _open(self, part: Part) -> tuple[SequentialFile, Splice | None]:
         with self._quietly():
             if part.pieces is None:
-                return SequentialFile(_native(self.path)), None
+                whole = _native(self.path) if self._content is None else io.BytesIO(self._content)
+                return SequentialFile(whole), None
             splice = Splice(self._source, part.pieces)
             return SequentialFile(splice), splice
 
@@ -127,7 +139,7 @@ class AudioReader:
     def metadata(self) -> Metadata:
         """Chunks, tags, cover art and chapters."""
         try:
-            found = read_metadata(self._source, os.fstat(self._source.fileno()).st_size)
+            found = read_metadata(self._source, self._size())
         except (OSError, ValueError, struct.error):
             found = Metadata(notes=["damaged tags are omitted"])
         return found.with_strings(self.tags)
@@ -141,7 +153,7 @@ class AudioReader:
 
     def _length(self, file: SequentialFile, part: Part) -> int:
         """Number of samples in a part, as far as known."""
-        frames = file.frames if 0 < file.frames < _UNKNOWN_FRAMES else 0
+        frames = file.frames if 0 < file.frames < _UNKNOWN_FRAMES and file.frames != _OPEN_FLAC_FRAMES else 0
         if part.frames is not None and 0 < frames - part.frames < _BLOCK_FRAMES:
             self.padding = frames - part.frames
             return part.frames
@@ -206,7 +218,7 @@ class AudioReader:
     def _look_for_more(self) -> None:
         """Add a FLAC file that follows the one just read."""
         assert self._splice is not None
-        size, start = os.fstat(self._source.fileno()).st_size, self._parts[-1].start
+        size, start = self._size(), self._parts[-1].start
         end = start + self._splice.tell()
         before, place = b"", max(end - _READ_AHEAD, start + 4)
         while place < size:

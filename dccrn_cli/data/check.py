@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import soundfile
 
 from dccrn_cli.data.clips import NO_SAMPLES, Clip, digest
 from dccrn_cli.data.speech_level import active_rms
@@ -203,10 +201,11 @@ def _look_at(look: _Look) -> None:
     try:
         content = look.clip.content()
         x = look.clip.decode(content, SAMPLE_RATE)
+        with look.clip.open(content) as reader:
+            rate = reader.info.sample_rate
     except DataError as error:
         look.note("empty" if error.message == NO_SAMPLES else "unreadable", error.message)
         return
-    rate = soundfile.info(io.BytesIO(content)).samplerate
     look.seconds = len(x) / SAMPLE_RATE
     if look.seconds < MIN_CLIP_S:
         look.note("short", f"{look.seconds:.2f} s long", -look.seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import math
 import os
@@ -14,17 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import soundfile
 import soxr
 
 from dccrn_cli.audio.decode import MAX_RATE, MIN_RATE
 from dccrn_cli.audio.discovery import walk
-from dccrn_cli.audio.files import SequentialFile, reason
+from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.formats import is_audio
 from dccrn_cli.data.clip_cache import ClipCache
 from dccrn_cli.data.lists import LIST_SUFFIXES, read_list
 from dccrn_cli.data.speech_level import active_rms
-from dccrn_cli.errors import DataError, OptionError
+from dccrn_cli.errors import DataError, OptionError, UnreadableAudio
 from dccrn_cli.nn.config import SAMPLE_RATE
 from dccrn_cli.utils.paths import is_file, path_kind
 
@@ -108,31 +106,41 @@ class Clip:
         except (OSError, OverflowError) as error:
             raise DataError(f"cannot be read as audio ({error})", self.name) from None
 
+    def open(self, content: bytes) -> AudioReader:
+        """Open its `content()`.
+
+        Raises:
+            DataError: not readable as audio.
+        """
+        try:
+            reader = AudioReader(self.name, content)
+        except UnreadableAudio as error:
+            raise DataError(error.message, self.name) from None
+        if not MIN_RATE <= reader.info.sample_rate <= MAX_RATE:
+            raise DataError(f"a sample rate of {reader.info.sample_rate} Hz is not supported", self.name)
+        return reader
+
     def decode(self, content: bytes, sample_rate: int) -> np.ndarray:
         """Decode its `content()` to mono, float32 `(samples,)`, at the given sample rate in Hz.
 
         Raises:
             DataError: not readable as audio, or empty.
         """
-        blocks, samples = [], 0
-        try:
-            with SequentialFile(io.BytesIO(content)) as file:
-                rate = file.samplerate
-                if not MIN_RATE <= rate <= MAX_RATE:
-                    raise DataError(f"a sample rate of {rate} Hz is not supported", self.name)
-                resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
-                size = max(min(_BLOCK, _MAX_BLOCK_SAMPLES // file.channels), 1)
+        blocks = []
+        with self.open(content) as reader:
+            rate = reader.info.sample_rate
+            resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+            try:
                 # In blocks, since a file may declare no length, a wrong one, or many hours.
-                while len(block := file.read(size, dtype="float32", always_2d=True)):
-                    samples += len(block)
-                    if samples > MAX_CLIP_S * rate:
+                for block in reader.blocks(max(min(_BLOCK, _MAX_BLOCK_SAMPLES // reader.info.channels), 1)):
+                    if reader.frames_read > MAX_CLIP_S * rate:
                         raise DataError(f"is longer than {MAX_CLIP_S // 3600} h; split it", self.name)
                     mono = block.mean(axis=1)
                     blocks.append(mono if rate == sample_rate else resampler.resample_chunk(mono))
-                if rate != sample_rate:
-                    blocks.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-        except (OSError, ValueError, soundfile.SoundFileError) as error:
-            raise DataError(f"cannot be read as audio ({reason(error)})", self.name) from None
+            except UnreadableAudio as error:
+                raise DataError(error.message, self.name) from None
+        if rate != sample_rate:
+            blocks.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
         whole: np.ndarray = np.concatenate(blocks or [np.zeros(0, np.float32)])
         if len(whole) == 0:
             raise DataError(NO_SAMPLES, self.name)

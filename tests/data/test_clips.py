@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from dccrn_cli.data.pairs import read_pair
 from dccrn_cli.engine.files.plan import make_plan
 from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.scoring.pairing import find_files
+from dccrn_cli.testsets.mix import mix
 
 
 def put(path: Path, seed: int = 0, gain: float = 1.0) -> np.ndarray:
@@ -38,6 +41,55 @@ def test_flac_with_unknown_or_wrong_length(tmp_path: Path, told: int) -> None:
     (clip,) = find_clips([tmp_path])
     np.testing.assert_allclose(clip.read() / INT16_FULL_SCALE, wanted, atol=1e-4)
     assert "unreadable" not in {one.kind for one in check_clips([clip], []).findings}
+
+
+def encoded(container: str, samples: np.ndarray, rate: int = 16_000) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=container)
+    return file.getvalue()
+
+
+FIRST, SECOND = (speechlike(seconds * 16_000, seed=seconds)[:, 0] for seconds in (3, 2))
+
+
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize(
+    ("name", "content", "seconds"),
+    [
+        ("open.wav", encoded("WAV", FIRST)[:40] + bytes(4) + encoded("WAV", FIRST)[44:], 3),
+        ("joined.mp3", encoded("MP3", FIRST) + encoded("MP3", SECOND), 5),
+        ("joined.ogg", encoded("OGG", FIRST) + encoded("OGG", SECOND), 5),
+        ("joined.flac", encoded("FLAC", FIRST) + encoded("FLAC", SECOND, 24_000), 4 + 1 / 3),
+    ],
+)
+def test_whole_clip_is_read_whatever_its_header_says(
+    name: str, content: bytes, seconds: float, archived: bool, tmp_path: Path
+) -> None:
+    source = tmp_path / name
+    source.write_bytes(content)
+    if archived:
+        with tarfile.open(tmp_path / "a.tar", "w") as archive:
+            archive.add(source, arcname=name)
+        source = tmp_path / "a.tar"
+    (clip,) = find_clips([source])
+    samples = clip.read() / INT16_FULL_SCALE
+    assert len(samples) == pytest.approx(16_000 * seconds, abs=2400)
+    assert np.corrcoef(samples[: len(FIRST)], FIRST)[0, 1] > 0.9  # lossy
+    report = check_clips([clip], [])
+    assert report.roles["speech"].seconds == pytest.approx(seconds, abs=0.15)
+
+
+def test_mix_takes_clips_of_unknown_length(tmp_path: Path) -> None:
+    for part in ("speech", "noise"):
+        (tmp_path / part).mkdir()
+    (tmp_path / "speech" / "a.wav").write_bytes(encoded("WAV", FIRST)[:40] + bytes(4) + encoded("WAV", FIRST)[44:])
+    (tmp_path / "speech" / "b.mp3").write_bytes(encoded("MP3", FIRST) + encoded("MP3", SECOND))
+    soundfile.write(tmp_path / "noise" / "n.wav", 0.1 * np.random.default_rng(1).standard_normal(64_000), 16_000)
+    mixed = mix(tmp_path / "speech", tmp_path / "noise", tmp_path / "out", reverb=0.0)
+    assert [result.status for result in mixed] == ["made", "made"]
+    assert sorted(soundfile.info(path).duration for path in (tmp_path / "out" / "noisy").iterdir()) == (
+        pytest.approx([3, 5], abs=0.15)
+    )
 
 
 def test_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +115,7 @@ def test_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_error_for_non_audio_hides_library_wording(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"text")
-    with pytest.raises(DataError, match=r"a\.wav: cannot be read as audio") as caught:
+    with pytest.raises(DataError, match=r"a\.wav: not readable as audio") as caught:
         find_clips([tmp_path])[0].read()
     assert "BytesIO" not in str(caught.value)
 

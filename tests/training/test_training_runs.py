@@ -250,7 +250,7 @@ def test_errors_of_workers_are_one_line(data: Path, tmp_path: Path) -> None:
     broken[broken.index(str(data / "noise"))] = str(tmp_path)
     result = CliRunner().invoke(app, [*broken, "--workers", "1"])
     assert result.exit_code == 2
-    assert result.output.count("cannot be read as audio") == 1
+    assert result.output.count("not readable as audio") == 1
     assert "Traceback" not in result.output
 
 
