@@ -71,7 +71,7 @@ def finetune(
     from dccrn_cli.training.finetune_run import finetune as tune
 
     options = FineTuneOptions(minutes, steps, lr, general, seed, device, threads)
-    with _Output(silent if as_json else typer.echo, None if steps else minutes * 60, force) as shown:
+    with _FineTuneOutput(silent if as_json else typer.echo, None if steps else minutes * 60, force) as shown:
         result = tune(
             clean or [], noise or [], output, model, options, pairs=pairs, rooms=rooms, check=check, force=force,
             on_data=shown.found, on_check=shown.checked, on_start=shown.start, on_progress=shown.take,
@@ -92,7 +92,7 @@ def finetune(
         raise typer.Exit(SOME_FAILED)
 
 
-class _Output(TrainingOutput):
+class _FineTuneOutput(TrainingOutput):
     """Shows a fine-tuning.
 
     Args:

@@ -121,7 +121,7 @@ def train(
             "early_stop": early_stop, "validate_every": validate_every, "bf16": bf16, "seed": seed,
         },
     }  # fmt: skip
-    with _Output(typer.echo) as shown:
+    with _TrainOutput(typer.echo) as shown:
         result = fit(
             clean, noise, output, recipe, rooms=rooms, validation=validation, init=init,
             changes=_changes(changes, preset, settings), device=device, threads=threads, workers=workers,
@@ -150,7 +150,7 @@ def _changes(changes: dict[str, Any], preset: str | None, settings: list[str] | 
     return given if preset is None else {**given, "preset": preset}
 
 
-class _Output(TrainingOutput):
+class _TrainOutput(TrainingOutput):
     """Shows a run; only the leading one of several processes prints."""
 
     def found(self, data: TrainingData) -> None:
