@@ -37,7 +37,7 @@ def lively(config: NetworkConfig, seed: int = 0) -> SpectralNetwork:
     return model.eval()
 
 
-TINY = dataclasses.replace(DCCRN_PRESETS["dccrn-small"], channels=(4, 4, 8, 8, 8, 8), rnn_units=8)
+TINY = dataclasses.replace(DCCRN_PRESETS["dccrn-lstm-small"], channels=(4, 4, 8, 8, 8, 8), rnn_units=8)
 
 
 def shrunk(config: C) -> C:

@@ -146,9 +146,7 @@ def config_from_dict(data: Mapping[str, Any]) -> NetworkConfig:
         raise CheckpointError(f"invalid {architecture} configuration: {error}") from None
 
 
-_SMALL = DCCRNConfig(
-    channels=(16, 32, 64, 64, 128, 128),
-    rnn_units=128,
+_LSTM = DCCRNConfig(
     mask="C",
     win_length=512,
     hop_length=256,
@@ -160,7 +158,7 @@ _SMALL = DCCRNConfig(
 )
 
 _DUAL_PATH = dataclasses.replace(
-    _SMALL,
+    _LSTM,
     channels=(32, 64, 96, 128),
     freq_kernels=(5, 3, 3, 3),
     skip="add",
@@ -173,6 +171,7 @@ _DUAL_PATH = dataclasses.replace(
 
 DCCRN_PRESETS: Mapping[str, DCCRNConfig] = {
     "dccrn": _DUAL_PATH,
+    "dccrn-small": dataclasses.replace(_DUAL_PATH, channels=(16, 32, 48, 64), intra_units=32, rnn_units=64),
     "dccrn-live": dataclasses.replace(
         _DUAL_PATH, channels=(32, 48, 64, 96), intra_units=48, rnn_units=96, look_ahead=0
     ),
@@ -180,8 +179,8 @@ DCCRN_PRESETS: Mapping[str, DCCRNConfig] = {
     "dccrn-c": DCCRNConfig(mask="C"),
     "dccrn-e": DCCRNConfig(mask="E"),
     "dccrn-cl": DCCRNConfig(channels=(32, 64, 128, 256, 256, 256), complex_rnn=True),
-    "dccrn-small": _SMALL,
-    "dccrn-lstm": dataclasses.replace(_SMALL, channels=(32, 64, 128, 128, 256, 256), rnn_units=256),
+    "dccrn-lstm": _LSTM,
+    "dccrn-lstm-small": dataclasses.replace(_LSTM, channels=(16, 32, 64, 64, 128, 128), rnn_units=128),
 }
 """DCCRNs by name: this package's own and those of the paper."""
 

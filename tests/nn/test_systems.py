@@ -85,7 +85,7 @@ def test_crn_cost_equals_the_reference_code() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:TF32")  # from reading oneDNN's settings
-@pytest.mark.parametrize("name", ["dccrn", "dccrn-small", "dccrn-cl", *SYSTEMS])
+@pytest.mark.parametrize("name", ["dccrn", "dccrn-lstm-small", "dccrn-cl", *SYSTEMS])
 def test_cost_equals_the_count_of_torch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's counter sees convolutions and matrix products, by the same rule."""
     monkeypatch.setattr(layers, "_GAUSS_CHANNELS", 10**9)  # four real products for a complex one
