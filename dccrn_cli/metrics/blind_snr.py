@@ -20,7 +20,7 @@ _STEADY_QUANTILE = 0.3
 _LEVELS_PER_DB, _LEVELS = 2, 320  # of a histogram from -160 dB to full scale
 _WINDOW = np.hanning(2 * FRAME).astype(np.float32)
 _SCALE = float(1 / (FRAME * np.square(_WINDOW).sum()))
-_CALIBRATION_DB = ((-10, 1.8), (-2.5, 0.3), (5, -0.4), (17.5, -0.5), (22.5, 1.0), (30, 3.0))
+_CALIBRATION_DB = ((-10, 3.1), (-2.5, 0.4), (5, -0.3), (22.5, -0.4), (27.5, 2.7), (35, 2.0))
 """Ratio of kept to removed in dB, and the correction to add: medians over mixtures of training data."""
 _SPEECHLESS_DB = -60.0
 
