@@ -22,6 +22,9 @@ AFTER_SAMPLES = frozenset(
 """Names of chunks known to follow samples."""
 
 
+_LONGEST_TAIL = 1 << 23
+"""Chunks after samples of undeclared length are searched for in so many bytes at the end of a file."""
+
 NOT_CARRIED = frozenset(
     (
         *b"data fact PEAK levl COMM SSND FVER ds64 JUNK junk FLLR".split(),
@@ -91,6 +94,40 @@ def known_chunks(file: BinaryIO, order: str, start: int, size: int) -> Iterator[
         chunk = Chunk(name, place + 8, length)
         yield chunk
         padding, start = length % 2, chunk.stop
+
+
+def find_tail(file: BinaryIO, order: str, start: int, size: int) -> int:
+    """Find where samples of undeclared length end: before known chunks that reach exactly to the end of the file.
+
+    Args:
+        file: seekable file.
+        order: byte order for `struct`.
+        start: position of the first sample.
+        size: size of the file.
+
+    Returns:
+        Position of the first of these chunks; `size` if there are none.
+    """
+    first = max(start, size - _LONGEST_TAIL)
+    file.seek(first)
+    data = file.read(max(size - first, 0))
+    ends, tail = {len(data)}, len(data)
+    for at in sorted(_positions(data), reverse=True):
+        (length,) = struct.unpack_from(order + "I", data, at + 4)
+        stop = at + 8 + length
+        if stop in ends or stop + length % 2 in ends:  # some writers omit the padding
+            ends.add(at)
+            tail = at
+    return first + tail
+
+
+def _positions(data: bytes) -> Iterator[int]:
+    """Where names of chunks stand that follow samples."""
+    for name in AFTER_SAMPLES:
+        at = data.find(name)
+        while 0 <= at <= len(data) - 8:
+            yield at
+            at = data.find(name, at + 1)
 
 
 def is_chunk(head: bytes, order: str, left: int | None) -> bool:

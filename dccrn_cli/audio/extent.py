@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from dccrn_cli.audio.chunks import BLOCK_FORMATS, ORDERS, known_chunks, walk
+from dccrn_cli.audio.chunks import BLOCK_FORMATS, ORDERS, find_tail, known_chunks, walk
 from dccrn_cli.audio.splice import Piece
 
 OPEN_ENDED = 0x7FFF0000
@@ -149,6 +149,7 @@ def _wav(file: BinaryIO, kind: bytes, size: int) -> Extent | None:
     extent = replace(extent, channel_mask=layout[0], valid_bits=layout[1], is_odd=is_odd and kind[:3] != b"RIF")
     extent = replace(extent, format="WAVEX" if tag == 0xFFFE else "WAV") if kind[:3] == b"RIF" else extent
     held = _held(extent, size, _riff_follows(file, order, size), is_open=kind in (b"RF64", b"BW64"))
+    held = _without_tail(held, file, order, size)
 
     def patch(length: int) -> list[Piece]:
         if kind[:3] == b"RIF" and samples_at + length < _WRAP - 1:
@@ -207,6 +208,13 @@ def _held(extent: Extent, size: int, follows: Follows, alignment: int = 2, *, is
     return replace(extent, held=declared, beyond=beyond)
 
 
+def _without_tail(extent: Extent, file: BinaryIO, order: str, size: int) -> Extent:
+    """End samples that reach to the end of the file against the header before the chunks that follow them."""
+    if extent.is_true or extent.beyond or extent.start + extent.held != size:
+        return extent
+    return replace(extent, held=find_tail(file, order, extent.start, size) - extent.start)
+
+
 def _aiff(file: BinaryIO, size: int) -> Extent | None:
     frame_bytes, frames, counted_at, sound = 1, 0, 0, None
     for chunk in walk(file, ">"):
@@ -225,6 +233,7 @@ def _aiff(file: BinaryIO, size: int) -> Extent | None:
     if sound.size >= OPEN_ENDED and sound.size > size:
         declared = None
     extent = _held(Extent(start, declared, 0, frame_bytes), size, _riff_follows(file, ">", size))
+    extent = _without_tail(extent, file, ">", size)
 
     def patch(length: int) -> list[Piece]:
         form_size = struct.pack(">I", start - 8 + length)

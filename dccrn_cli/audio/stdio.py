@@ -9,6 +9,7 @@ import contextlib
 import math
 import os
 import select
+import stat
 import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
@@ -16,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from dccrn_cli.audio.chunks import NOT_CARRIED, is_chunk
-from dccrn_cli.audio.extent import cut_off
+from dccrn_cli.audio.extent import cut_off, find_extent
 from dccrn_cli.audio.formats import SAMPLE_BYTES, AudioInfo
 from dccrn_cli.audio.metadata import Metadata, family, left_out
 from dccrn_cli.audio.metadata.riff import chunks_before_samples, pack
@@ -75,7 +76,9 @@ class StreamReader:
             self.info, self._size, is_zero, self._chunks = read_wav_header(self._upto)
         except UnreadableAudio as error:
             raise UnreadableAudio(error.message, STDIN) from None
-        if is_zero:
+        if self._size is None and (held := self._held()) is not None:
+            self._size, self._is_undeclared = held, is_zero and held > 0
+        elif is_zero:
             self._rest = self._upto(_CHUNK_HEAD)
             if not self._rest or self._is_chunk(self._rest):
                 self._rest, self._size = b"", 0
@@ -106,17 +109,30 @@ class StreamReader:
                 break
         if self._size is not None and self._read < self._size:
             self.note = cut_off(self._read, self._size)
-        elif self._size and (behind := self._behind()):
-            self.note = behind
         elif self._is_undeclared:
             held = self.frames_read * frame_bytes
-            self.note = f"the header declares 0 bytes of samples; all {held:,} that follow are read"
+            lie = f"the header declares 0 bytes of samples; all {held:,} that follow are read"
+            self.note = "; ".join(filter(None, [lie, self._size and self._behind()]))
+        elif self._size and (behind := self._behind()):
+            self.note = behind
         elif self._rest:
             self.note = "an incomplete sample at the end is dropped"
 
     def metadata(self) -> Metadata:
         """The chunks before the samples."""
         return chunks_before_samples(self._chunks, is_big=self.info.endian == "BIG")
+
+    def _held(self) -> int | None:
+        """Bytes of samples from here on if the stream is a file, as its header does not give them; otherwise None."""
+        if self._descriptor is None or not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            return None
+        start = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        try:
+            with open(self._descriptor, "rb", closefd=False) as file:
+                extent = find_extent(file, os.fstat(self._descriptor).st_size)
+        finally:
+            os.lseek(self._descriptor, start, os.SEEK_SET)
+        return extent.held if extent is not None and extent.start == start else None
 
     def _is_chunk(self, head: bytes) -> bool:
         return is_chunk(head, ">" if self.info.endian == "BIG" else "<", None)

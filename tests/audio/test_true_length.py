@@ -101,6 +101,31 @@ def test_rf64_from_a_pipe(data_bytes: int, tmp_path: Path) -> None:
     assert reader.note == ""
 
 
+@pytest.mark.parametrize("kind", [b"RIFF", b"RF64"])
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 3 * FRAMES])
+@pytest.mark.parametrize("after", [LIST, chunk(b"bext", bytes(602)) + chunk(b"iXML", b"<x/>.") + b"\0" + LIST])
+def test_chunks_after_samples_of_unknown_length(kind: bytes, size: int, after: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    start = [with_ds64(0)] if kind == b"RF64" else []
+    path.write_bytes(riff(*start, chunk(b"fmt ", FORMAT), chunk(b"data", pcm(), size), after, kind=kind))
+    _, got = read(path)
+    np.testing.assert_allclose(got, speechlike(FRAMES), atol=1e-4)
+    with AudioReader(path) as reader:
+        assert reader.metadata().blocks[-1] == (b"LIST", LIST[8:])
+    if size != 3 * FRAMES:
+        with open(path, "rb", buffering=0) as file:
+            piped = StreamReader(file)
+            np.testing.assert_array_equal(np.concatenate(list(piped.blocks(7001))), got)
+            assert "chunk " in piped.note
+
+
+@pytest.mark.parametrize("after", [LIST[:-2], LIST + b"\1", b"ABCD" + LIST[4:]])
+def test_samples_that_resemble_chunks(after: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(chunk(b"fmt ", FORMAT), chunk(b"data", pcm(), 0), after))
+    assert len(read(path)[1]) == FRAMES + len(after) // 2
+
+
 @pytest.mark.parametrize("after", [b"", LIST, chunk(b"bext", bytes(602))])
 def test_empty_wav(after: bytes, tmp_path: Path) -> None:
     data = riff(chunk(b"fmt ", FORMAT), chunk(b"data", b""), after)
