@@ -198,8 +198,8 @@ def _archived(path: Path) -> list[Clip]:
                 for member in archive
                 if member.isfile() and is_audio(Path(member.name))
             ]
-    except (tarfile.TarError, OSError) as error:
-        raise DataError(f"cannot be read as an archive ({error})", path) from None
+    except (tarfile.TarError, OSError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise DataError(f"cannot be read as an archive ({str(error) or 'a damaged header'})", path) from None
 
 
 def set_aside(clips: Sequence[Clip], share: float, what: str) -> tuple[list[Clip], list[Clip]]:

@@ -15,8 +15,8 @@ SAMPLE_RATE = 16_000
 Window = Literal["hann", "sqrt_hann", "hamming"]
 _WINDOWS = ("hann", "sqrt_hann", "hamming")
 
-MAX_FFT, MAX_LAYERS = 4096, 64
-"""Bounds on what a model file may ask for."""
+MAX_FFT, MAX_LAYERS, MAX_FRAMES, MAX_OVERLAP = 2048, 64, 256, 64
+"""Bounds on what a model file may ask for: FFT size, layers, frames in a kernel, and FFT size over hop length."""
 
 Rule = tuple[bool, str]
 """A condition, and the message if it fails."""
@@ -62,6 +62,7 @@ class NetworkConfig:
             (0 < self.hop_length <= self.win_length // 2, "hop_length must be at most half of win_length"),
             (self.win_length <= self.n_fft, "win_length must not exceed n_fft"),
             (self.n_fft % 2 == 0 and self.n_fft <= MAX_FFT, f"n_fft must be even and at most {MAX_FFT}"),
+            (self.n_fft <= MAX_OVERLAP * self.hop_length, f"hop_length must be at least n_fft / {MAX_OVERLAP}"),
             (self.look_ahead >= 0, "look_ahead must not be negative"),
             (self.window in _WINDOWS, f"window must be one of {', '.join(_WINDOWS)}"),
         ]

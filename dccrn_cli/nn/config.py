@@ -88,6 +88,7 @@ class DCCRNConfig(NetworkConfig):
                 or (len(self.freq_kernels) == depth and all(size > 0 and size % 2 for size in self.freq_kernels)),
                 "freq_kernels must be one odd number per layer",
             ),
+            (max(self.kernel_sizes, default=0) < self.n_fft, "freq_kernels must be smaller than n_fft"),
             (self.skip in ("concat", "add"), "skip must be concat or add"),
             (self.activation in ("prelu", "leaky-relu"), "activation must be prelu or leaky-relu"),
             (self.dual_path_blocks >= 0, "dual_path_blocks must not be negative"),
@@ -142,7 +143,7 @@ def config_from_dict(data: Mapping[str, Any]) -> NetworkConfig:
         raise CheckpointError(f"unknown architecture {architecture!r}; choose from {', '.join(_ARCHITECTURES)}")
     try:
         return _ARCHITECTURES[architecture](**fields)
-    except (TypeError, OptionError) as error:
+    except (TypeError, LookupError, ValueError, OptionError) as error:
         raise CheckpointError(f"invalid {architecture} configuration: {error}") from None
 
 

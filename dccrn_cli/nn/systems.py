@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from dccrn_cli.nn.base import MAX_LAYERS, NetworkConfig, Rule, Window
+from dccrn_cli.nn.base import MAX_FRAMES, MAX_LAYERS, NetworkConfig, Rule, Window
 
 CRN_FREQ_KERNEL, CRN_TIME_KERNEL = 3, 2
 
@@ -111,6 +111,7 @@ class LSTMConfig(NetworkConfig):
             (self.units > 0 and self.layers > 0, "units and layers must be positive"),
             (self.layers <= MAX_LAYERS, f"layers must be at most {MAX_LAYERS}"),
             (0 <= self.look_ahead < self.kernel, "look_ahead must be less than kernel"),
+            (self.kernel <= MAX_FRAMES, f"kernel must be at most {MAX_FRAMES}"),
             (0.0 < self.compression <= 1.0, "compression must be above 0 and at most 1"),
         ]
 
@@ -163,6 +164,10 @@ class DCUNetConfig(NetworkConfig):
                 "kernels must be one pair per layer",
             ),
             (all(size > 0 and size % 2 for kernel in self.kernels for size in kernel), "kernels must be odd"),
+            (
+                all(kernel[0] < self.n_fft and kernel[-1] <= MAX_FRAMES for kernel in self.kernels),
+                f"kernels must be smaller than n_fft in bins and at most {MAX_FRAMES} frames",
+            ),
             (self.n_fft % 2 ** (depth + 1) == 0, f"n_fft must be divisible by {2 ** (depth + 1)}"),
             (self.look_ahead <= most, f"look_ahead must be 0 to {most}"),
         ]

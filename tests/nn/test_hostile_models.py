@@ -48,6 +48,12 @@ def changed(**fields: Any) -> dict[str, Any]:
         changed(dual_path_blocks=10**9, intra_units=2),
         changed(freq_kernels=[10**9 + 1] * 6),
         changed(look_ahead=10**9),
+        changed(freq_kernels=[513] + [1] * 5),
+        {**PRESETS["dccrn"].to_dict(), "n_fft": 4096, "win_length": 4096, "hop_length": 2048},
+        {**PRESETS["dccrn"].to_dict(), "hop_length": 1},
+        {**PRESETS["dccrn"].to_dict(), "sample_rate": 10**9},
+        {**PRESETS["dcunet"].to_dict(), "kernels": [[]] * 8},
+        {**PRESETS["dcunet"].to_dict(), "kernels": [[7, 5, 3]] * 8},
         {**PRESETS["lstm"].to_dict(), "layers": 10**9},
         {**PRESETS["lstm"].to_dict(), "units": 10**9},
         {**PRESETS["lstm"].to_dict(), "kernel": 10**12},
@@ -70,6 +76,22 @@ def test_sizes_are_checked_before_anything_is_built(config: str | dict[str, Any]
         load_checkpoint(path)
     assert time.monotonic() - started < 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 200 << 10
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (changed(channels=[2, 2], freq_kernels=[100_001, 1], look_ahead=0), "freq_kernels must be smaller than n_fft"),
+        (
+            {**PRESETS["lstm"].to_dict(), "units": 1, "layers": 1, "kernel": 10**6, "look_ahead": 10**6 - 1},
+            "kernel must be at most 256",
+        ),
+        ({**PRESETS["dcunet"].to_dict(), "channels": [2], "kernels": [[1, 10**6 + 1]]}, "at most 256 frames"),
+    ],
+)
+def test_kernels_that_fit_their_tensors_but_take_hours(config: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(model_file(tmp_path / "a.safetensors", config))
 
 
 def test_deeply_nested_provenance(tmp_path: Path) -> None:

@@ -28,6 +28,31 @@ from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.scoring.cache import default_folder
 
 
+def tar_header(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, **pax: str) -> bytes:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.size, entry.pax_headers = kind, size, dict(pax)
+    return entry.tobuf(tarfile.PAX_FORMAT if pax else tarfile.GNU_FORMAT)
+
+
+LONG_NAME = tar_header("x", tarfile.GNUTYPE_LONGNAME, 4) + b"abc".ljust(512, b"\0")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        tar_header("x", tarfile.GNUTYPE_LONGNAME, 1 << 50),
+        tar_header("x", tarfile.XHDTYPE, 1 << 50),
+        tar_header("a.wav", **{"GNU.sparse.map": "0,1,a", "GNU.sparse.size": "9"}),
+        3000 * LONG_NAME,
+    ],
+    ids=["long name", "extended header", "sparse map", "nested"],
+)
+def test_archives_with_hostile_headers(start: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(start + tar_header("b.wav") + bytes(1024))
+    with pytest.raises(DataError, match="cannot be read as an archive"):
+        find_clips([tmp_path / "a.tar"])
+
+
 def test_tar_entry_declaring_a_terabyte(tmp_path: Path) -> None:
     sound = io.BytesIO()
     soundfile.write(sound, voice(1, 0), 16_000, format="WAV")
