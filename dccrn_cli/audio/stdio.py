@@ -112,7 +112,7 @@ class StreamReader:
         elif self._is_undeclared:
             held = self.frames_read * frame_bytes
             lie = f"the header declares 0 bytes of samples; all {held:,} that follow are read"
-            self.note = "; ".join(filter(None, [lie, self._size and self._behind()]))
+            self.note = "; ".join(filter(None, [lie, self._behind() if self._size else ""]))
         elif self._size and (behind := self._behind()):
             self.note = behind
         elif self._rest:

@@ -193,6 +193,8 @@ def _show(found: Sequence[Inspection], every: bool) -> None:
         name = printable(os.path.relpath(it.file, root))
         table.add_row(it.verdict, snr, band, duration(it.seconds), *scores, name, printable(it.reason))
     console = Console(highlight=False, markup=False)
+    if not console.is_terminal:  # do not wrap output to a file
+        console.width, table.expand = 1000, False
     console.print(table)
     if len(shown) < len(found):
         console.print(f"… and {len(found) - len(shown):,} more (--all prints them, --csv FILE writes them)")

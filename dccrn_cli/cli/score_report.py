@@ -136,7 +136,7 @@ def show(records: Sequence[Record], metrics: Sequence[str], by: Sequence[str], f
             console.width = 1000
         for grid in grids:
             for part in narrowed(grid, console.width):
-                console.print(_rich(part))
+                console.print(as_rich(part))
         for line in footnotes(rows, metrics, systems):
             console.print(line, style="dim")
     else:
@@ -159,8 +159,9 @@ def footnotes(rows: Sequence[SummaryRow], metrics: Sequence[str], systems: Seque
     return lines
 
 
-def _rich(grid: Grid) -> Table:
-    table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold")
+def as_rich(grid: Grid) -> Table:
+    """A table for the terminal."""
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
     for index, title in enumerate(grid.head):
         table.add_column(
             "\n".join(head_lines(title)), justify="left" if index < grid.texts else "right", overflow="fold"

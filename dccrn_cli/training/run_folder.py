@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dccrn_cli.errors import CheckpointError, OptionError, StorageError
-from dccrn_cli.utils.atomic import remove_leftovers
+from dccrn_cli.utils.atomic import open_no_link, remove_leftovers
 from dccrn_cli.utils.paths import exists
 from dccrn_cli.utils.storage import write_whole
 
@@ -108,7 +108,7 @@ class RunFolder:
             for key, value in record.items()
         }
         try:
-            with open(path, "a", encoding="utf-8") as log:
+            with open(path, "a", encoding="utf-8", opener=open_no_link) as log:
                 log.write(json.dumps(line) + "\n")
         except OSError as error:
             raise StorageError(f"cannot be written: {error.strerror}", path) from error

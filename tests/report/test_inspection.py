@@ -96,6 +96,7 @@ def test_order_list_and_tables(files: Path, tmp_path: Path) -> None:
     assert run.exit_code == 1  # one file is broken
     with open(table, newline="") as file:
         rows = list(csv.DictReader(file))
+    assert all(row["reason"] in run.output for row in rows)  # not wrapped
     needed = [float(row["need"]) for row in rows]
     assert needed == sorted(needed, reverse=True)
     listed = needs.read_text().splitlines()

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 from voices import hiss, voice, write
 
 import dccrn_cli.metrics.dnsmos as dnsmos_module
 from dccrn_cli import score_folders
 from dccrn_cli.cli.app import app
+from dccrn_cli.cli.score_report import as_rich
 from dccrn_cli.errors import OptionError
 from dccrn_cli.scoring.affixes import match_affixed
 from dccrn_cli.scoring.pairing import match_names, pair_paths
@@ -182,6 +184,14 @@ def test_columns_never_collide(systems: Path) -> None:
     assert rows[3]["by_note"] == "q3"
     assert unique_columns(["snr", "by_snr", "snr2"], ["snr", "by_snr"]) == ["by_by_snr", "by_by_by_snr", "snr2"]
     assert unique_columns(["system", "files"], ["system", "files"]) == ["by_system", "by_files"]
+
+
+def test_cells_of_a_table_as_wide_as_the_terminal_do_not_wrap(capsys: pytest.CaptureFixture[str]) -> None:
+    grid = Grid(["difference to noisy", "files", "SI-SNR (dB)", "SNR (dB)"],
+                [["o1", "4", "+10.99 ± 0.96 (p = 0.125)", "+10.96 ± 0.80 (p = 0.125)"]], 1, frozenset())  # fmt: skip
+    for part in narrowed(grid, 80):
+        Console(width=80).print(as_rich(part))
+    assert capsys.readouterr().out.count("(p = 0.125)") == 2
 
 
 def test_all_metrics_fit_a_terminal() -> None:

@@ -259,6 +259,15 @@ def test_losses_without_speech_are_bounded(name: str, floor_db: float) -> None:
         assert max(pulls[:4]) < (150 if name in ("lms", "multi-resolution") else 10) * max(faint[1], near[1])
 
 
+@pytest.mark.parametrize("name", [name for name in TERMS if name not in ("crm", "smm")])
+def test_losses_of_a_silent_target_alone_are_bounded(name: str) -> None:
+    estimate = torch.from_numpy(0.1 * speechlike(8000)[:, 0]).float()[None].requires_grad_()
+    loss = training_loss(estimate, torch.zeros(1, 8000), LossOptions({name: 1.0}))
+    (gradient,) = torch.autograd.grad(loss, estimate)
+    assert abs(loss.item()) < 200
+    assert gradient.norm() < 1e3
+
+
 def test_absence_of_speech_is_seen_in_the_noisy_signal() -> None:
     """Faint speech counts as speech; without a noisy signal everything does."""
     clean, noise = signals()

@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from dccrn_cli.cli.app import app
 from dccrn_cli.data.clips import ClipPool, find_clips
 from dccrn_cli.data.pairs import read_pairs
-from dccrn_cli.errors import CheckpointError, DataError, OptionError
+from dccrn_cli.errors import CheckpointError, DataError, OptionError, StorageError
 from dccrn_cli.mixing.mixer import Mixer
 from dccrn_cli.mixing.noises import coloured
 from dccrn_cli.mixing.source import mixed_pairs
@@ -302,3 +302,12 @@ def test_archive_members_are_read_in_place(tmp_path: Path) -> None:
             archive.addfile(member, io.BytesIO(buffer.getvalue()))
     for clip in find_clips([tmp_path / "a.tar"]):
         np.testing.assert_array_equal(clip.read(), np.full(500, 8192))
+
+
+def test_the_log_of_a_run_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "mine.txt").write_text("precious")
+    (tmp_path / "run" / "log.jsonl").symlink_to(tmp_path / "mine.txt")
+    with pytest.raises(StorageError, match="cannot be written"):
+        RunFolder(tmp_path / "run").log({"step": 1})
+    assert (tmp_path / "mine.txt").read_text() == "precious"

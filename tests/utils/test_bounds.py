@@ -28,9 +28,9 @@ from dccrn_cli.errors import DataError, OptionError
 from dccrn_cli.scoring.cache import default_folder
 
 
-def tar_header(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, **pax: str) -> bytes:
+def tar_header(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, pax: dict[str, str] | None = None) -> bytes:
     entry = tarfile.TarInfo(name)
-    entry.type, entry.size, entry.pax_headers = kind, size, dict(pax)
+    entry.type, entry.size, entry.pax_headers = kind, size, pax or {}
     return entry.tobuf(tarfile.PAX_FORMAT if pax else tarfile.GNU_FORMAT)
 
 
@@ -42,7 +42,7 @@ LONG_NAME = tar_header("x", tarfile.GNUTYPE_LONGNAME, 4) + b"abc".ljust(512, b"\
     [
         tar_header("x", tarfile.GNUTYPE_LONGNAME, 1 << 50),
         tar_header("x", tarfile.XHDTYPE, 1 << 50),
-        tar_header("a.wav", **{"GNU.sparse.map": "0,1,a", "GNU.sparse.size": "9"}),
+        tar_header("a.wav", pax={"GNU.sparse.map": "0,1,a", "GNU.sparse.size": "9"}),
         3000 * LONG_NAME,
     ],
     ids=["long name", "extended header", "sparse map", "nested"],

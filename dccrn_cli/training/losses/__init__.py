@@ -17,12 +17,17 @@ from dccrn_cli.training.losses.waveform import CEILING, has_speech, level_db, si
 
 __all__ = ["COMBINATIONS", "TERMS", "LossOptions", "loss_terms", "si_snr_db", "snr_db", "training_loss"]
 
+SILENT = 1e-12
+"""Power below which a clean signal cannot set the level."""
+
 MIN_SAMPLES = 256
 """Length of the shortest signals that a loss accepts: 16 ms."""
 
 
 class _Signals:
     """Signals normalised by the level of the clean one, or of the noisy one if there is no speech.
+
+    Where no noisy signal is given, a silent clean one is replaced by the estimate.
 
     Attributes:
         speech: whether there is speech, `(batch,)`.
@@ -31,12 +36,13 @@ class _Signals:
 
     def __init__(self, estimate: Tensor, clean: Tensor, noisy: Tensor | None, options: LossOptions) -> None:
         self.options = options
-        gain = unit_gain(clean)
-        self.speech = torch.ones_like(clean[..., 0], dtype=torch.bool)
-        if noisy is not None:
-            speech = has_speech(clean, noisy) | (noisy.square().mean(-1, keepdim=True) == 0)
-            gain = torch.where(speech, gain, unit_gain(noisy))
-            self.speech = speech[..., 0]
+        if noisy is None:
+            other, speech = estimate.detach(), clean.square().mean(-1, keepdim=True) > SILENT
+        else:
+            other, speech = noisy, has_speech(clean, noisy)
+        speech = speech | (other.square().mean(-1, keepdim=True) == 0)
+        gain = torch.where(speech, unit_gain(clean), unit_gain(other))
+        self.speech = speech[..., 0]
         self.noisy = None if noisy is None else noisy * gain
         self.estimate, self.clean = estimate * gain, clean * gain
         self.missing = torch.where(self.speech, 0.0, 1 - self.clean.square().mean(-1))
@@ -99,7 +105,8 @@ def loss_terms(estimate: Tensor, clean: Tensor, options: LossOptions, noisy: Ten
     only as far as they can be heard.
 
     An example whose clean signal is more than 26 dB below its noisy one has no speech: it is normalised by the level
-    of the noisy signal, its ratios are relative to speech at that level, and the perceptual terms ignore it.
+    of the noisy signal, its ratios are relative to speech at that level, and the perceptual terms ignore it. Without
+    a noisy signal this holds for silent clean ones, with the level of the estimate.
 
     Args:
         estimate: `(batch, samples)` at 16 kHz, at least `MIN_SAMPLES` of them.
