@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import math
 import os
+import signal
 import sys
 import threading
 import time
@@ -36,7 +37,11 @@ def local_processes(count: int, threads: int = 1) -> Any:
 
 
 def _watch_parent(parent: int) -> None:
-    """End this process after its parent was killed, of which nothing else tells a worker that waits for work."""
+    """End this process after its parent was killed, of which nothing else tells a worker that waits for work.
+
+    Ctrl-C, which the terminal sends to workers too, is left to the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,15 @@ def undisturbed(noisy: Path, tiny_model_file: Path, tmp_path_factory: pytest.Tem
     return found
 
 
+def is_alive(group: int) -> bool:
+    """Whether any process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize(
     ("at", "jobs"),
@@ -115,7 +125,12 @@ def test_no_row_is_lost_by_a_kill(
         report,
     ]
     command += ["--model", tiny_model_file, "--device", "cpu", "-q"]
-    assert subprocess.run(command, timeout=300).returncode == -signal.SIGKILL
+    process = subprocess.Popen(command, start_new_session=True)
+    assert process.wait(300) == -signal.SIGKILL
+    deadline = time.monotonic() + 60
+    while is_alive(process.pid):  # workers notice the death of their parent within a second
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert len(rows(report)) < FILES
     results = enhance_folder(noisy, out, report=report, model=str(tiny_model_file), device="cpu")
     assert "skipped" in {result.status for result in results}

@@ -72,7 +72,7 @@ def few_pairs(small: dict[float, list[Pair]], monkeypatch: pytest.MonkeyPatch) -
 
 def run(*arguments: object) -> tuple[int, str]:
     """Exit code and output of `dccrn finetune`."""
-    settings = ["--threads", "1", "--steps", "20"]
+    settings = ["--threads", "1", "--steps", "50"]
     result = CliRunner().invoke(app, ["finetune", *settings, *map(str, arguments)])
     return result.exit_code, result.output
 
@@ -84,7 +84,7 @@ def test_better_model_is_written_and_usable(data: Path, tmp_path: Path) -> None:
     assert code == 0, said
     assert "your noise, all" in said
     assert "4 + 2 speech files" in said
-    for part in ("of scoring", "in 20 steps; loss ", " in total"):
+    for part in ("of scoring", "in 50 steps; loss ", " in total"):
         assert part in said, part
     provenance = load_checkpoint(output)[1]
     figures = provenance["finetuned"]

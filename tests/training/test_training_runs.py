@@ -57,6 +57,8 @@ def arguments(data: Path, run: Path, *more: str) -> list[str]:
     changes = [*SMALL_NETWORK, "training.save_every_s=0", *more]
     sources = ["--clean", str(data / "speech"), "--noise", str(data / "noise"), "--validation", str(data / "pairs")]
     sizes = [
+        "--preset",
+        "dccrn-lstm-small",
         "--steps",
         "24",
         "--batch",
