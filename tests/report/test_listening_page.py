@@ -270,6 +270,7 @@ def answer_all(window: Any, method: str, answer: Callable[[int], str]) -> None:
     click(window, ".blind button[type=submit]")
     for trial in range(12):
         wait(window, f"return listening.state.blind.step === 'trial' && listening.state.blind.at === {trial}")
+        wait(window, "return document.querySelector('[data-answer], .blind input[type=range]') !== null")
         window.execute_script(answer(trial))
     wait(window, "return listening.state.blind.step === 'done'")
 
