@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from dccrn_cli.audio.extent import OPEN_ENDED, cut_off, unread
+from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME, ends_within_frame
 from dccrn_cli.audio.ogg_pages import MISSING_END, read_pages
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -19,7 +20,7 @@ def size_note(file: BinaryIO, size: int) -> str:
     """Note on a file that is shorter than its container declares, or has another one behind it; "" if neither.
 
     Args:
-        file: seekable file: AVI, MP4, MOV, ASF or Ogg; nothing is said of others.
+        file: seekable file: AVI, MP4, MOV, ASF, Ogg or a chain of frames; nothing is said of others.
         size: size in bytes.
 
     Raises:
@@ -40,7 +41,7 @@ def size_note(file: BinaryIO, size: int) -> str:
         return ""
     if head[:4] == b"OggS":
         return "" if read_pages(file, size).has_end else MISSING_END
-    return ""
+    return INCOMPLETE_FRAME if ends_within_frame(file, size) else ""
 
 
 def _note_on_boxes(file: BinaryIO, size: int) -> str:
