@@ -16,12 +16,14 @@ import numpy as np
 import soundfile
 
 from dccrn_cli.audio.extent import cut_off, unread
+from dccrn_cli.audio.flac_frames import next_flac
 from dccrn_cli.audio.formats import AudioInfo
+from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME
 from dccrn_cli.audio.metadata import Metadata, read_metadata
 from dccrn_cli.audio.native_stderr import decoder_messages
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.splice import Splice
-from dccrn_cli.audio.survey import Part, Survey, damaged, joined, survey
+from dccrn_cli.audio.survey import Part, Survey, damaged, joined, of_flac, survey
 from dccrn_cli.errors import UnreadableAudio
 
 _EXACT_LENGTH = frozenset({"FLAC"})
@@ -29,14 +31,14 @@ _EXACT_LENGTH = frozenset({"FLAC"})
 # Misleading messages of decoders for nonsensical headers.
 _VAGUE = ("Unspecified internal", "Internal error", "Input/output", "End of file", "File does not exist")
 
+_CUT_FLAC = "lost sync"
+"""Part of libsndfile's message for FLAC that ends too early."""
+
 _UNKNOWN_FRAMES, _OPEN_FLAC_FRAMES = 2**62, 2**36 - 1
 _SHORT = re.compile(r"(?:data|SSND|Data Size|BODY)\s*: (\d+) \(should be (\d+)\)")
 
 _READ_AHEAD = 1 << 16
 """Bytes that a decoder may have read ahead of its output."""
-
-_NEXT_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
-_PIECE = 1 << 20
 
 _BLOCK_FRAMES = 1 << 16
 """Most samples left over in a last block."""
@@ -188,7 +190,7 @@ class AudioReader:
             if self.info.format == "FLAC":
                 self._look_for_more()
         if self.frames_read < self.info.frames:
-            if self.info.format in _EXACT_LENGTH:
+            if self.info.format in _EXACT_LENGTH and INCOMPLETE_FRAME not in self._notes:
                 raise UnreadableAudio(f"cut off: it ends at {self._time()} of {self.info.seconds:.2f} s", self.path)
             uncertain = _UNCERTAIN if self.info.subtype.startswith("MPEG_LAYER") else 0
             if not self._notes and self.info.frames - self.frames_read > uncertain:
@@ -204,10 +206,15 @@ class AudioReader:
         # After its last sample the FLAC decoder would report a following file as damage.
         limited = part.frames is not None or (left > 0 and self.info.format in _EXACT_LENGTH)
         while not limited or left > 0:
+            ahead = left - part.last_frame if left > part.last_frame else left
+            count = min(frames, ahead) if limited else frames
             try:
                 with self._quietly():
-                    block = f.read(min(frames, left) if limited else frames, dtype="float32", always_2d=True)
+                    block = f.read(count, dtype="float32", always_2d=True)
             except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+                if 0 < left == part.last_frame and _CUT_FLAC in reason(error):
+                    self._notes.append(INCOMPLETE_FRAME)
+                    break
                 raise UnreadableAudio(f"damaged at {self._time()} ({reason(error)})", self.path) from None
             if len(block) == 0:
                 break
@@ -220,22 +227,16 @@ class AudioReader:
         assert self._splice is not None
         size, start = self._size(), self._parts[-1].start
         end = start + self._splice.tell()
-        before, place = b"", max(end - _READ_AHEAD, start + 4)
-        while place < size:
-            self._source.seek(place)
-            data = self._source.read(_PIECE)
-            found = _NEXT_FLAC.search(before + data)
-            if found:
-                self._parts.append(Part(((place - len(before) + found.start(), size),)))
-                self._notes[:] = [
-                    *(note for note in self._notes if note != joined(len(self._parts) - 1)),
-                    joined(len(self._parts)),
-                ]
-                return
-            if not data:
-                break
-            place, before = place + len(data), data[-8:]
-        if size - end > _READ_AHEAD:
+        following = next_flac(self._source, max(end - _READ_AHEAD, start + 4), size)
+        if following is not None:
+            found = of_flac(self._source, following, size)
+            self._parts += found.parts
+            self._notes[:] = [
+                *(note for note in self._notes if note != joined(len(self._parts) - 1)),
+                joined(len(self._parts)),
+                *found.notes,
+            ]
+        elif size - end > _READ_AHEAD:
             self._notes.append(unread(size - end))
 
     def _quietly(self) -> contextlib.AbstractContextManager[None]:

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from dccrn_cli.audio import mpeg
 from dccrn_cli.audio.extent import cut_off, find_extent, unread
+from dccrn_cli.audio.flac_frames import find_flac
 from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME, ends_within_frame
 from dccrn_cli.audio.ogg_pages import MISSING_END, read_pages
 from dccrn_cli.audio.sample_dump import is_sample_dump, read_packets
@@ -21,11 +22,13 @@ class Part:
         pieces: input for the decoder; None for the unmodified file.
         frames: length in samples, for block formats with padding; None for all decoded samples.
         lead: samples of silence before the decoded ones.
+        last_frame: samples of a last frame that may be incomplete and so is decoded by itself; 0 if there is none.
     """
 
     pieces: tuple[Piece, ...] | None = None
     frames: int | None = None
     lead: int = 0
+    last_frame: int = 0
 
     @property
     def start(self) -> int:
@@ -58,7 +61,7 @@ def survey(file: BinaryIO, size: int) -> Survey:
 
     WAV, RF64, AIFF, AU, W64 and CAF: the declared size of the samples is compared with the file. MP3: frames are
     counted, unless the header's byte count matches. Ogg: consecutive streams and a missing end are found. FLAC:
-    concatenated files are found while reading.
+    the last complete frame is found; concatenated files are found while reading.
 
     Args:
         file: seekable file, open for reading.
@@ -75,7 +78,7 @@ def survey(file: BinaryIO, size: int) -> Survey:
         file.seek(start)
         head = file.read(10)
     if head[:4] == b"fLaC":
-        return Survey((Part(((start, size),)),))
+        return of_flac(file, start, size)
     if mpeg.parse_frame(head[:4]):
         return _of_mpeg(file, size)
     if start:
@@ -94,6 +97,16 @@ def survey(file: BinaryIO, size: int) -> Survey:
         return replace(found, parts=(Part(frames=extent.frames),))
     # The declared length is wrong, or exceeds the data present.
     return replace(found, parts=(Part(tuple(extent.patch(extent.held))),), format=extent.format)
+
+
+def of_flac(file: BinaryIO, start: int, size: int) -> Survey:
+    """Survey a FLAC stream that starts at a position.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    found = find_flac(file, start, size)
+    return Survey((Part(found.pieces, last_frame=found.last),), tuple(filter(None, [found.note])))
 
 
 def _of_ogg(file: BinaryIO, size: int) -> Survey:
