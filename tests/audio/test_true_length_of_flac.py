@@ -68,18 +68,13 @@ def test_damaged_in_the_last_frame(tmp_path: Path) -> None:
         list(reader.blocks(7001))
 
 
-@pytest.mark.parametrize("behind", [b"", b"TAG" + bytes(125), bytes(range(256))])
+@pytest.mark.parametrize("behind", [b"", b"TAG" + bytes(125)])
 @pytest.mark.parametrize("samples", [FRAMES, FRAMES // 2, 0])
 def test_wrong_length_in_the_header(samples: int, behind: bytes, tmp_path: Path) -> None:
-    if not samples and behind[:1] == b"\0":
-        pytest.skip("cannot be told from an incomplete frame")
     path = tmp_path / "a.flac"
     path.write_bytes(declaring(samples) + behind)
     reader, got = read(path)
-    if samples == FRAMES // 2 and behind[:1] == b"\0":
-        assert len(got) >= FRAMES // 4096 * 4096
-    else:
-        np.testing.assert_allclose(got, speechlike(FRAMES), atol=1e-4)
+    np.testing.assert_allclose(got, speechlike(FRAMES), atol=1e-4)
     assert bool(reader.note) == (samples == FRAMES // 2)
 
 
