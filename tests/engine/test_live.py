@@ -156,6 +156,29 @@ def test_load_measurement_leaves_no_state(tiny_model_file: Path) -> None:
     np.testing.assert_array_equal(enhancer(signal), Enhancer(tiny_model_file, RATE)(signal))
 
 
+@pytest.mark.parametrize("block_ms", [1, 32, 160, 500, 900, 1000])
+def test_load_does_not_depend_on_the_block(block_ms: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+
+    class Timed:
+        """Takes 0.4 s per second of audio, and 1 s more for the first block."""
+
+        sample_rate = RATE
+        extra_s = 1.0
+
+        def process(self, block: np.ndarray, axis: int) -> None:
+            nonlocal now_s
+            now_s += 0.4 * len(block) / RATE + self.extra_s
+            self.extra_s = 0.0
+
+        def reset(self) -> None:
+            pass
+
+    monkeypatch.setattr(choice.time, "perf_counter", lambda: now_s)
+    timed: Any = Timed()
+    assert measure_load(timed, 1, RATE * block_ms // 1000) == pytest.approx(0.4)
+
+
 @pytest.mark.parametrize("wrong", [{"block_ms": 0}, {"channels": 3}, {"mix": 2.0}])
 def test_invalid_options(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,16 +75,15 @@ def measure_load(enhancer: Enhancer, channels: int, block: int) -> float:
     """
     noise = np.random.default_rng(0).normal(0.0, 0.03, (block, channels)).astype(np.float32)
     seconds = block / enhancer.sample_rate
-    elapsed = heard = 0.0
-    started = time.perf_counter()
-    while elapsed <= 0.0 or heard < _WARM_UP_S + _MEASURED_S:
-        if heard < _WARM_UP_S:
-            started = time.perf_counter()
+    for _ in range(math.ceil(_WARM_UP_S / seconds)):
         enhancer.process(noise, axis=0)
-        heard += seconds
-        elapsed = time.perf_counter() - started
+    blocks = math.ceil(_MEASURED_S / seconds)
+    started = time.perf_counter()
+    for _ in range(blocks):
+        enhancer.process(noise, axis=0)
+    elapsed = time.perf_counter() - started
     enhancer.reset()
-    return elapsed / max(heard - _WARM_UP_S, seconds)
+    return elapsed / (blocks * seconds)
 
 
 def _too_slow(model: str, load: float, block: int, sample_rate: int) -> str:
