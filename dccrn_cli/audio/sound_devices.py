@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -96,7 +98,9 @@ def find_device(wanted: str | int | None, kind: Kind) -> SoundDevice:
     """Find a device by number, name or part of a name.
 
     Args:
-        wanted: number, name or part of a name; None for the default device.
+        wanted: number, name or part of a name; None for the default device. Of several devices with this name
+            that of the default device's audio system is preferred: Windows lists a device once for each system, and
+            input and output must be in the same one.
         kind: direction of use.
 
     Raises:
@@ -112,6 +116,8 @@ def find_device(wanted: str | int | None, kind: Kind) -> SoundDevice:
         names = {d.index: d.name.casefold() for d in able}
         fit = [d for d in able if names[d.index] == wanted.casefold()]
         fit = fit or [d for d in able if wanted.casefold() in names[d.index]]
+        usual = {d.host for d in able if (d.is_default_input if kind == "input" else d.is_default_output)}
+        fit = [d for d in fit if d.host in usual] or fit
     if len(fit) == 1:
         return fit[0]
     if len(fit) > 1:
@@ -123,15 +129,14 @@ def find_device(wanted: str | int | None, kind: Kind) -> SoundDevice:
 
 
 def default_rate(source: SoundDevice, target: SoundDevice, channels: int) -> int:
-    """48 kHz if both devices support it, otherwise the sample rate of the source, in Hz."""
+    """48 kHz if both devices support it, otherwise the default rate of either that the other supports, in Hz."""
     portaudio = _portaudio()
-    try:
-        with silent_stderr():
-            portaudio.check_input_settings(source.index, channels, "float32", samplerate=FULL_BAND_HZ)
-            portaudio.check_output_settings(target.index, channels, "float32", samplerate=FULL_BAND_HZ)
-    except (portaudio.PortAudioError, ValueError):
-        return source.sample_rate
-    return FULL_BAND_HZ
+    for rate in (FULL_BAND_HZ, source.sample_rate, target.sample_rate):
+        with contextlib.suppress(portaudio.PortAudioError, ValueError), silent_stderr():
+            portaudio.check_input_settings(source.index, channels, "float32", samplerate=rate)
+            portaudio.check_output_settings(target.index, channels, "float32", samplerate=rate)
+            return rate
+    return source.sample_rate
 
 
 class DuplexStream:
@@ -182,8 +187,9 @@ class DuplexStream:
                     callback=callback,
                 )
         except (portaudio.PortAudioError, ValueError) as error:
+            ends = " to ".join(f"{device.name} ({device.host})" for device in (source, target))
             raise SoundDeviceError(
-                f"{source.name} to {target.name} at {sample_rate} Hz with {channels} channels: {_reason(error)}"
+                f"{ends}, {sample_rate} Hz, {'mono' if channels == 1 else 'stereo'}: {_reason(error)}"
             ) from None
 
     @property
@@ -194,7 +200,10 @@ class DuplexStream:
     @property
     def is_active(self) -> bool:
         """Whether both devices are still connected."""
-        return bool(self._stream.active)
+        try:
+            return bool(self._stream.active)
+        except self._portaudio.PortAudioError:
+            return False
 
     def __enter__(self) -> DuplexStream:
         try:
@@ -208,6 +217,14 @@ class DuplexStream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # A sound system that has stopped responding never returns from this, and what is recorded must not wait for it.
+        closing = threading.Thread(target=self._close, name="dccrn sound device", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_S)
+        if closing.is_alive():
+            atexit.unregister(getattr(self._portaudio, "_exit_handler", None))  # nor does PortAudio's own
+
+    def _close(self) -> None:
         with contextlib.suppress(self._portaudio.PortAudioError):
             self._stream.abort()
             self._stream.close()
@@ -215,6 +232,9 @@ class DuplexStream:
 
 _LATENCY_BLOCKS = 2
 """Latency requested from the audio system, in blocks; with fewer it drops audio."""
+
+_CLOSE_S = 5.0
+"""How long closing a stream may take; normally it takes a fraction of a second."""
 
 
 def _reason(error: Exception) -> str:

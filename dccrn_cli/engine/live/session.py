@@ -18,6 +18,9 @@ from dccrn_cli.engine.live.recorder import Recording
 from dccrn_cli.errors import OptionError, SoundDeviceError
 
 BLOCK_MS = 32.0
+STALLED_S = 10.0
+"""How long running devices may exchange nothing; a sound system that was killed does not always say so."""
+
 _LOOK_S = 0.1
 _PARTS = 2  # parts in which the devices exchange a block; their own latency is a multiple of these
 
@@ -105,6 +108,7 @@ class LiveEnhancer:
         self._running = contextlib.ExitStack()
         self._pipe: LivePipe | None = None
         self._stream: DuplexStream | None = None
+        self._recording: Recording | None = None
 
     def _enhancer(self, model: str) -> Enhancer:
         options = self._options
@@ -131,7 +135,8 @@ class LiveEnhancer:
                 self.source, self.target, self.sample_rate, self._block // _PARTS, options.channels, pipe.exchange
             )
             stack.enter_context(stream)
-            self._pipe, self._stream, self._running = pipe, stream, stack.pop_all()
+            self._pipe, self._stream, self._recording = pipe, stream, recording
+            self._running = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -166,20 +171,30 @@ class LiveEnhancer:
             Status at the end.
 
         Raises:
-            SoundDeviceError: a device was disconnected.
-            DccrnError: another error ended the enhancement.
+            SoundDeviceError: a device was disconnected, or has stopped.
+            DccrnError: another error ended the enhancement or the recording.
         """
-        pipe, stream = self._started
         until = None if seconds is None else time.monotonic() + seconds
+        played, looks = 0.0, 0
         while until is None or time.monotonic() < until:
-            if pipe.error is not None:
-                raise pipe.error
-            if not stream.is_active:
-                raise SoundDeviceError(f"{self.source.name} or {self.target.name} was disconnected")
-            if not look(self.status()):
+            status = self.status()
+            looks = looks + 1 if status.seconds == played else 0
+            played = status.seconds
+            self._check(stalled=played > 0 and looks * _LOOK_S >= STALLED_S)
+            if not look(status):
                 break
             time.sleep(_LOOK_S if until is None else max(min(_LOOK_S, until - time.monotonic()), 0.0))
         return self.status()
+
+    def _check(self, stalled: bool) -> None:
+        """Raise the error that has ended the enhancement or the recording, if any."""
+        pipe, stream = self._started
+        error = pipe.error or (self._recording and self._recording.error)
+        if error:
+            raise error
+        if stalled or not stream.is_active:
+            how = f"stopped {STALLED_S:.0f} s ago" if stalled else "was disconnected"
+            raise SoundDeviceError(f"{self.source.name} or {self.target.name} {how}")
 
     @property
     def _started(self) -> tuple[LivePipe, DuplexStream]:
