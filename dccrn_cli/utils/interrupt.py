@@ -1,4 +1,4 @@
-"""Treats Ctrl-C as a request to stop cleanly."""
+"""Treats Ctrl-C and a closed terminal as a request to stop cleanly."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ from dccrn_cli.utils.callbacks import notify
 T = TypeVar("T")
 
 
+_HANGUP = getattr(signal, "SIGHUP", None)  # not on Windows
+
+
 class Interrupt:
     """While entered, SIGINT and SIGTERM only set `requested`; a second signal ends the process at once.
+
+    So does SIGHUP, sent when the terminal is closed, unless it is ignored (`nohup`). A second SIGHUP does nothing:
+    both the shell and the system send one.
 
     Block-by-block work polls `requested`. When the main thread has to wait for others, it does so inside
     `waiting()`, which the signal ends with `KeyboardInterrupt`.
@@ -28,7 +34,10 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            if _HANGUP is not None and signal.getsignal(_HANGUP) != signal.SIG_IGN:
+                numbers.append(_HANGUP)
+            self._previous = {number: signal.signal(number, self._note) for number in numbers}
         return self
 
     def __exit__(
@@ -39,7 +48,8 @@ class Interrupt:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        signal.signal(number, signal.SIG_DFL)
+        if number != _HANGUP:
+            signal.signal(number, signal.SIG_DFL)
         if self._waiting:
             raise KeyboardInterrupt
 

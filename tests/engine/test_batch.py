@@ -287,6 +287,22 @@ def test_interrupt_ends_a_wait() -> None:
                 raise AssertionError
 
 
+@posix
+def test_closed_terminal_is_a_request_unless_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+    try:
+        with Interrupt() as interrupt:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interrupt.requested
+        signal.signal(signal.SIGHUP, lambda *_: None)
+        with Interrupt() as interrupt:
+            for _ in range(2):  # from the shell and from the system
+                os.kill(os.getpid(), signal.SIGHUP)
+            assert interrupt.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_no_jobs() -> None:
     with Interrupt() as interrupt:
         assert list(enhance_batch([], [], EnhanceOptions(), Workers(), interrupt)) == []
