@@ -91,6 +91,7 @@ def live(
     if list_devices:
         _list_devices(as_json)
         return
+    from dccrn_cli.audio.native_stderr import silent_stderr
     from dccrn_cli.engine.live.session import LiveEnhancer, LiveOptions
     from dccrn_cli.utils.interrupt import Interrupt
 
@@ -99,11 +100,13 @@ def live(
         record=record, overwrite=overwrite,
     )  # fmt: skip
     with Interrupt() as interrupt, LiveEnhancer(options) as running:
-        if not quiet:
+        if as_json or not quiet:
             _say(_started(running), as_json)
-        with _display(running, quiet or as_json) as look:
+        # PortAudio and ALSA print to standard error whenever a device is late or disconnected.
+        with _display(running, quiet or as_json) as look, silent_stderr():
             status = running.wait(seconds, lambda now: not interrupt.requested and look(now))
-        _say(_ended(status), as_json)
+        if as_json or not quiet:
+            _say(_ended(status), as_json)
 
 
 def _list_devices(as_json: bool) -> None:
