@@ -43,7 +43,7 @@ class FakePortAudio:
         self.devices = devices or (device("Microphone", 2, 0), device("Loudspeaker", 0, 2))
         self.default = SimpleNamespace(device=(0, 1))
         self.rates: dict[int, list[int]] = {}
-        self.signal = np.zeros(1, np.float32)
+        self.signal: np.ndarray = np.zeros(1, np.float32)
         self.played: list[np.ndarray] = []
         self.unplugged = self.frozen = False
         self.wedged = threading.Event()

@@ -221,8 +221,9 @@ class DuplexStream:
         closing = threading.Thread(target=self._close, name="dccrn sound device", daemon=True)
         closing.start()
         closing.join(_CLOSE_S)
-        if closing.is_alive():
-            atexit.unregister(getattr(self._portaudio, "_exit_handler", None))  # nor does PortAudio's own
+        at_exit = getattr(self._portaudio, "_exit_handler", None)
+        if closing.is_alive() and at_exit is not None:
+            atexit.unregister(at_exit)  # it would not return either
 
     def _close(self) -> None:
         with contextlib.suppress(self._portaudio.PortAudioError):

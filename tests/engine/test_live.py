@@ -174,7 +174,7 @@ def test_load_does_not_depend_on_the_block(block_ms: int, monkeypatch: pytest.Mo
         def reset(self) -> None:
             pass
 
-    monkeypatch.setattr(choice.time, "perf_counter", lambda: now_s)
+    monkeypatch.setattr("dccrn_cli.engine.live.choice.time.perf_counter", lambda: now_s)
     timed: Any = Timed()
     assert measure_load(timed, 1, RATE * block_ms // 1000) == pytest.approx(0.4)
 

@@ -28,7 +28,7 @@ RATE = 16_000
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePortAudio]:
     fake = FakePortAudio()
-    fake.signal = 0.5 * speechlike(RATE)[:, 0]
+    fake.signal = np.float32(0.5) * speechlike(RATE)[:, 0]
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
     monkeypatch.setattr(choice, "measure_load", lambda *_: 0.1)  # whatever else the machine does
     yield fake
