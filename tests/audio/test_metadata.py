@@ -327,3 +327,38 @@ def test_damaged_metadata_are_harmless(seed: int, tmp_path: Path, enhance: FileE
     result = enhance(Job(source, tmp_path / f"b{source.suffix}"))
     assert not re.match("[A-Za-z]+Error", result.reason), result.reason
     assert result.status in ("done", "failed")
+
+
+def frame(name: str, body: bytes) -> bytes:
+    return name.encode() + struct.pack(">I", len(body)) + bytes(2) + body
+
+
+def test_id3_tags_stay_as_they_are(tmp_path: Path, enhance: FileEnhancer) -> None:
+    """Languages of comments and unknown frames included, from MP3 to WAV and AIFF and back."""
+    comments = (
+        frame("COMM", b"\0eng\0A talk") + frame("COMM", b"\0deu\0Ein Vortrag") + frame("USLT", b"\0fra\0Il pleut")
+    )
+    frames = frame("TIT2", b"\0On Rivers") + comments + frame("PRIV", b"someone\0\1\2\3")
+    tag = b"ID3\x03\0\0" + bytes([0, 0, len(frames) >> 7, len(frames) & 127]) + frames
+    soundfile.write(tmp_path / "a.mp3", speechlike(8000), 16_000)
+    (tmp_path / "a.mp3").write_bytes(tag + (tmp_path / "a.mp3").read_bytes())
+    for name, chunk_name in [("b.wav", b"id3 "), ("b.aiff", b"ID3 "), ("b.rf64", b"id3 ")]:
+        assert done(enhance, tmp_path / "a.mp3", tmp_path / name).notes[1:] == ()
+        assert dict(chunks((tmp_path / name).read_bytes()))[chunk_name] == tag
+        back = tmp_path / f"{name[2:]}.mp3"
+        assert not any("cannot store" in note for note in done(enhance, tmp_path / name, back).notes)
+        assert back.read_bytes().startswith(tag)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".aiff", ".caf"])
+def test_tags_with_several_values_are_not_reduced_to_one(suffix: str, tmp_path: Path, enhance: FileEnhancer) -> None:
+    path, target = tmp_path / "a.flac", tmp_path / f"b{suffix}"
+    soundfile.write(path, speechlike(8000), 16_000)
+    comments = [("COMMENT", "A talk"), ("COMMENT", "Ein Vortrag")]
+    with open(path, "r+b") as file:
+        assert flac.write_common(file, Common(comments))
+    result = done(enhance, path, target)
+    if suffix == ".caf":
+        assert "CAF cannot store tags COMMENT" in result.notes
+    else:
+        assert sorted(common_of(target).comments) == comments

@@ -102,9 +102,11 @@ def write_metadata(
     elif target == "OGG":
         written = ogg.write_common(file, common)
     elif target == "MP3":
-        written = id3.write(file, id3.build(common), b"")
+        tag, lost = id3.tag_for(metadata, common)
+        written = id3.write(file, tag, b"")
     elif target in ("RIFF", "RIFX", "FORM"):
-        written = _write_tag_chunk(file, metadata, common, target)
+        tag, lost = id3.tag_for(metadata, common)
+        written = _write_tag_chunk(file, metadata, common, tag, target)
     else:
         written, lost = True, common
     note = left_out(lost if written else common, metadata.strings if format in _WITH_STRINGS else None, format)
@@ -124,8 +126,9 @@ def _copy(file: BinaryIO, metadata: Metadata, target: str) -> bool:
     return riff.write(file, metadata.blocks, metadata.split)
 
 
-def _write_tag_chunk(file: BinaryIO, metadata: Metadata, common: Common, target: str) -> bool:
-    """Write an ID3 tag in a chunk if libsndfile's strings do not carry everything."""
-    if not left_out(Common(common.comments, common.pictures, common.chapters), metadata.strings):
+def _write_tag_chunk(file: BinaryIO, metadata: Metadata, common: Common, tag: bytes, target: str) -> bool:
+    """Write an ID3 tag in a chunk if it is the recording's own or libsndfile's strings do not carry everything."""
+    simple = Common(common.comments, common.pictures, common.chapters)
+    if not tag or (tag != metadata.id3 and not left_out(simple, metadata.strings)):
         return True
-    return riff.write(file, [(b"ID3 " if target == "FORM" else b"id3 ", id3.build(common))], 0)
+    return riff.write(file, [(b"ID3 " if target == "FORM" else b"id3 ", tag)], 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -39,7 +40,7 @@ def read(file: BinaryIO, size: int) -> Metadata:
     head = file.read(length) if length <= MAX_BYTES else b""
     tail = _tail(file, size)
     blocks = [(b"", head), (b"TAG", tail)] if head or tail else []
-    return Metadata("MP3", blocks, 1, lambda: _both(head, tail), notes=notes)
+    return Metadata("MP3", blocks, 1, lambda: _both(head, tail), notes=notes, id3=head)
 
 
 def _tail(file: BinaryIO, size: int) -> bytes:
@@ -164,6 +165,23 @@ def _chapter(body: bytes, version: int) -> list[Chapter]:
     start, end = struct.unpack_from(">II", rest)
     titles = [_texts(text)[0] for name, text in _frames(rest[16:], version) if name == "TIT2"]
     return [Chapter(start / 1000, end / 1000, titles[0] if titles else "")]
+
+
+def tag_for(metadata: Metadata, common: Common) -> tuple[bytes, Common]:
+    """The recording's own tag if it holds everything, languages and unknown frames included; otherwise a new one.
+
+    Args:
+        metadata: metadata of the recording.
+        common: the same in common form.
+
+    Returns:
+        The tag, empty if there is nothing to store; and what it does not hold.
+    """
+    own = parse(metadata.id3)
+    missing = Counter(common.comments) - Counter(own.comments)
+    if metadata.id3 and not missing and common.pictures == own.pictures and common.chapters == own.chapters:
+        return metadata.id3, Common(unknown=[name for name in common.unknown if name not in own.unknown])
+    return build(common), Common(unknown=common.unknown)
 
 
 def build(common: Common) -> bytes:

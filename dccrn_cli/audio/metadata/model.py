@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -67,6 +68,7 @@ class Metadata:
         split: number of blocks before the audio.
         common: returns the metadata as far as other containers can store it.
         strings: title, artist and so on by libsndfile's names.
+        id3: the ID3v2 tag of an MP3 or of a chunk, which all of MP3, WAV and AIFF hold unchanged; may be empty.
         notes: notes on metadata too large to be read.
     """
 
@@ -76,6 +78,7 @@ class Metadata:
     common: Callable[[], Common] = _nothing
     strings: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    id3: bytes = b""
 
     def with_strings(self, strings: Mapping[str, str]) -> Metadata:
         """A copy with libsndfile's strings."""
@@ -94,11 +97,12 @@ def left_out(common: Common, held: Mapping[str, str] | None = None, container: s
 
     Args:
         common: metadata of the source.
-        held: the part that was stored nevertheless, by libsndfile's names of strings.
+        held: the part that was stored nevertheless, one value each, by libsndfile's names of strings.
         container: name of the container.
     """
     kept = {KEYS[name] for name in held or {} if name in KEYS}
-    lost = [name for name in dict.fromkeys(name for name, _ in common.comments) if name not in kept]
+    counts = Counter(name for name, _ in common.comments)
+    lost = [name for name, count in counts.items() if name not in kept or count > 1]
     parts = [
         f"tags {', '.join(lost[:5])}{f' and {len(lost) - 5} more' if len(lost) > 5 else ''}" if lost else "",
         "cover art" if common.pictures else "",

@@ -13,6 +13,7 @@ from dccrn_cli.audio.metadata.edit import replace_bytes
 from dccrn_cli.audio.metadata.model import MAX_BYTES, Common, Metadata
 
 _SAMPLES = (b"data", b"SSND")
+_ID3 = (b"id3 ", b"ID3 ")
 _TAGS = frozenset({b"id3 ", b"ID3 ", b"NAME", b"AUTH", b"ANNO", b"(c) "})
 _WRAP = 1 << 32
 _INFO = {
@@ -44,12 +45,14 @@ def read(file: BinaryIO, size: int, samples_end: int) -> Metadata:
         blocks.append((name, file.read(length)))
     split = sum(1 for _, start, _ in before) - sum(1 for _ in notes)
     family = "FORM" if magic == b"FORM" else "RIFX" if magic == b"RIFX" else "RIFF"
-    return Metadata(family, blocks, min(max(split, 0), len(blocks)), lambda: _common(blocks), notes=notes)
+    return Metadata(
+        family, blocks, min(max(split, 0), len(blocks)), lambda: _common(blocks), notes=notes, id3=_tag(blocks)
+    )
 
 
 def chunks_before_samples(blocks: Sequence[tuple[bytes, bytes]], *, is_big: bool) -> Metadata:
     """Metadata in the header of a stream."""
-    return Metadata("RIFX" if is_big else "RIFF", blocks, len(blocks), lambda: _common(blocks))
+    return Metadata("RIFX" if is_big else "RIFF", blocks, len(blocks), lambda: _common(blocks), id3=_tag(blocks))
 
 
 def _chunks(file: BinaryIO, order: str, start: int, size: int) -> list[tuple[bytes, int, int]]:
@@ -62,10 +65,15 @@ def _chunks(file: BinaryIO, order: str, start: int, size: int) -> list[tuple[byt
     return found
 
 
+def _tag(blocks: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """The last ID3 tag."""
+    return next((data for name, data in reversed(blocks) if name in _ID3), b"")
+
+
 def _common(blocks: Sequence[tuple[bytes, bytes]]) -> Common:
     tags, unknown, comments = Common(), [], []
     for name, data in blocks:
-        if name in (b"id3 ", b"ID3 "):
+        if name in _ID3:
             tags = id3.parse(data)
         elif name == b"LIST" and data[:4] == b"INFO":
             comments += _info(data)
