@@ -22,6 +22,7 @@ from dccrn_cli.audio.formats import SAMPLE_BYTES, AudioInfo
 from dccrn_cli.audio.metadata import Metadata, family, left_out
 from dccrn_cli.audio.metadata.riff import chunks_before_samples, pack
 from dccrn_cli.audio.raw import RawFormat, decode, encode
+from dccrn_cli.audio.stream_tail import StreamTail
 from dccrn_cli.audio.wav import as_wav, read_wav_header, wav_header
 from dccrn_cli.errors import AudioError, OptionError, UnreadableAudio
 
@@ -65,6 +66,7 @@ class StreamReader:
         self._chunks: tuple[tuple[bytes, bytes], ...] = ()
         self._read = 0
         self._is_undeclared = False
+        self._tail: StreamTail | None = None
         self._rest = self._some(_PIECE) if raw else b""
         if raw and not self._rest:
             raise UnreadableAudio("is empty (0 bytes)", STDIN)
@@ -84,6 +86,10 @@ class StreamReader:
                 self._rest, self._size = b"", 0
             else:
                 self._is_undeclared = True
+        if self._size is None:
+            order = ">" if self.info.endian == "BIG" else "<"
+            self._tail = StreamTail(order, self.info.channels * SAMPLE_BYTES[self.info.subtype])
+            self._rest = self._tail.process(self._rest)
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Blocks of what has arrived, at most `frames` samples, float32 `(frames, channels)`, full scale 1.0.
@@ -97,7 +103,7 @@ class StreamReader:
             if self._size is not None:
                 wanted = min(wanted, self._size - self._read)
             # Do not wait for more while there is something to return.
-            more = self._some(wanted) if wanted > 0 and len(self._rest) < frame_bytes else b""
+            more = self._samples(wanted) if wanted > 0 and len(self._rest) < frame_bytes else b""
             self._read += len(more)
             data = self._rest + more
             count = min(len(data) // frame_bytes, frames)
@@ -112,8 +118,8 @@ class StreamReader:
         elif self._is_undeclared:
             held = self.frames_read * frame_bytes
             lie = f"the header declares 0 bytes of samples; all {held:,} that follow are read"
-            self.note = "; ".join(filter(None, [lie, self._behind() if self._size else ""]))
-        elif self._size and (behind := self._behind()):
+            self.note = "; ".join(filter(None, [lie, self._behind()]))
+        elif (self._size or self._tail) and (behind := self._behind()):
             self.note = behind
         elif self._rest:
             self.note = "an incomplete sample at the end is dropped"
@@ -139,6 +145,8 @@ class StreamReader:
 
     def _behind(self) -> str:
         """Note on what has arrived after the samples, without waiting for more; "" if nothing is lost."""
+        if self._tail is not None:
+            return _not_kept(self._tail.name)
         if self._descriptor is not None and os.name == "posix":
             if not select.select([self._descriptor], [], [], 0)[0]:
                 return ""
@@ -150,8 +158,7 @@ class StreamReader:
         head = next(filter(self._is_chunk, (tail, tail[1:])), b"")  # with or without padding before it
         if not head:
             return "data after the declared end of the audio is not read"
-        name = head[:4].decode("latin-1").strip()
-        return "" if head[:4] in NOT_CARRIED else f"chunk {name} after the samples is not kept, nor any that follows it"
+        return _not_kept(head[:4])
 
     def close(self) -> None:
         """Do nothing; for compatibility with other readers."""
@@ -161,6 +168,15 @@ class StreamReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _samples(self, count: int) -> bytes:
+        """At most `count` further bytes of samples and those held back before; empty only at the end."""
+        if self._tail is None:
+            return self._some(count)
+        while data := self._some(count):
+            if samples := self._tail.process(data):
+                return samples
+        return self._tail.flush()
 
     def _some(self, count: int) -> bytes:
         """At most `count` of the bytes available; empty only at the end."""
@@ -192,6 +208,13 @@ class StreamReader:
         while len(data) < count and (more := self._some(count - len(data))):
             data += more
         return bytes(data)
+
+
+def _not_kept(name: bytes) -> str:
+    """Note on the first chunk after the samples, or "" if there is none or it describes the samples."""
+    if not name or name in NOT_CARRIED:
+        return ""
+    return f"chunk {name.decode('latin-1').strip()} after the samples is not kept, nor any that follows it"
 
 
 class StreamWriter:

@@ -18,6 +18,7 @@ from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.raw import RAW_SAMPLE_FORMATS, RawFormat
 from dccrn_cli.audio.stdio import StreamReader, StreamWriter
+from dccrn_cli.audio.stream_tail import StreamTail
 from dccrn_cli.audio.writer import AudioWriter
 from dccrn_cli.engine.enhancer import Enhancer
 from dccrn_cli.errors import AudioError, OptionError, UnreadableAudio
@@ -282,3 +283,41 @@ def test_chunks_after_the_samples_are_named(name: bytes, is_lost: bool) -> None:
     assert sum(len(block) for block in reader.blocks(1000)) == 101
     expected = f"chunk {name.decode()} after the samples is not kept, nor any that follows it"
     assert reader.note == (expected if is_lost else "")
+
+
+LIST = b"LIST" + struct.pack("<I", 18) + b"INFOINAM" + struct.pack("<I", 6) + b"hello\0"
+BEXT = b"bext" + struct.pack("<I", 603) + bytes(604)
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_chunks_after_samples_of_undeclared_length(channels: int, subtype: str, size: int) -> None:
+    data = wav(subtype, 5000 + channels, channels)
+    at = data.index(b"data") + 4
+    frame_bytes = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "FLOAT": 4}[subtype] * channels
+    samples = frame_bytes * (5000 + channels)
+    data = data[:at] + struct.pack("<I", size) + data[at + 4 : at + 4 + samples] + bytes(samples % 2)
+    count = 5000 + channels + (samples % 2 if subtype == "PCM_U8" else 0)  # padding may be a sample there
+    for behind, name in [(LIST, "LIST"), (BEXT + LIST, "bext"), (BEXT[:-1], "bext"), (LIST * 40, "LIST")]:
+        reader, got = read(data + behind)
+        assert len(got) == count
+        np.testing.assert_array_equal(got, read(data)[1][:count])
+        assert reader.note.endswith(f"chunk {name} after the samples is not kept, nor any that follows it")
+    for behind in (LIST[:-2], LIST + bytes(8), b"ABCD" + LIST[4:], LIST[:4], LIST[:7], LIST + LIST[:9]):
+        reader, got = read(data + behind)
+        assert len(got) == (len(data + behind) - at - 4) // frame_bytes
+        assert "not kept" not in reader.note
+
+
+def test_samples_that_resemble_chunks_are_passed_on(rng: np.random.Generator) -> None:
+    names = [b"LIST\x08\0\0\0", b"bext\x20\0\0\0", b"id3 \0\0\0\x7f", b"LIST", b"LI", b"fact\4\0\0\0", rng.bytes(30)]
+    for _ in range(200):
+        data = b"".join(names[number] for number in rng.integers(0, len(names), 30)) + b"\1" * 100
+        tail, got, at = StreamTail("<", int(rng.integers(1, 7))), b"", 0
+        while at < len(data):
+            count = int(rng.integers(1, 40))
+            got += tail.process(data[at : at + count])
+            at += count
+        assert got + tail.flush() == data
+        assert tail.name == b""
