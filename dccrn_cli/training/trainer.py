@@ -133,7 +133,7 @@ class Trainer:
         seen_before, waited, bad = now.seconds_seen, 0.0, 0
         batches = Batches(self.source, options.batch // team.size, team.rank, team.size)
         with prefetched(batches, range(now.step, options.steps), self.workers) as made:
-            (stopped,) = team.mean([float(stop())])
+            stopped: float = team.any(stop())
             while now.step < options.steps and not self._stalled() and not stopped:
                 asked = time.monotonic()
                 batch = next(made)

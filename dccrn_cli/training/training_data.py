@@ -24,6 +24,12 @@ class TrainingData:
     mixer: Mixer
     pairs: list[Pair]
 
+    def names(self) -> list[list[str]]:
+        """Names of all clips and pairs, by role."""
+        rooms = [] if self.mixer.rooms is None else self.mixer.rooms.clips
+        roles = (self.mixer.speech.clips, self.mixer.noise.clips, rooms, self.pairs)
+        return [[each.name for each in role] for role in roles]
+
 
 def find_data(
     clean: Iterable[Path],

@@ -101,11 +101,13 @@ def train(
     start = None if init is None else _start(init)
     chosen = _recipe(recipe, dict(changes or {}), start)
     with cpu_threads(threads), assemble(pick_device(device)) as team, _lock(Path(output), team):
+        team.check_same("options", chosen.to_toml())
         torch.manual_seed(chosen.training.seed)
         data = find_data(
             as_paths(clean), as_paths(noise), as_paths(rooms), None if validation is None else Path(validation),
             chosen.mixing, chosen.training.seed, processes=team.size * max(workers, 1),
         )  # fmt: skip
+        team.check_same("recordings", data.names())
         model, provenance = _network(chosen, start)
         trainer = Trainer(
             model, data.mixer, data.pairs, Path(output), chosen.training, chosen.loss,
@@ -126,7 +128,8 @@ def train(
             for progress in trainer.run(lambda: interrupt.requested):
                 notify(board, progress)
                 notify(on_progress, progress)
-    if interrupt.requested:
+            stopped = team.any(interrupt.requested)
+    if stopped:
         raise KeyboardInterrupt
     return TrainResult(trainer.folder.best, trainer.progress.step, dict(trainer.progress.best or {}))
 
