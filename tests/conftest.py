@@ -70,6 +70,21 @@ def tiny_model_file(tiny_model: DCCRN, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of cached measurements, for this test alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    """Folders clean/, noisy/ and out/ of six files: snr-05, snr+00, snr+10, two of each, in two folders."""
+    from voices import mixed_sets  # which uses this module
+
+    return mixed_sets(tmp_path)
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     """Seeded."""
     return np.random.default_rng(0)

@@ -30,8 +30,8 @@ def write(path: Path, x: np.ndarray, rate: int = RATE) -> Path:
     return path
 
 
-def speech_sets(root: Path) -> Path:
-    """clean/, noisy/ and out/ of six files: snr-05, snr+00, snr+10, two of each, in two folders."""
+def mixed_sets(root: Path) -> Path:
+    """What the fixture `sets` returns."""
     for number, snr in enumerate((-5, 0, 10, -5, 0, 10)):
         clean = voice(number)
         noise = np.random.default_rng(50 + number).standard_normal(len(clean)).astype(np.float32)

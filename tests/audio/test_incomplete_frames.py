@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import speechlike
-from test_true_length import encoded, without_header
+from encoded import encoded, without_header
 
 from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME, ends_within_frame
 from dccrn_cli.audio.reader import open_sound

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import speechlike
-from test_true_length import FRAMES, encoded, read
+from encoded import FRAMES, encoded, read
 
 from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.errors import UnreadableAudio

@@ -21,10 +21,7 @@ from dccrn_cli.metrics import dnsmos as dnsmos_module
 from dccrn_cli.report.inspection import inspect_files as inspect_files_module
 from dccrn_cli.report.inspection.inspection import Inspection, inspect_file
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

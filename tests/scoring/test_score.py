@@ -15,7 +15,7 @@ import soundfile
 from commands import run
 from conftest import speechlike
 from typer.testing import CliRunner
-from voices import RATE, hiss, speech_sets, voice, write
+from voices import RATE, hiss, voice, write
 
 import dccrn_cli.scoring.score_pairs as folder_module
 from dccrn_cli import score_folders, score_pair
@@ -32,15 +32,7 @@ from dccrn_cli.scoring.text import latex, markdown, mean_grid
 FAST = ("si_snr", "snr", "lsd")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def sets(tmp_path: Path) -> Path:
-    return speech_sets(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_scores_equal_score_pair(sets: Path) -> None:
@@ -299,7 +291,6 @@ def test_special_characters_in_tables(sets: Path) -> None:
 
 def test_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for kind in ("ref", "est", "noisy"):
         for name, rate in (("a_snr5.wav", 16_000), ("sub/b_snr10.wav", 8000)):
             path = tmp_path / kind / name

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from commands import run
-from voices import hiss, speech_sets, voice, write
+from voices import hiss, voice, write
 
 import dccrn_cli.scoring.score_pairs as folder_module
 from dccrn_cli import score_folders
@@ -26,15 +26,7 @@ from dccrn_cli.scoring.sound_cache import SoundCache
 FAST = ("si_snr", "snr", "lsd")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def sets(tmp_path: Path) -> Path:
-    return speech_sets(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_cached_scores_are_not_measured_again(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
