@@ -141,7 +141,7 @@ def enhance(
     attenuation_limit: Annotated[
         float | None,
         option(
-            "Limit attenuation to this; 12 leaves some natural ambience.",
+            "Attenuate noise by at most this; 12 leaves some natural ambience.",
             panel=SOUND,
             min=0.0,
             metavar="DB",

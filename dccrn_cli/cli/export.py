@@ -19,8 +19,8 @@ def export(
     block: Annotated[
         int | None,
         option(
-            "Samples per block, a multiple of the network's hop. Short blocks respond sooner, long ones "
-            "take less time overall.",
+            "Samples per block, a multiple of the network's hop. Shorter blocks give less delay, "
+            "longer ones need less processing.",
             metavar="SAMPLES",
             show_default="16 hops",
         ),
@@ -29,11 +29,11 @@ def export(
 ) -> None:
     """Write a model as an ONNX file, for programs in any language, without Python or PyTorch.
 
-    Such a program feeds 16 kHz samples block by block to an ONNX runtime and gets enhanced ones, delayed by a number
-    of samples given in the file. The states of the network are passed in and out with each block: zeros at first,
-    then the output of the previous block. examples/stream_onnx.py shows this in 40 lines.
+    Such a program passes 16 kHz samples block by block to an ONNX runtime and gets enhanced samples back, delayed by
+    a number of samples stated in the file. The network's states go in and come out with each block: zeros for the
+    first one, then the states returned by the previous one. examples/stream_onnx.py shows this in 40 lines.
 
-    `dccrn enhance --model FILE` accepts the file as well. Both need: pip install 'dccrn-cli[onnx]'
+    `dccrn enhance --model FILE` also accepts the file. Both need: pip install 'dccrn-cli[onnx]'
     """
     from dccrn_cli.engine.onnx.export import export_onnx
     from dccrn_cli.errors import OptionError

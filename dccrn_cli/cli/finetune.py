@@ -61,7 +61,7 @@ def finetune(
     """Adapt a model to your own noise, or keep the one you have.
 
     A fifth of the recordings is held out. The model is compared before and after, on mixtures of
-    these and on general noise included in dccrn. If it is not better on your noise, or is worse
+    these and on general noise bundled with dccrn. If it is not better on your noise, or is worse
     elsewhere, nothing is written and the exit code is 1. Rerun the same command to resume a
     stopped run.
 

@@ -42,7 +42,7 @@ def live(
     block: Annotated[
         float,
         option(
-            "Audio per call of the network. The delay includes two blocks; longer ones take less time overall.",
+            "Audio per call of the network. The delay includes two blocks; longer blocks need less processing.",
             metavar="MS",
             min=1.0,
             max=1000.0,
@@ -51,17 +51,19 @@ def live(
     sample_rate: Annotated[
         int | None,
         option(
-            "Sample rate of the devices; 16000 has the least delay.",
+            "Sample rate of the devices; 16000 gives the shortest delay.",
             min=8000,
             max=192_000,
             metavar="HZ",
             show_default="48000 if supported",
         ),
     ] = None,
-    channels: Annotated[int, option("1, or 2 for stereo, which takes twice as long.", min=1, max=2)] = 1,
+    channels: Annotated[
+        int, option("1 for mono, or 2 for stereo, which needs twice the processing.", min=1, max=2)
+    ] = 1,
     attenuation_limit: Annotated[
         float | None,
-        option("Limit attenuation to this.", min=0.0, metavar="DB", show_default="no limit"),
+        option("Attenuate noise by at most this.", min=0.0, metavar="DB", show_default="no limit"),
     ] = None,
     mix: Annotated[
         float,
@@ -72,10 +74,10 @@ def live(
     ] = "gate",
     record: Annotated[
         Path | None,
-        option("Record to a file: channels of the original first, then those of the result.", metavar="FILE"),
+        option("Record to a file: the channels of the original first, then those of the result.", metavar="FILE"),
     ] = None,
     seconds: Annotated[
-        float | None, option("Stop after this many seconds.", min=0.0, metavar="S", show_default="with q or Ctrl-C")
+        float | None, option("Stop after this many seconds.", min=0.0, metavar="S", show_default="until q or Ctrl-C")
     ] = None,
     overwrite: OverwriteFile = False,
     as_json: AsJson = False,

@@ -60,12 +60,13 @@ def train(
     ] = False,
     preset: Annotated[
         str | None,
-        _recipe_option("Network: any listed by `dccrn models --presets`.", default="from --recipe or --init"),
+        _recipe_option("Network; `dccrn models --presets` lists them.", default="from --recipe or --init"),
     ] = None,
     init: Annotated[
         str | None,
         _recipe_option(
-            "Bundled model or model file to start from. A wider or deeper network starts as the same function.",
+            "Bundled model or model file to start from. "
+            "A wider or deeper network initially computes the same function.",
             default="random weights",
         ),
     ] = None,
@@ -77,7 +78,7 @@ def train(
     ] = None,
     lr: Annotated[float | None, _recipe_option("Peak learning rate.")] = None,
     schedule: Annotated[
-        Schedule | None, _recipe_option("Halve the learning rate when validation stalls, or follow a cosine.")
+        Schedule | None, _recipe_option("Halve the learning rate when validation stalls, or let it follow a cosine.")
     ] = None,
     patience: Annotated[int | None, _recipe_option("Validations without improvement before halving.", min=1)] = None,
     early_stop: Annotated[
@@ -108,8 +109,8 @@ def train(
     """Train a network on speech and noise, mixed on the fly.
 
     The run folder contains best.safetensors (usable at any time with `dccrn enhance --model`),
-    last.pt, log.jsonl and recipe.toml. Rerun the same command to resume a run stopped by Ctrl-C
-    or otherwise; it ends in the same weights. On several devices:
+    last.pt, log.jsonl and recipe.toml. Rerun the same command to resume a run that was stopped,
+    by Ctrl-C or otherwise; it ends with the same weights. On several devices:
     `torchrun --nproc-per-node 2 -m dccrn_cli train …`.
     """
     from dccrn_cli.training.training_run import train as fit
