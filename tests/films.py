@@ -26,10 +26,17 @@ LAYOUTS = {1: "mono", 2: "stereo"}
 
 
 def film(
-    path: Path, signal: np.ndarray, rate: int, codec: str, picture: str = "", start_s: float = 0, gap_s: float = 0
+    path: Path,
+    signal: np.ndarray,
+    rate: int,
+    codec: str,
+    picture: str = "",
+    start_s: float = 0,
+    gap_s: float = 0,
+    options: dict[str, str] | None = None,
 ) -> Path:
     """Audio from `start_s` on, with a gap in its middle, and a dark grey picture from 0 to the end."""
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", options=options) as out:
         out.metadata.update(TAGS)
         if picture:
             video = out.add_stream(picture, rate=25, width=64, height=48)

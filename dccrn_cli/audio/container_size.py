@@ -6,21 +6,25 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from dccrn_cli.audio.extent import OPEN_ENDED, cut_off, unread
+from dccrn_cli.audio.extent import CUT_OFF, OPEN_ENDED, cut_off, unread
 from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME, ends_within_frame
 from dccrn_cli.audio.ogg_pages import MISSING_END, read_pages
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_SIZE_AT = 40
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_WAVPACK = b"wvpk"
 _BOXES = (b"ftyp", b"moov", b"mdat", b"moof", b"wide", b"free", b"skip")
+
+_MISSING_END = CUT_OFF + "its end is missing"
 
 
 def size_note(file: BinaryIO, size: int) -> str:
     """Note on a file that is shorter than its container declares, or has another one behind it; "" if neither.
 
     Args:
-        file: seekable file: AVI, MP4, MOV, ASF, Ogg or a chain of frames; nothing is said of others.
+        file: seekable file: AVI, MP4, MOV, Matroska, ASF, Ogg, WavPack or a chain of frames; nothing is said of others.
         size: size in bytes.
 
     Raises:
@@ -35,6 +39,10 @@ def size_note(file: BinaryIO, size: int) -> str:
         if head[:16] == _ASF and (at := head.find(_ASF_FILE)) > 0:
             (declared,) = struct.unpack_from("<Q", head, at + _ASF_SIZE_AT)
             return cut_off(size, declared) if size < declared else ""
+        if head[:4] == _WAVPACK:
+            return _note_on_blocks(file, size)
+        if head[:4] == _EBML:
+            return _note_on_segment(file, size)
         if head[4:8] in _BOXES:
             return _note_on_boxes(file, size)
     except struct.error:
@@ -49,7 +57,7 @@ def _note_on_boxes(file: BinaryIO, size: int) -> str:
         if name == b"ftyp" and number:
             return unread(size - start)
         if stop > size:
-            return "the recording is cut off: its end is missing"
+            return _MISSING_END
     return ""
 
 
@@ -68,3 +76,47 @@ def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
             return
         yield name, start, start + length
         start += length
+
+
+def _note_on_segment(file: BinaryIO, size: int) -> str:
+    """Note on a Matroska or WebM file, whose segment contains everything after the header."""
+    _, start, stop = _element(file, 0)
+    name, start, stop = _element(file, start if stop is None else stop)
+    if name != _SEGMENT:
+        return ""
+    if stop is not None:
+        return cut_off(size, stop) if size < stop else ""
+    stop = start  # written without seeking: the size of the segment is unknown, but not those of its elements
+    while stop is not None and stop < size:
+        _, _, stop = _element(file, stop)
+    return "" if stop in (None, size) else _MISSING_END
+
+
+def _note_on_blocks(file: BinaryIO, size: int) -> str:
+    """Note on a WavPack file, a chain of long blocks."""
+    at = 0
+    while at < size:
+        file.seek(at)
+        head = file.read(8)
+        if not head.startswith(_WAVPACK):
+            return ""
+        at += 8 + int.from_bytes(head[4:], "little")
+    return INCOMPLETE_FRAME if at > size else ""
+
+
+def _element(file: BinaryIO, at: int) -> tuple[bytes, int, int | None]:
+    """Identifier, start and stop of the content of an EBML element; the stop is None if unknown.
+
+    Raises:
+        struct.error: there is none.
+    """
+    file.seek(at)
+    head = file.read(12)
+    width = 9 - head[0].bit_length() if head else 0
+    length_width = 9 - head[width].bit_length() if len(head) > width else 0
+    if not 1 <= width <= 4 or not 1 <= length_width <= 8 or len(head) < width + length_width:
+        raise struct.error("not an element")
+    data = head[width : width + length_width]
+    unknown = (1 << 7 * length_width) - 1
+    length, start = int.from_bytes(data, "big") & unknown, at + width + length_width
+    return head[:width], start, None if length == unknown else start + length

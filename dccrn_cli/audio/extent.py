@@ -76,10 +76,14 @@ class Extent:
         return f"the header declares {self.declared:,} bytes of samples; all {self.held:,} present are read"
 
 
+CUT_OFF = "the recording is cut off: "
+"""Start of all notes on recordings that end too early."""
+
+
 def cut_off(held: int, declared: int) -> str:
     """Note for a recording that is shorter than declared, in any unit."""
     share = f"{held / declared:.0%}" if 100 * held >= declared else "less than 1%"
-    return f"the recording is cut off: {share} of the data is present"
+    return f"{CUT_OFF}{share} of the data is present"
 
 
 def unread(count: int) -> str:

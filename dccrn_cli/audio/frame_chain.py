@@ -12,9 +12,10 @@ import struct
 from collections.abc import Callable, Hashable
 from typing import BinaryIO, NamedTuple
 
+from dccrn_cli.audio.extent import CUT_OFF
 from dccrn_cli.audio.mpeg import parse_frame
 
-INCOMPLETE_FRAME = "the recording is cut off: its last frame is incomplete"
+INCOMPLETE_FRAME = CUT_OFF + "its last frame is incomplete"
 
 _TAIL_BYTES = 1 << 17
 _FEWEST_FRAMES = 5  # fewer may be chance

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from dccrn_cli.audio.container_size import size_note
-from dccrn_cli.audio.extent import cut_off
+from dccrn_cli.audio.extent import CUT_OFF, cut_off
 from dccrn_cli.audio.ffmpeg import default_track, import_av, no_track, open_media, track_s
 from dccrn_cli.audio.files import describe, reason
 from dccrn_cli.audio.formats import AudioInfo, is_audio
+from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME
 from dccrn_cli.audio.metadata.model import Chapter, Common, Metadata, Picture
 from dccrn_cli.errors import UnreadableAudio
 
@@ -56,6 +57,8 @@ _KNOWN_LENGTH = frozenset({"ASF", "FLV", "WV", "APE", "TTA", "FLAC"})
 _GAP_S = 0.04  # audio ahead of the picture is noticeable from 45 ms (ITU-R BT.1359)
 _JUMP_S = 1.0  # a jump further back means that the clock was reset
 _CUT_S = 0.5
+_FEW_PACKETS = 2
+_LONGEST_PACKET_BYTES = 1 << 20
 LONGEST_GAP_S = 60.0
 """A longer jump of the timestamps is not filled with silence, hours of which would go through the network."""
 AV_CLOCK_HZ = 1_000_000
@@ -110,7 +113,8 @@ class MediaReader:
                     raise UnreadableAudio("the file is empty (0 bytes)", self.path)
                 # Opened here, since FFmpeg treats names as URLs and cannot handle names that are not text.
                 file = stack.enter_context(open(self.path, "rb"))
-                self._notes = [size_note(file, status.st_size)]
+                self._size = status.st_size
+                self._notes = [size_note(file, self._size)]
                 file.seek(0)
                 self._container = stack.enter_context(open_media(self._av, file))
                 self._start()
@@ -124,7 +128,7 @@ class MediaReader:
         for other in container.streams:
             if other is not stream:
                 other.discard = self._av.stream.Discard.all
-        frames = self._decode(container.demux(stream))
+        frames = self._decode(self._packets(stream))
         first = next(frames, None)
         if first is None:
             raise UnreadableAudio("its audio cannot be decoded", self.path)
@@ -209,21 +213,41 @@ class MediaReader:
         if count > 1:
             raise UnreadableAudio(f"has {count} audio tracks, too many for a single audio file", self.path)
 
+    def _packets(self, stream: Any) -> Iterator[Any]:
+        """Packets up to the end, or up to one that is incomplete since the recording is cut off."""
+        stop = 0
+        try:
+            for packet in self._container.demux(stream):
+                stop = max(stop, (packet.pos or 0) + packet.size)
+                yield packet
+        except self._av.error.FFmpegError:
+            if not self._is_cut or self._size - stop > _LONGEST_PACKET_BYTES:
+                raise
+
+    @property
+    def _is_cut(self) -> bool:
+        return self._notes[0].startswith(CUT_OFF)
+
     def _decode(self, packets: Iterable[Any]) -> Iterator[Any]:
         """Decode frames; packets may be truncated at either end of a recording, but not in between."""
-        begun, error = False, None
+        begun, error, since_corrupt = False, None, _FEW_PACKETS
         for packet in packets:
+            is_last = not packet.size  # after it, the decoder returns what it has kept
+            if not is_last:
+                since_corrupt = 0 if packet.is_corrupt else since_corrupt + 1
             try:
                 frames = packet.decode()
             except self._av.error.FFmpegError as problem:
-                if error:
+                if error and not is_last:
                     raise
-                error = problem if begun else None
+                error = error or (problem if begun and not is_last else None)
                 continue
-            if frames and error:
+            if frames and error and not is_last:
                 raise error
             begun = begun or bool(frames)
             yield from frames
+        if (error or since_corrupt < _FEW_PACKETS) and not self._notes[0]:
+            self._notes[0] = INCOMPLETE_FRAME
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         """Blocks of at most `frames` samples, float32 `(frames, channels)`, full scale 1.0.
@@ -245,11 +269,11 @@ class MediaReader:
             self.frames_read += filled
             yield block[:filled]
         read_s = self._time_s() + sum(seconds for _, seconds in self.gaps)
-        if self.info.format in _EXACT_LENGTH and read_s < self._track_s - _CUT_S:
+        if self.info.format in _EXACT_LENGTH and not self._is_cut and read_s < self._track_s - _CUT_S:
             raise UnreadableAudio(f"cut off: it ends at {self._time_s():.2f} of {self._track_s:.2f} s", self.path)
-        if self.info.format in _KNOWN_LENGTH and not self._notes[0]:
+        if self.info.format in _KNOWN_LENGTH and self._notes[0] in ("", INCOMPLETE_FRAME):
             if read_s < self._track_s - _CUT_S:
-                self._notes.append(cut_off(self._position, self.info.frames))
+                self._notes[0] = cut_off(self._position, self.info.frames)
             elif not self._track_s and read_s < self._total_s - self.start_s - _CUT_S:
                 # Or only the picture goes on.
                 self._notes.append(f"the audio ends at {self._time_s():.2f} of {self._total_s:.2f} s")

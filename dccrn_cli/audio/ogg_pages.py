@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import BinaryIO, NamedTuple
 
-MISSING_END = "the recording is cut off: the end of the Ogg stream is missing"
+from dccrn_cli.audio.extent import CUT_OFF
+
+MISSING_END = CUT_OFF + "the end of the Ogg stream is missing"
 
 _PIECE = 1 << 20
 _FIRST, _LAST = 2, 4

@@ -10,6 +10,7 @@ import pytest
 from conftest import speechlike
 from encoded import encoded, without_header
 
+from dccrn_cli.audio.container_size import size_note
 from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME, ends_within_frame
 from dccrn_cli.audio.reader import open_sound
 
@@ -44,6 +45,40 @@ def test_only_incomplete_last_frames_are_noted(name: str, tmp_path: Path) -> Non
     for end in (len(data) // 2 + 5, len(data) * 4 // 5 + 3, len(data) - 1):
         path.write_bytes(data[:end])
         assert note_of(path) == INCOMPLETE_FRAME
+
+
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov", "frag_duration": "200000"}
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mka", "flac", {}), ("a.mkv", "aac", {}), ("a.webm", "libopus", {}), ("a.wma", "wmav2", {}),
+        ("a.wv", "wavpack", {}), ("a.tta", "tta", {}), ("a.m4a", "aac", {"movflags": "faststart"}),
+        ("a.mp4", "aac", FRAGMENTS),
+    ],
+)  # fmt: skip
+def test_truncated_media_are_read_up_to_the_cut(name: str, codec: str, options: dict[str, str], tmp_path: Path) -> None:
+    path = film(tmp_path / name, speechlike(240_000, 48_000), 48_000, codec, options=options)
+    data = path.read_bytes()
+    assert note_of(path) == ""
+    for share in (0.5, 0.62, 0.8):
+        path.write_bytes(data[: int(share * len(data))])
+        with open_sound(path) as reader:
+            got = sum(map(len, reader.blocks(5000)))
+        assert got == pytest.approx(share * 240_000, abs=52_000 if name == "a.tta" else 26_000)
+        assert reader.note.startswith("the recording is cut off: ")
+
+
+def test_truncated_matroska_of_unknown_size(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mka", speechlike(240_000, 48_000), 48_000, "flac")
+    data = path.read_bytes()
+    at = data.index(b"\x18\x53\x80\x67") + 4
+    assert data[at] == 1
+    data = data[:at] + b"\x01" + b"\xff" * 7 + data[at + 8 :]
+    assert size_note(io.BytesIO(data), len(data)) == ""
+    for end in range(len(data) // 3, len(data), 3001):
+        assert size_note(io.BytesIO(data[:end]), end) == "the recording is cut off: its end is missing"
 
 
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "AIFF", "CAF"])
