@@ -1,20 +1,21 @@
-"""Trains variants of a network from scratch on the same budget of CPU time.
+"""Trains variants of a network from scratch at the same cost.
 
-    python benchmarks/ablation.py RUNS --clean SPEECH --noise NOISE --validation DATA --budget 200 \
-        dual-path dccrn "one block=dual-path dual_path_blocks=1"
+    python benchmarks/ablation.py RUNS --clean SPEECH --noise NOISE --validation DATA --steps 700 \
+        dccrn "one block=dccrn dual_path_blocks=1" dccrn-lstm
 
 A variant is a preset, or NAME=PRESET FIELD=VALUE … with fields of its configuration in TOML. Each is
-trained in one thread with the mixing, loss and optimizer of a recipe, on batches of 4 clips of 1 s, until
-the budget is spent; the learning rate follows a cosine over the time spent. DATA contains pairs in noisy/ and clean/
-(or main/ with both); every second pair is measured. RUNS receives a results file for each variant and seed.
-CPU time is that of the process, including mixing, so other load on the machine has little effect.
+trained in one thread with the mixing, loss and optimizer of a recipe, on batches of 4 clips of 1 s. The
+first variant gets the given number of steps, every other one as many as take the same CPU time. What a
+step costs is measured first, with the variants taking turns, since CPU time depends on the other load on
+the machine. DATA contains pairs in noisy/ and clean/ (or main/ with both); every second pair is measured.
+RUNS receives a results file for each variant and seed, which is not computed again.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
+import statistics
 import tempfile
 import time
 import tomllib
@@ -32,28 +33,10 @@ from dccrn_cli.nn.build import build_network
 from dccrn_cli.nn.config import preset
 from dccrn_cli.nn.cost import count_parameters, macs_per_second
 from dccrn_cli.training.recipe import read_recipe
-from dccrn_cli.training.train_options import TrainOptions
 from dccrn_cli.training.trainer import Trainer
 
 WARMUP_STEPS = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class TimedOptions(TrainOptions):
-    """Training options of a run that ends when its CPU time is spent."""
-
-    budget_s: float = 0.0
-    started_s: float = 0.0
-
-    def spent(self) -> float:
-        """Share of the budget spent so far."""
-        return min((time.process_time() - self.started_s) / self.budget_s, 1.0)
-
-    def learning_rate(self, step: int) -> float:
-        """Learning rate, a cosine over the time spent."""
-        return (
-            self.lr * min(1.0, (step + 1) / WARMUP_STEPS) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.spent())))
-        )
+ROUNDS, STEPS_PER_ROUND = 5, 4
 
 
 def parse_variant(text: str) -> tuple[str, NetworkConfig]:
@@ -79,21 +62,41 @@ class Bench:
         self.rooms = ClipPool(find_clips(arguments.rooms)) if arguments.rooms else None
         self.pairs: list[tuple[str, Pair]] = labelled_pairs(arguments.validation, 0)[::2]
 
-    def run(self, config: NetworkConfig, budget_s: float, seed: int) -> dict[str, Any]:
-        """Train and measure a network."""
+    def trainer(self, config: NetworkConfig, folder: str, steps: int, seed: int) -> Trainer:
+        """Trainer of a new network."""
         torch.manual_seed(seed)
         mixer = Mixer(self.speech, self.noise, self.rooms, self.mixing, seed)
-        settings = dataclasses.asdict(self.recipe.training) | {
-            "steps": 10**9, "batch": 4, "ema": 0.99, "validate_every": 10**9, "seed": seed,
-            "budget_s": budget_s, "started_s": time.process_time(),
-        }  # fmt: skip
-        options = TimedOptions(**settings)
+        options = dataclasses.replace(
+            self.recipe.training, steps=steps, batch=4, ema=0.99, warmup=WARMUP_STEPS, validate_every=10**9, seed=seed
+        )
+        pairs = [pair for _, pair in self.pairs[:1]]
+        return Trainer(build_network(config), mixer, pairs, folder, options, self.recipe.loss)
+
+    def step_costs(self, configs: list[NetworkConfig]) -> list[float]:
+        """CPU seconds of a training step of each network, all measured side by side on the same examples."""
         with tempfile.TemporaryDirectory() as folder:
-            pairs = [pair for _, pair in self.pairs[:1]]
-            trainer = Trainer(build_network(config), mixer, pairs, folder, options, self.recipe.loss)
-            for progress in trainer.run(stop=lambda: options.spent() == 1.0):
-                steps = progress.step
-        spent_s = time.process_time() - options.started_s
+            warm_up, *runs = (
+                self.trainer(config, f"{folder}/{i}", 10**9, 0).run() for i, config in enumerate([configs[0], *configs])
+            )
+            for _ in range((1 + ROUNDS) * STEPS_PER_ROUND):
+                next(warm_up)  # decodes the clips
+            seconds: list[list[float]] = [[] for _ in runs]
+            for _ in range(1 + ROUNDS):
+                for run, measured in zip(runs, seconds, strict=True):
+                    start = time.process_time()
+                    for _ in range(STEPS_PER_ROUND):
+                        next(run)
+                    measured.append(time.process_time() - start)
+        return [statistics.median(measured[1:]) / STEPS_PER_ROUND for measured in seconds]
+
+    def run(self, config: NetworkConfig, steps: int, seed: int) -> dict[str, Any]:
+        """Train and measure a network."""
+        start = time.process_time()
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = self.trainer(config, folder, steps, seed)
+            for _ in trainer.run():
+                pass
+        spent_s = time.process_time() - start
         return {"steps": steps, "cpu_s": spent_s, "figures": measure(self.pairs, trainer.average.model())["all"]}
 
 
@@ -107,7 +110,7 @@ def main() -> None:
     parser.add_argument("--rooms", type=Path, nargs="+")
     parser.add_argument("--validation", type=Path, required=True)
     parser.add_argument("--recipe", default="dccrn")
-    parser.add_argument("--budget", type=float, default=200.0, help="CPU seconds per run")
+    parser.add_argument("--steps", type=int, default=700, help="steps of the first variant")
     parser.add_argument("--clip-s", type=float, default=1.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments = parser.parse_args()
@@ -115,14 +118,17 @@ def main() -> None:
     torch.set_flush_denormal(True)
     arguments.runs.mkdir(parents=True, exist_ok=True)
     bench = Bench(arguments)
+    variants = [parse_variant(text) for text in arguments.variants]
+    costs = bench.step_costs([config for _, config in variants])
+    print("CPU s per step:", ", ".join(f"{name} {cost:.3f}" for (name, _), cost in zip(variants, costs, strict=True)))
     print("| variant | seed | parameters M | MMAC/s | steps | CPU s | SI-SNR dB | PESQ-WB | STOI |\n|" + "---|" * 9)
-    for name, config in map(parse_variant, arguments.variants):
-        with torch.device("meta"):
-            parameters = count_parameters(build_network(config)) / 1e6
-        for seed in arguments.seeds:
+    for seed in arguments.seeds:
+        for (name, config), cost in zip(variants, costs, strict=True):
             path = arguments.runs / f"{name}.{seed}.json"
-            record = read_json(path) or bench.run(config, arguments.budget, seed)
+            record = read_json(path) or bench.run(config, round(arguments.steps * costs[0] / cost), seed)
             write_json(path, record)
+            with torch.device("meta"):
+                parameters = count_parameters(build_network(config)) / 1e6
             figures = record["figures"]
             cells = [
                 name, f"{seed}", cell(parameters), f"{macs_per_second(config) / 1e6:.0f}", f"{record['steps']}",
