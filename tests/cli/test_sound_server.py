@@ -160,3 +160,27 @@ def delay_ms(piece: np.ndarray, whole: np.ndarray) -> float:
     first = int(np.argmax(likeness))
     likeness[max(first - RATE // 100, 0) : first + RATE // 100] = 0.0
     return 1000 * abs(int(np.argmax(likeness)) - first) / RATE
+
+
+@pytest.mark.slow
+def test_killed_server_ends_live_and_keeps_the_recording(server: dict[str, str], tiny_model_file: Path) -> None:
+    record = Path(server["HOME"]) / "both.flac"
+    options = ["--input", "heard", "--output", "played", "--block", "64", "--json", "--record", str(record)]
+    command = [sys.executable, "-m", "dccrn_cli", "live", "--model", str(tiny_model_file), *options]
+    process = subprocess.Popen(command, env=server, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            pytest.skip("this machine is too busy to keep up with live sound")
+        deadline = time.monotonic() + 60
+        while not any(path.stat().st_size > 4096 for path in record.parent.glob(".dccrn-*")):
+            assert time.monotonic() < deadline, "no sound arrives"
+            time.sleep(0.1)
+        subprocess.run(["pactl", "exit"], env=server, check=True)
+        said, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, said) == (2, "")
+    assert errors in ("Error: heard or played was disconnected\n", "Error: heard or played stopped 10 s ago\n")
+    assert soundfile.info(record).frames > 0

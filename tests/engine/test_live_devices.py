@@ -119,29 +119,22 @@ def test_unsupported_rate_is_reported(system: FakePortAudio, tiny_model_file: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_unplugged_device_ends_the_wait(system: FakePortAudio, tiny_model_file: Path, tmp_path: Path) -> None:
-    def look(status: Any) -> bool:
-        system.unplugged = status.seconds > 0
-        return True
-
-    with (
-        pytest.raises(SoundDeviceError, match="was disconnected"),
-        live(tiny_model_file, tmp_path / "a.wav") as running,
-    ):
-        running.wait(20, look)
-    recorded(tmp_path / "a.wav")
-
-
-def test_stopped_device_ends_the_wait(
-    system: FakePortAudio, tiny_model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("fault", "message"), [("unplugged", "was disconnected"), ("frozen", "stopped")])
+def test_lost_device_ends_the_wait(
+    system: FakePortAudio,
+    tiny_model_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    message: str,
 ) -> None:
     monkeypatch.setattr(session, "STALLED_S", 0.3)
 
     def look(status: Any) -> bool:
-        system.frozen = status.seconds > 0
+        setattr(system, fault, status.seconds > 0)
         return True
 
-    with pytest.raises(SoundDeviceError, match="stopped"), live(tiny_model_file, tmp_path / "a.wav") as running:
+    with pytest.raises(SoundDeviceError, match=message), live(tiny_model_file, tmp_path / "a.wav") as running:
         running.wait(20, look)
     recorded(tmp_path / "a.wav")
 
