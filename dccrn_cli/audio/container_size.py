@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from dccrn_cli.audio.extent import CUT_OFF, OPEN_ENDED, cut_off, unread
-from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME, ends_within_frame
+from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME, find_chain_end
+from dccrn_cli.audio.mpeg import tag_size
 from dccrn_cli.audio.ogg_pages import MISSING_END, read_pages
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -17,11 +18,22 @@ _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _WAVPACK = b"wvpk"
 _BOXES = (b"ftyp", b"moov", b"mdat", b"moof", b"wide", b"free", b"skip")
 
+_LYRICS = b"LYRICSBEGIN"
+_LEAST_BYTES = 1 << 10
+"""Fewer bytes behind the frames are ignored."""
+
 _MISSING_END = CUT_OFF + "its end is missing"
 
 
-def size_note(file: BinaryIO, size: int) -> str:
-    """Note on a file that is shorter than its container declares, or has another one behind it; "" if neither.
+class ContainerEnd(NamedTuple):
+    """End of what a decoder needs, and a note on a file that is shorter or longer than its container declares."""
+
+    stop: int
+    note: str = ""
+
+
+def find_container_end(file: BinaryIO, size: int) -> ContainerEnd:
+    """Compare the size of a file with that of its container.
 
     Args:
         file: seekable file: AVI, MP4, MOV, Matroska, ASF, Ogg, WavPack or a chain of frames; nothing is said of others.
@@ -30,6 +42,20 @@ def size_note(file: BinaryIO, size: int) -> str:
     Raises:
         OSError: the file cannot be read.
     """
+    note = _size_note(file, size)
+    if note is not None:
+        return ContainerEnd(size, note)
+    end = find_chain_end(file, size)
+    if end.is_cut:
+        return ContainerEnd(size, INCOMPLETE_FRAME)
+    file.seek(end.stop)
+    behind = file.read(size - end.stop).lstrip(b"\0")
+    is_tag = tag_size(behind[:32]) or behind.startswith(_LYRICS)
+    return ContainerEnd(end.stop, "" if is_tag or len(behind) < _LEAST_BYTES else unread(size - end.stop))
+
+
+def _size_note(file: BinaryIO, size: int) -> str | None:
+    """Note on the size of a container; None if it is not one that declares its size."""
     file.seek(0)
     head = file.read(1 << 12)
     try:
@@ -49,7 +75,7 @@ def size_note(file: BinaryIO, size: int) -> str:
         return ""
     if head[:4] == b"OggS":
         return "" if read_pages(file, size).has_end else MISSING_END
-    return INCOMPLETE_FRAME if ends_within_frame(file, size) else ""
+    return None
 
 
 def _note_on_boxes(file: BinaryIO, size: int) -> str:

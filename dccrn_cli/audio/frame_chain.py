@@ -13,11 +13,12 @@ from collections.abc import Callable, Hashable
 from typing import BinaryIO, NamedTuple
 
 from dccrn_cli.audio.extent import CUT_OFF
-from dccrn_cli.audio.mpeg import parse_frame
+from dccrn_cli.audio.mpeg import parse_frame, tag_size
 
 INCOMPLETE_FRAME = CUT_OFF + "its last frame is incomplete"
 
 _TAIL_BYTES = 1 << 17
+_TAG_HEAD_BYTES, _ID3_1_BYTES = 32, 128
 _FEWEST_FRAMES = 5  # fewer may be chance
 _AC3_KBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 _AC3_RATES = (48_000, 44_100, 32_000)
@@ -33,30 +34,76 @@ class _Head(NamedTuple):
 
 
 class _Format(NamedTuple):
-    """Places where a frame may start, bytes of a header, and a function that parses one."""
+    """A format.
+
+    Attributes:
+        start: where a frame may start.
+        head_bytes: size of a header.
+        parse: parses one.
+        is_tagged: whether FFmpeg reads tags behind the frames.
+    """
 
     start: re.Pattern[bytes]
     head_bytes: int
     parse: Callable[[bytes], _Head | None]
+    is_tagged: bool = False
 
 
-def ends_within_frame(file: BinaryIO, size: int) -> bool:
-    """Whether a file ends with a chain of frames, the last of which is incomplete.
+class ChainEnd(NamedTuple):
+    """End of a file.
+
+    Attributes:
+        stop: end of what a decoder needs; what follows confuses it.
+        is_cut: whether the last frame is incomplete.
+    """
+
+    stop: int
+    is_cut: bool = False
+
+
+def find_chain_end(file: BinaryIO, size: int) -> ChainEnd:
+    """Find where the chain of frames ends that makes up a file.
 
     Args:
         file: seekable file.
-        size: size in bytes.
+        size: size in bytes, which is also the end if there is no chain or it is cut off.
 
     Raises:
         OSError: the file cannot be read.
     """
-    file.seek(max(size - _TAIL_BYTES, 0))
+    start = max(size - _TAIL_BYTES, 0)
+    file.seek(start)
     tail = file.read(_TAIL_BYTES)
-    return next((is_cut for form in _FORMATS if (is_cut := _is_cut(tail, form)) is not None), False)
+    for form in _FORMATS:
+        end = _end(tail, form)
+        if end is not None:
+            is_needed = end.is_cut or _is_needed(tail[end.stop :], form) or not _starts_with(file, form)
+            return ChainEnd(size if is_needed else start + end.stop, end.is_cut)
+    return ChainEnd(size)
 
 
-def _is_cut(data: bytes, form: _Format) -> bool | None:
-    """Whether the first chain of frames ends with an incomplete one; None if there is no chain."""
+def _is_needed(behind: bytes, form: _Format) -> bool:
+    """Whether what follows a chain contains tags to read, or frames behind damage."""
+    if form.is_tagged and (b"APETAGEX" in behind or behind[-_ID3_1_BYTES:].startswith(b"TAG")):
+        return True
+    places = (match.start() for match in form.start.finditer(behind))
+    return any(form.parse(behind[at : at + form.head_bytes]) for at in places)
+
+
+def _starts_with(file: BinaryIO, form: _Format) -> bool:
+    """Whether the first frame is at the start of the file or after a tag there."""
+    at = 0
+    while True:
+        file.seek(at)
+        head = file.read(_TAG_HEAD_BYTES)
+        if not (tag := tag_size(head)):
+            break
+        at += tag
+    return form.parse(head[: form.head_bytes]) is not None
+
+
+def _end(data: bytes, form: _Format) -> ChainEnd | None:
+    """End of the first chain of frames; None if there is none."""
     for match in form.start.finditer(data):
         first = frame = form.parse(data[match.start() : match.start() + form.head_bytes])
         count, at = 0, match.start()
@@ -65,8 +112,8 @@ def _is_cut(data: bytes, form: _Format) -> bool | None:
             frame = form.parse(data[at : at + form.head_bytes])
         if first and count >= _FEWEST_FRAMES:
             if len(data) - at < form.head_bytes:
-                return any(data[at:]) and data[at] == data[match.start()]
-            return frame is not None and frame.kind == first.kind
+                return ChainEnd(at, any(data[at:]) and data[at] == data[match.start()])
+            return ChainEnd(at, frame is not None and frame.kind == first.kind)
     return None
 
 
@@ -117,6 +164,6 @@ _FORMATS = (
     _Format(re.compile(rb"(?=.{4}G.{191}G.{191}G)", re.DOTALL), 5, _stamped_packet),
     _Format(re.compile(rb"(?=\x00\x00\x01\xba)"), 14, _program_packet),
     _Format(re.compile(rb"(?=\x0bw)"), 6, _ac3),
-    _Format(re.compile(rb"(?=\xff[\xf0\xf1\xf8\xf9])"), 7, _adts),
-    _Format(re.compile(rb"(?=\xff[\xe2-\xff])"), 4, _mpeg),
+    _Format(re.compile(rb"(?=\xff[\xf0\xf1\xf8\xf9])"), 7, _adts, is_tagged=True),
+    _Format(re.compile(rb"(?=\xff[\xe2-\xff])"), 4, _mpeg, is_tagged=True),
 )

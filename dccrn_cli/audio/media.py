@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from dccrn_cli.audio.container_size import size_note
+from dccrn_cli.audio.container_size import find_container_end
 from dccrn_cli.audio.extent import CUT_OFF, cut_off
 from dccrn_cli.audio.ffmpeg import default_track, import_av, no_track, open_media, track_s
 from dccrn_cli.audio.files import describe, reason
 from dccrn_cli.audio.formats import AudioInfo, is_audio
 from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME
 from dccrn_cli.audio.metadata.model import Chapter, Common, Metadata, Picture
+from dccrn_cli.audio.splice import Splice
 from dccrn_cli.errors import UnreadableAudio
 
 MEDIA_SUFFIXES = frozenset(
@@ -114,9 +115,9 @@ class MediaReader:
                 # Opened here, since FFmpeg treats names as URLs and cannot handle names that are not text.
                 file = stack.enter_context(open(self.path, "rb"))
                 self._size = status.st_size
-                self._notes = [size_note(file, self._size)]
-                file.seek(0)
-                self._container = stack.enter_context(open_media(self._av, file))
+                end = find_container_end(file, self._size)
+                self._notes = [end.note]
+                self._container = stack.enter_context(open_media(self._av, Splice(file, [(0, end.stop)])))
                 self._start()
                 self._open_files = stack.pop_all()
         except (self._av.error.FFmpegError, OSError, ValueError) as error:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from dccrn_cli.audio import mpeg
 from dccrn_cli.audio.extent import cut_off, find_extent, unread
 from dccrn_cli.audio.flac_frames import find_flac
-from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME, ends_within_frame
+from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME, find_chain_end
 from dccrn_cli.audio.ogg_pages import MISSING_END, read_pages
 from dccrn_cli.audio.sample_dump import is_sample_dump, read_packets
 from dccrn_cli.audio.splice import Piece
@@ -121,8 +121,8 @@ def _of_mpeg(file: BinaryIO, size: int) -> Survey:
     if mpeg.declared_whole(file, size):
         return Survey(is_mpeg=True)
     links = mpeg.links(file, size)
-    notes = [INCOMPLETE_FRAME] if ends_within_frame(file, size) and not (links and links[-1].declared) else []
-    if not links or links[0].kind.layer != 3:
+    notes = [INCOMPLETE_FRAME] if find_chain_end(file, size).is_cut and not (links and links[-1].declared) else []
+    if not links:
         return Survey(notes=tuple(notes), is_mpeg=True)
     if len(links) > 1:
         notes.append(joined(len(links)))

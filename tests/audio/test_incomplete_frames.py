@@ -10,8 +10,8 @@ import pytest
 from conftest import speechlike
 from encoded import encoded, without_header
 
-from dccrn_cli.audio.container_size import size_note
-from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME, ends_within_frame
+from dccrn_cli.audio.container_size import find_container_end
+from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME, find_chain_end
 from dccrn_cli.audio.reader import open_sound
 
 pytest.importorskip("av")
@@ -41,10 +41,31 @@ def test_only_incomplete_last_frames_are_noted(name: str, tmp_path: Path) -> Non
     data = path.read_bytes()
     assert note_of(path) == ""
     for behind in (ID3_1, APE, APE + ID3_1, bytes(3), b"\n"):
-        assert not ends_within_frame(io.BytesIO(data + behind), len(data + behind))
+        assert not find_chain_end(io.BytesIO(data + behind), len(data + behind)).is_cut
     for end in (len(data) // 2 + 5, len(data) * 4 // 5 + 3, len(data) - 1):
         path.write_bytes(data[:end])
         assert note_of(path) == INCOMPLETE_FRAME
+
+
+@pytest.mark.parametrize("behind", [ID3_1, APE + ID3_1, bytes(5000), b"\n", b"some text" * 500])
+@pytest.mark.parametrize("name", ["a.aac", "a.ac3", "a.eac3", "a.mp2", "a.ts"])
+def test_what_follows_the_last_frame_is_not_decoded(name: str, behind: bytes, tmp_path: Path) -> None:
+    path = film(tmp_path / name, speechlike(144_000, 48_000), 48_000, CODECS[name])
+    with open_sound(path) as reader:
+        frames = sum(map(len, reader.blocks(5000)))
+    path.write_bytes(path.read_bytes() + behind)
+    with open_sound(path) as reader:
+        assert sum(map(len, reader.blocks(5000))) == frames
+        expected = "4,500 bytes after the declared end of the audio are not read" if len(behind) == 4500 else ""
+        assert reader.note == expected
+
+
+@pytest.mark.parametrize("name", ["a.aac", "a.ac3", "a.mp2", "a.ts"])
+def test_frames_behind_damage_are_not_left_out(name: str, tmp_path: Path) -> None:
+    data = film(tmp_path / name, speechlike(144_000, 48_000), 48_000, CODECS[name]).read_bytes()
+    for at in (len(data) // 2, len(data) - 4000):
+        spoiled = data[:at] + bytes(700) + data[at + 700 :]
+        assert find_chain_end(io.BytesIO(spoiled), len(spoiled)).stop == len(spoiled)
 
 
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov", "frag_duration": "200000"}
@@ -76,13 +97,13 @@ def test_truncated_matroska_of_unknown_size(tmp_path: Path) -> None:
     at = data.index(b"\x18\x53\x80\x67") + 4
     assert data[at] == 1
     data = data[:at] + b"\x01" + b"\xff" * 7 + data[at + 8 :]
-    assert size_note(io.BytesIO(data), len(data)) == ""
+    assert find_container_end(io.BytesIO(data), len(data)).note == ""
     for end in range(len(data) // 3, len(data), 3001):
-        assert size_note(io.BytesIO(data[:end]), end) == "the recording is cut off: its end is missing"
+        assert find_container_end(io.BytesIO(data[:end]), end).note == "the recording is cut off: its end is missing"
 
 
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "AIFF", "CAF"])
 def test_other_files_are_no_chains_of_frames(container: str) -> None:
     data = encoded(container)
     for end in range(len(data) // 2, len(data), 997):
-        assert not ends_within_frame(io.BytesIO(data[:end]), end)
+        assert not find_chain_end(io.BytesIO(data[:end]), end).is_cut

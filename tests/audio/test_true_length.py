@@ -12,7 +12,7 @@ import pytest
 from conftest import speechlike
 from encoded import FORMAT, FRAMES, LIST, RATE, chunk, encoded, pcm, read, riff
 
-from dccrn_cli.audio.container_size import size_note
+from dccrn_cli.audio.container_size import find_container_end
 from dccrn_cli.audio.files import AudioReader
 from dccrn_cli.audio.stdio import StreamReader
 from dccrn_cli.errors import UnreadableAudio
@@ -216,7 +216,7 @@ def test_joined_and_shortened_mp4(tmp_path: Path) -> None:
         (whole + whole, f"{len(whole):,} bytes after the declared end of the audio are not read"),
         (whole[:-100], "the recording is cut off: its end is missing"),
     ]:
-        assert size_note(io.BytesIO(data), len(data)) == note
+        assert find_container_end(io.BytesIO(data), len(data)).note == note
 
 
 def test_mp3_in_wav_is_not_called_cut_off(tmp_path: Path) -> None:
