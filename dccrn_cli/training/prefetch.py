@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dccrn_cli.errors import DccrnError
 from dccrn_cli.mixing.source import ExampleSource
+from dccrn_cli.utils.interrupt import leave_signals_to_parent
 
 AHEAD = 4
 """Number of batches prepared ahead."""
@@ -61,7 +62,10 @@ def prefetched(batches: Batches, numbers: range, workers: int = 0) -> Iterator[I
         workers: processes that prepare them; 0 for a thread of this process.
     """
     if workers:
-        loader = DataLoader(_Sent(batches), batch_size=None, sampler=numbers, num_workers=workers, collate_fn=_as_is)
+        loader = DataLoader(
+            _Sent(batches), batch_size=None, sampler=numbers, num_workers=workers, collate_fn=_as_is,
+            worker_init_fn=leave_signals_to_parent,
+        )  # fmt: skip
         yield map(_opened, loader)
         return
     with Prefetcher(batches, numbers) as made:

@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 
 _HANGUP = getattr(signal, "SIGHUP", None)  # not on Windows
+_FROM_TERMINAL = {signal.SIGINT} if _HANGUP is None else {signal.SIGINT, _HANGUP}
 
 
 class Interrupt:
@@ -87,12 +88,18 @@ def run_to_end(run: Callable[[Interrupt], Iterable[T]], on_item: Callable[[T], o
 
 @contextlib.contextmanager
 def signals_held_back() -> Iterator[None]:
-    """Hide Ctrl-C from processes started inside; a terminal sends it to all processes of a command."""
+    """Hide Ctrl-C and a closed terminal from processes started inside; all those of a command are told."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FROM_TERMINAL)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_signals_to_parent(*_: object) -> None:
+    """Ignore Ctrl-C and a closed terminal in this worker process; its parent ends it."""
+    for number in _FROM_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import math
 import os
-import signal
 import sys
 import threading
 import time
@@ -13,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from dccrn_cli.utils.interrupt import Interrupt, signals_held_back
+from dccrn_cli.utils.interrupt import Interrupt, leave_signals_to_parent, signals_held_back
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -41,7 +40,7 @@ def _watch_parent(parent: int) -> None:
 
     Ctrl-C, which the terminal sends to workers too, is left to the parent.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_signals_to_parent()
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from commands import posix
 from conftest import TINY, lively, speechlike, voice
 from runs import mixer, trainer
 from typer.testing import CliRunner
@@ -173,6 +175,20 @@ def test_worker_processes_make_the_same_batches(data: Path) -> None:
         for one, other in zip(by_process, by_thread, strict=True):
             np.testing.assert_array_equal(one.noisy, other.noisy)
             np.testing.assert_array_equal(one.clean, other.clean)
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_worker_processes_leave_signals_of_a_terminal_to_their_parent(data: Path, name: str) -> None:
+    from dccrn_cli.training.prefetch import Batches, prefetched
+
+    class Signalled(Batches):
+        def __getitem__(self, number: int) -> Any:
+            signal.raise_signal(getattr(signal, name))
+            return super().__getitem__(number)
+
+    with prefetched(Signalled(mixer(data), 2), range(2), workers=1) as made:
+        assert len(list(made)) == 2
 
 
 def test_skipped_step_leaves_batch_statistics_unchanged(data: Path, tmp_path: Path) -> None:
