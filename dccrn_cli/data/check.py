@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from dccrn_cli.audio.extent import CUT_OFF
 from dccrn_cli.data.clips import NO_SAMPLES, Clip, digest
 from dccrn_cli.data.speech_level import active_rms
 from dccrn_cli.data.speech_likeness import likeness
@@ -47,6 +48,7 @@ Role = Literal["speech", "noise"]
 KINDS: Mapping[str, str] = {
     "unreadable": "not readable as audio",
     "empty": "no samples",
+    "cut off": "end missing",
     "silent": "silence",
     "short": f"shorter than {MIN_CLIP_S:g} s",
     "rate": f"recorded below {SAMPLE_RATE // 1000} kHz",
@@ -202,11 +204,13 @@ def _look_at(look: _Look) -> None:
         content = look.clip.content()
         x = look.clip.decode(content, SAMPLE_RATE)
         with look.clip.open(content) as reader:
-            rate = reader.info.sample_rate
+            rate, note = reader.info.sample_rate, reader.note
     except DataError as error:
         look.note("empty" if error.message == NO_SAMPLES else "unreadable", error.message)
         return
     look.seconds = len(x) / SAMPLE_RATE
+    if CUT_OFF in note:
+        look.note("cut off", note[note.index(CUT_OFF) :].removeprefix("the recording "), -look.seconds)
     if look.seconds < MIN_CLIP_S:
         look.note("short", f"{look.seconds:.2f} s long", -look.seconds)
     mean, level = float(x.mean()), active_rms(x - x.mean())

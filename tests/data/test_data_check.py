@@ -43,6 +43,11 @@ def put(path: Path, x: np.ndarray, rate: int = RATE) -> None:
     soundfile.write(path, x, rate)
 
 
+def put_half(path: Path) -> None:
+    soundfile.write(path, talk(3, 56), RATE, format="FLAC")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders speech/ and noise/ with nothing wrong."""
@@ -76,6 +81,7 @@ def test_valid_data_pass(sound: Path) -> None:
 FAULTS: dict[str, Callable[[Path], object]] = {
     "unreadable": lambda path: path.write_bytes(b"text that is no audio at all"),
     "empty": lambda path: put(path, np.zeros(0)),
+    "cut off": put_half,
     "silent": lambda path: put(path, np.zeros(RATE)),
     "short": lambda path: put(path, talk(0.2, 50)),
     "rate": lambda path: put(path, talk(3, 51, 8000), 8000),
