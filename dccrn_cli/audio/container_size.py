@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 from dccrn_cli.audio.extent import CUT_OFF, OPEN_ENDED, cut_off, unread
 from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME, find_chain_end
 from dccrn_cli.audio.mpeg import tag_size
-from dccrn_cli.audio.ogg_pages import MISSING_END, read_pages
+from dccrn_cli.audio.ogg_pages import read_pages
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -74,7 +74,7 @@ def _size_note(file: BinaryIO, size: int) -> str | None:
     except struct.error:
         return ""
     if head[:4] == b"OggS":
-        return "" if read_pages(file, size).has_end else MISSING_END
+        return "; ".join(read_pages(file, size).notes)
     return None
 
 

@@ -91,6 +91,11 @@ def unread(count: int) -> str:
     return f"{count:,} bytes after the declared end of the audio are not read"
 
 
+def damaged(places: int) -> str:
+    """Note for damage that does not prevent decoding."""
+    return f"damaged in {places:,} place{'s' * (places != 1)}, with audible errors"
+
+
 def find_extent(file: BinaryIO, size: int) -> Extent | None:
     """Find the samples of WAV, RF64, AIFF, AU, W64 and CAF files.
 

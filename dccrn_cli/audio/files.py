@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from dccrn_cli.audio.extent import cut_off, unread
+from dccrn_cli.audio.extent import cut_off, damaged, unread
 from dccrn_cli.audio.flac_frames import next_flac
 from dccrn_cli.audio.formats import AudioInfo
 from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME
@@ -23,7 +23,7 @@ from dccrn_cli.audio.metadata import Metadata, read_metadata
 from dccrn_cli.audio.native_stderr import decoder_messages
 from dccrn_cli.audio.resample import Resampler
 from dccrn_cli.audio.splice import Splice
-from dccrn_cli.audio.survey import Part, Survey, damaged, joined, of_flac, survey
+from dccrn_cli.audio.survey import Part, Survey, joined, of_flac, survey
 from dccrn_cli.errors import UnreadableAudio
 
 _EXACT_LENGTH = frozenset({"FLAC"})

@@ -56,9 +56,13 @@ _TIMED = frozenset({"MOV", "MATROSKA", "MPEGTS", "ASF", "FLV"})
 _EXACT_LENGTH = frozenset({"MOV", "MATROSKA"})
 _KNOWN_LENGTH = frozenset({"ASF", "FLV", "WV", "APE", "TTA", "FLAC"})
 _GAP_S = 0.04  # audio ahead of the picture is noticeable from 45 ms (ITU-R BT.1359)
+_NOTED_GAP_S = 0.1  # shorter ones also come from muxers
 _JUMP_S = 1.0  # a jump further back means that the clock was reset
 _CUT_S = 0.5
 _FEW_PACKETS = 2
+_WITH_CHECKSUMS = frozenset({"wavpack", "tta"})
+"""Codecs whose checksums FFmpeg disregards unless told otherwise."""
+_UNREAD_S = 2.0  # more than lies between a packet of audio and the next one
 _LONGEST_PACKET_BYTES = 1 << 20
 LONGEST_GAP_S = 60.0
 """A longer jump of the timestamps is not filled with silence, hours of which would go through the network."""
@@ -126,6 +130,9 @@ class MediaReader:
     def _start(self) -> None:
         container = self._container
         stream = self._choose_track()
+        self._stop = 0
+        if stream.codec_context.name in _WITH_CHECKSUMS:
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
         for other in container.streams:
             if other is not stream:
                 other.discard = self._av.stream.Discard.all
@@ -140,7 +147,7 @@ class MediaReader:
         start_s = (container.start_time or 0) / AV_CLOCK_HZ
         self._end_s = start_s + total_s if total_s else math.inf
         self._origin_s: float = start_s if first.time is None else first.time
-        self._position = 0
+        self._position = self._filled = 0
         self.start_s = max(self._origin_s - start_s, 0.0)
         self._track_s = track_s(stream, self._origin_s)
 
@@ -216,13 +223,12 @@ class MediaReader:
 
     def _packets(self, stream: Any) -> Iterator[Any]:
         """Packets up to the end, or up to one that is incomplete since the recording is cut off."""
-        stop = 0
         try:
             for packet in self._container.demux(stream):
-                stop = max(stop, (packet.pos or 0) + packet.size)
+                self._stop = max(self._stop, (packet.pos or 0) + packet.size)
                 yield packet
         except self._av.error.FFmpegError:
-            if not self._is_cut or self._size - stop > _LONGEST_PACKET_BYTES:
+            if not self._is_cut or self._size - self._stop > _LONGEST_PACKET_BYTES:
                 raise
 
     @property
@@ -269,9 +275,16 @@ class MediaReader:
         if filled:
             self.frames_read += filled
             yield block[:filled]
+        if self._filled:
+            filled_s = self._filled / self.info.sample_rate
+            self._notes.append(f"{filled_s:.2f} s missing in between are filled with silence")
         read_s = self._time_s() + sum(seconds for _, seconds in self.gaps)
         if self.info.format in _EXACT_LENGTH and not self._is_cut and read_s < self._track_s - _CUT_S:
             raise UnreadableAudio(f"cut off: it ends at {self._time_s():.2f} of {self._track_s:.2f} s", self.path)
+        unread_s = self._time_s() * (self._size - self._stop) / max(self._stop, 1)
+        if self.info.format == "MATROSKA" and self._is_cut and unread_s > _UNREAD_S:
+            # After damage FFmpeg may find nothing more, and end as if this were all.
+            raise UnreadableAudio(f"damaged at {self._time_s():.2f} s", self.path)
         if self.info.format in _KNOWN_LENGTH and self._notes[0] in ("", INCOMPLETE_FRAME):
             if read_s < self._track_s - _CUT_S:
                 self._notes[0] = cut_off(self._position, self.info.frames)
@@ -317,6 +330,7 @@ class MediaReader:
             self._origin_s += late_s
             late_s = 0.0
         missing = round(late_s * self.info.sample_rate) if late_s > _GAP_S else 0
+        self._filled += missing if late_s > _NOTED_GAP_S else 0
         return silence(missing, self.info.channels, self.info.sample_rate)
 
     def _time_s(self) -> float:

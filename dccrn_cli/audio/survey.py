@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from dccrn_cli.audio import mpeg
-from dccrn_cli.audio.extent import cut_off, find_extent, unread
+from dccrn_cli.audio.extent import cut_off, damaged, find_extent, unread
 from dccrn_cli.audio.flac_frames import find_flac
 from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME, find_chain_end
-from dccrn_cli.audio.ogg_pages import MISSING_END, read_pages
+from dccrn_cli.audio.ogg_pages import read_pages
 from dccrn_cli.audio.sample_dump import is_sample_dump, read_packets
 from dccrn_cli.audio.splice import Piece
 
@@ -111,7 +111,7 @@ def of_flac(file: BinaryIO, start: int, size: int) -> Survey:
 
 def _of_ogg(file: BinaryIO, size: int) -> Survey:
     pages = read_pages(file, size)
-    notes = () if pages.has_end else (MISSING_END,)
+    notes = pages.notes
     if len(pages.links) < 2:
         return Survey(notes=notes)
     return Survey(tuple(Part((link,)) for link in pages.links), (joined(len(pages.links)), *notes))
@@ -134,11 +134,6 @@ def _of_mpeg(file: BinaryIO, size: int) -> Survey:
     if behind := mpeg.bytes_behind(file, size, links):
         notes.append(unread(behind))
     return Survey(tuple(Part(tuple(link.pieces()), lead=link.lead) for link in links), tuple(notes), is_mpeg=True)
-
-
-def damaged(places: int) -> str:
-    """Note for damage that does not prevent decoding."""
-    return f"damaged in {places:,} place{'s' * (places != 1)}, with audible errors"
 
 
 def joined(count: int) -> str:

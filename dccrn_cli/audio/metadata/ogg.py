@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
 from dccrn_cli.audio.metadata import flac
 from dccrn_cli.audio.metadata.edit import replace_bytes
 from dccrn_cli.audio.metadata.model import MAX_BYTES, Common, Metadata
+from dccrn_cli.audio.ogg_pages import with_checksum
 
 _MARKS = (b"OpusTags", b"\x03vorbis")
 _HEADERS = {b"OpusHead": 2, b"\x01vorbis": 3}
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _CONTINUED = 1
 
 
@@ -95,7 +94,7 @@ def write(file: BinaryIO, entries: Sequence[bytes]) -> bool:
         number = struct.unpack_from("<I", page.head, 18)[0] + shift
         head = page.head[:18] + struct.pack("<II", number, 0) + page.head[26:]
         file.seek(at)
-        file.write(_with_checksum(head + page.lacing + page.body)[:27])
+        file.write(with_checksum(head + page.lacing + page.body)[:27])
         at = page.stop
     return True
 
@@ -118,13 +117,7 @@ def _paginated(packets: Sequence[bytes], serial: bytes) -> list[bytes]:
         position = 0 if ended else -1
         head = b"OggS" + struct.pack("<BBq", 0, _CONTINUED if continued else 0, position) + serial
         head += struct.pack("<IIB", number, 0, len(lacing))
-        pages.append(_with_checksum(head + lacing + body[at : at + sum(lacing)]))
+        pages.append(with_checksum(head + lacing + body[at : at + sum(lacing)]))
         at += sum(lacing)
         continued = lacing[-1] == 255
     return pages
-
-
-def _with_checksum(page: bytes) -> bytes:
-    # zlib's CRC with the bits of all bytes and of the sum reversed, and without the final complement.
-    crc = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return page[:22] + struct.pack("<I", int(f"{crc:032b}"[::-1], 2)) + page[26:]
