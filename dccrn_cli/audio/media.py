@@ -131,7 +131,7 @@ class MediaReader:
         container = self._container
         stream = self._choose_track()
         self._stop = 0
-        if stream.codec_context.name in _WITH_CHECKSUMS:
+        if stream.codec_context is not None and stream.codec_context.name in _WITH_CHECKSUMS:
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
         for other in container.streams:
             if other is not stream:
