@@ -14,6 +14,9 @@ from dccrn_cli.errors import OptionError
 from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv, PReLU
 from dccrn_cli.nn.network import ConvBlock, RealTimeConv, SpectralNetwork
 
+_EXACT_CONVS = 2
+"""Number of convolutions that stay in float32: rounding in the first two costs more accuracy than in all later ones."""
+
 
 def pick_precision(precision: Precision, device: torch.device) -> torch.dtype:
     """Choose the dtype of convolutions.
@@ -41,9 +44,8 @@ def fold(network: SpectralNetwork, device: torch.device, dtype: torch.dtype = to
     Args:
         network: of any architecture.
         device: device of the copy.
-        dtype: dtype of convolutions. The first stays in float32, since rounding the spectrum would cost as
-            much accuracy as rounding all layers; so do recurrent layers, whose rounding would depend on how
-            a stream is cut into pieces.
+        dtype: dtype of convolutions but the first two. Recurrent layers stay in float32 as well, since their
+            rounding would depend on how a stream is cut into pieces.
     """
     folded = copy.deepcopy(network).cpu().eval().requires_grad_(False).double()  # some devices lack float64
     for block in list(folded.modules()):
@@ -51,8 +53,9 @@ def fold(network: SpectralNetwork, device: torch.device, dtype: torch.dtype = to
             _fold_block(block)
     folded = folded.float().to(device)
     convs = [module for module in folded.modules() if isinstance(module, RealTimeConv)]
-    convs[0].output_dtype = dtype
-    for conv in convs[1:]:
+    for conv in convs[:_EXACT_CONVS]:
+        conv.dtypes = torch.float32, dtype
+    for conv in convs[_EXACT_CONVS:]:
         conv.to(dtype)
     for module in folded.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

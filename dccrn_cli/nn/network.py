@@ -72,11 +72,14 @@ class RealTimeConv(TimeConv):
     def __init__(self, conv: nn.Module, reach: int, future: int) -> None:
         super().__init__(reach, future)
         self.conv = conv
-        self.output_dtype: torch.dtype | None = None  # None: that of the weights
+        self.dtypes: tuple[torch.dtype, torch.dtype] | None = None
+        """Of the convolution and of its output; None leaves both to the input."""
 
     def convolve(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv(x)
-        return y if self.output_dtype is None else y.to(self.output_dtype)
+        if self.dtypes is None:
+            return cast(Tensor, self.conv(x))
+        inner, outer = self.dtypes
+        return cast(Tensor, self.conv(x.to(inner)).to(outer))
 
 
 class ConvBlock(nn.Module):
