@@ -171,7 +171,7 @@ _DUAL_PATH = dataclasses.replace(
 )
 
 DCCRN_PRESETS: Mapping[str, DCCRNConfig] = {
-    "dccrn": _DUAL_PATH,
+    "dccrn": dataclasses.replace(_DUAL_PATH, dual_path_blocks=3),
     "dccrn-small": dataclasses.replace(_DUAL_PATH, channels=(16, 32, 48, 64), intra_units=32, rnn_units=64),
     "dccrn-live": dataclasses.replace(
         _DUAL_PATH, channels=(32, 48, 64, 96), intra_units=48, rnn_units=96, look_ahead=0
