@@ -29,7 +29,7 @@ from dccrn_cli.training.validation import MEASURES, Figures, mean_figures, measu
 from dccrn_cli.utils.paths import exists
 from dccrn_cli.utils.storage import write_whole
 
-STRENGTHS = (0.5, 0.35, 0.2, 0.1)
+STRENGTHS = (0.75, 0.5, 0.35, 0.2, 0.1)
 """Interpolation factors from the start model (0) to the tuned one (1) that are tried. The last part of the way
 gains little and forgets most: benchmarks/finetuning.md."""
 
