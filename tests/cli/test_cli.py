@@ -78,9 +78,10 @@ def test_folder_with_damaged_files_and_odd_names(tmp_path: Path, tiny_model_file
         soundfile.write(folder / name, x, rate, subtype=subtype, format=container)
     (folder / "empty.wav").write_bytes(b"")
     (folder / "text.wav").write_text("I am text")
-    soundfile.write(folder / "cut.flac", speechlike(90_000), 16_000)
-    data = (folder / "cut.flac").read_bytes()
-    (folder / "cut.flac").write_bytes(data[: len(data) // 3])
+    soundfile.write(folder / "damaged.flac", speechlike(90_000), 16_000)
+    data = bytearray((folder / "damaged.flac").read_bytes())
+    data[len(data) // 3 : len(data) // 3 + 40] = bytes(40)
+    (folder / "damaged.flac").write_bytes(data)
     broken = speechlike(40_000)
     broken[32_000] = np.nan
     soundfile.write(folder / "nan.wav", broken, 16_000, subtype="FLOAT")
@@ -90,7 +91,7 @@ def test_folder_with_damaged_files_and_odd_names(tmp_path: Path, tiny_model_file
     result = run("enhance", folder, "-o", out, "--model", tiny_model_file)
     assert result.exit_code == 1
     assert "Traceback" not in result.output
-    for name in ("empty.wav", "text.wav", "cut.flac", "nan.wav"):
+    for name in ("empty.wav", "text.wav", "damaged.flac", "nan.wav"):
         assert name in result.output
     assert "nan.wav: NaN sample at 2.000 s" in result.output
     assert {p.name for p in out.rglob("*")} == set(good)
