@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -104,8 +105,16 @@ def test_meters() -> None:
     assert rest == "    61.5 s   load  25%   xruns 3   silence 12 ms   ORIGINAL (space: switch, q: stop)"
 
 
+@pytest.fixture
+def hangup_by_default() -> Iterator[None]:
+    """Children inherit that SIGHUP is ignored, as it is if the tests run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @posix
-def test_recording_survives_a_closed_terminal(tiny_model_file: Path, tmp_path: Path) -> None:
+def test_recording_survives_a_closed_terminal(tiny_model_file: Path, tmp_path: Path, hangup_by_default: None) -> None:
     (tmp_path / "sounddevice.py").write_text(
         "import sys\nfrom portaudio import FakePortAudio\n"
         "from dccrn_cli.engine.live import choice\n"
