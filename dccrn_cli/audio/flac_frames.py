@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 from dccrn_cli.audio.extent import cut_off
 from dccrn_cli.audio.frame_chain import INCOMPLETE_FRAME
+from dccrn_cli.audio.mpeg import ID3_1_BYTES, ends_with_id3_1
 from dccrn_cli.audio.splice import Piece
 
 _STREAM = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
@@ -19,7 +20,6 @@ _FRAME = re.compile(rb"\xff[\xf8\xf9]")
 _STREAM_HEAD_BYTES, _FRAME_HEAD_BYTES = 42, 16
 _TOTAL_AT, _TOTAL_END = 21, 26
 _PIECE = 1 << 20
-_ID3_1_BYTES = 128
 _USUAL_FRAME_BYTES, _LONGEST_FRAME_BYTES = 1 << 17, 1 << 22
 _RESERVED_SAMPLE_SIZE, _VARIABLE = 3, 0xF9
 
@@ -88,8 +88,8 @@ def find_flac(file: BinaryIO, start: int, size: int) -> FlacExtent:
         return whole._replace(last=last.samples)
     if (another := next_flac(file, start + 4, size)) is not None:
         size = another
-    elif tail[-_ID3_1_BYTES:].startswith(b"TAG"):
-        size -= _ID3_1_BYTES
+    elif ends_with_id3_1(tail):
+        size -= ID3_1_BYTES
     tail, frames = _tail(file, head, start, size)
     for number, frame in enumerate(frames):
         before = next((other for other in frames[number + 1 :] if other.stop == frame.first), None)

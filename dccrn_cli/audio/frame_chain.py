@@ -13,12 +13,12 @@ from collections.abc import Callable, Hashable
 from typing import BinaryIO, NamedTuple
 
 from dccrn_cli.audio.extent import CUT_OFF
-from dccrn_cli.audio.mpeg import parse_frame, tag_size
+from dccrn_cli.audio.mpeg import ends_with_id3_1, parse_frame, tag_size
 
 INCOMPLETE_FRAME = CUT_OFF + "its last frame is incomplete"
 
 _TAIL_BYTES = 1 << 17
-_TAG_HEAD_BYTES, _ID3_1_BYTES = 32, 128
+_TAG_HEAD_BYTES = 32
 _FEWEST_FRAMES = 5  # fewer may be chance
 _AC3_KBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 _AC3_RATES = (48_000, 44_100, 32_000)
@@ -84,7 +84,7 @@ def find_chain_end(file: BinaryIO, size: int) -> ChainEnd:
 
 def _is_needed(behind: bytes, form: _Format) -> bool:
     """Whether what follows a chain contains tags to read, or frames behind damage."""
-    if form.is_tagged and (b"APETAGEX" in behind or behind[-_ID3_1_BYTES:].startswith(b"TAG")):
+    if form.is_tagged and (b"APETAGEX" in behind or ends_with_id3_1(behind)):
         return True
     places = (match.start() for match in form.start.finditer(behind))
     return any(form.parse(behind[at : at + form.head_bytes]) for at in places)

@@ -24,6 +24,7 @@ _KBITS = {
 _KBITS[2, 3] = _KBITS[2, 2]
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8000)}  # by version bits
 
+ID3_1_BYTES = 128
 _PIECE = 1 << 20
 _FRAMES_FLAG, _BYTES_FLAG = 1, 2
 _CONTENTS_BYTES, _ENCODER_BYTES = 100, 36
@@ -188,7 +189,10 @@ def declared_whole(file: BinaryIO, size: int) -> bool:
     if _xing(data, frame) is None or data[at + 7] & 3 != 3:
         return False
     (length,) = struct.unpack_from(">I", data, at + 12)
-    return bool(start + length == size or (start + length == size - 128 and _at(file, size - 128, 3) == b"TAG"))
+    return bool(
+        start + length == size
+        or (start + length == size - ID3_1_BYTES and ends_with_id3_1(_at(file, size - ID3_1_BYTES, ID3_1_BYTES)))
+    )
 
 
 def _at(file: BinaryIO, start: int, count: int) -> bytes:
@@ -240,6 +244,11 @@ def _frames(file: BinaryIO, size: int) -> Iterator[tuple[int, Frame, bytes]]:
 def _ahead(file: BinaryIO, data: bytes, offset: int, base: int, size: int) -> bytes:
     near = data[offset + size : offset + size + 4]
     return near if len(near) == 4 else _at(file, base + offset + size, 4)
+
+
+def ends_with_id3_1(data: bytes) -> bool:
+    """Whether the last bytes of a file are an ID3v1 tag."""
+    return data[-ID3_1_BYTES:].startswith(b"TAG")
 
 
 def tag_size(head: bytes) -> int:

